@@ -1,0 +1,192 @@
+"""The composition root: who wires what."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from opsdash import __version__
+from opsdash.service.places import API, EngineFile, Lock, Places, places, write_engine_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from opsdash.config.loader import Loaded
+    from opsdash.engine.engine import Engine, Stores
+
+log = logging.getLogger(__name__)
+
+WATCH_FILES_EVERY = 1.0
+FIRST_CLIENT_WITHIN = 30.0
+LAST_CLIENT_GONE_FOR = 3.0
+"""An ephemeral engine ends when nobody has listened for this many seconds."""
+
+ALREADY_RUNNING = 0
+"""Exit status of an engine that finds another one at work: nothing is wrong."""
+
+
+def run_engine(workspace: Path, *, ephemeral: bool = False, environment: Mapping[str, str] | None = None) -> int:
+    """The engine in the foreground, until it is told to end. Raises OpsdashError when it cannot start."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    where = places(workspace)
+    lock = Lock(where)
+    if not lock.take():
+        log.info("another engine is at work in %s", where.workspace)
+        return ALREADY_RUNNING
+    _raise_descriptor_limit()
+    try:
+        return asyncio.run(_engine(where, ephemeral, {**os.environ, **(environment or {})}))
+    finally:
+        lock.release()
+
+
+async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]) -> int:
+    from opsdash.config.loader import load
+    from opsdash.engine.clock import system_clock
+    from opsdash.engine.engine import Engine
+    from opsdash.service.server import Service
+
+    stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    _handle_signals(stop)
+    loaded = load(where.workspace, environment, system_clock().wall)
+    _report_problems(loaded)
+    demo = "DEMO_CONTROL" in environment
+    engine = Engine(workspace=where.workspace, loaded=loaded, stores=_stores(where), demo=demo)
+    service = Service(engine, where, lambda why: _finish(stop, why), environment)
+    await engine.start()
+    await service.start()
+    now = system_clock()
+    write_engine_file(where, EngineFile(os.getpid(), __version__, API, str(where.socket), now.wall))
+    log.info("engine %s at work in %s with %d checks", __version__, where.workspace, len(loaded.bindings))
+    gc.collect()
+    gc.freeze()
+    from opsdash.engine.tasks import cancel, spawn
+
+    watchers = [spawn(_watch_files(engine, where, environment), "files")]
+    if ephemeral:
+        watchers.append(spawn(_end_with_last_client(engine, stop), "clients"))
+    why = await stop
+    log.info("ending: %s", why)
+    await cancel(*watchers)
+    await engine.stop(why)
+    await service.close()
+    with contextlib.suppress(FileNotFoundError):
+        where.engine_file.unlink()
+    return 0
+
+
+def _stores(where: Places) -> Stores:
+    from opsdash.engine.engine import Stores
+    from opsdash.storage.documents import Documents
+    from opsdash.storage.history import History
+    from opsdash.storage.journal import Journal
+
+    return Stores(
+        journal=Journal.open(where.state / "journal"),
+        documents=Documents(where.state / "documents"),
+        history=History(where.state / "history.sqlite"),
+    )
+
+
+def _handle_signals(stop: asyncio.Future[str]) -> None:
+    """TERM and INT end the engine in good order; it survives the hang-up of a terminal."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _finish, stop, f"signal {signal.Signals(number).name}")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _finish(stop: asyncio.Future[str], why: str) -> None:
+    if not stop.done():
+        stop.set_result(why)
+
+
+def _report_problems(loaded: Loaded) -> None:
+    for problem in loaded.problems:
+        log.warning("%s", problem)
+
+
+async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, str]) -> None:
+    """Read the files again when they change; what no longer loads keeps its last good version."""
+    from opsdash.config.loader import load
+
+    while True:
+        await asyncio.sleep(WATCH_FILES_EVERY)
+        before = engine.loaded
+        try:
+            after = await asyncio.to_thread(load, where.workspace, environment, engine.now().wall, before)
+        except Exception:
+            log.exception("the files could not be read again; the engine goes on with what it has")
+            continue
+        if after.digest != before.digest:
+            log.info("the files have changed")
+            _report_problems(after)
+            engine.reload(after)
+
+
+async def _end_with_last_client(engine: Engine, stop: asyncio.Future[str]) -> None:
+    loop = asyncio.get_running_loop()
+    alone_since = loop.time() + FIRST_CLIENT_WITHIN - LAST_CLIENT_GONE_FOR
+    while True:
+        await asyncio.sleep(0.5)
+        if engine.hub.subscribers or engine.in_flight:
+            alone_since = loop.time()
+        elif loop.time() - alone_since > LAST_CLIENT_GONE_FOR:
+            _finish(stop, "the last client has gone")
+            return
+
+
+def _raise_descriptor_limit() -> None:
+    """Every check needs a descriptor while it runs; the usual soft limit of 1,024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 65536
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def run_board(
+    workspace: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    ephemeral: bool = False,
+    claim: str | None = None,
+    read_only: bool = False,
+) -> int:
+    """The board on a workspace, whose engine is started if none runs. Returns the exit status."""
+    from opsdash.service.attach import spawn_engine
+    from opsdash.service.client import EngineSession
+
+    where = places(workspace)
+    if not _reachable(where):
+        spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
+    from opsdash.board.app import run_board as run
+
+    def revive() -> None:
+        spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
+
+    def session() -> EngineSession:
+        return EngineSession(where, claim=claim, read_only=read_only, revive=revive)
+
+    return run(session, read_only=read_only)
+
+
+def _reachable(where: Places) -> bool:
+    """Whether somebody listens on the socket, asked without an event loop: this is on the way to the first frame."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(where.socket))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,276 @@
+"""Small questions: yes or no, one line of text, a choice, and typing a name before something dangerous."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from opsdash.board.keymap import Scope, bindings
+from opsdash.board.lines import CURSOR, Line, Role, Row, left, paragraphs
+from opsdash.board.page import Dialog
+from opsdash.board.widgets import Field
+from opsdash.model.text import clean
+from opsdash.model.units import format_duration
+from opsdash.service.session import SessionError
+
+if TYPE_CHECKING:
+    from textual.binding import BindingType
+
+
+class AskDialog(Dialog[bool]):
+    """Yes (`y`) or away (`esc`). `typed`: what has to be typed first; when it matches, `y` works."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.CHOICE))
+    field_id = "typed"
+    cells = 84
+
+    def __init__(self, question: str, yes: str, *, about: str = "", typed: str = "") -> None:
+        super().__init__()
+        self.question, self.yes, self.about, self.typed = question, yes, about, typed
+        self.matched = not typed
+
+    def on_mount(self) -> None:
+        if self.typed:
+            field = self.query_one(Field)
+            field.add_class("shown")
+            field.focus()
+
+    def title_line(self, cells: int) -> Line:  # noqa: ARG002
+        return [("Question", Role.HEADING)]
+
+    def rows(self, cells: int) -> list[Row]:
+        rows = paragraphs(self.question, cells, Role.STRONG)
+        if self.about:
+            rows += [Row([]), *(Row([(row.line[0][0], Role.CODE)]) for row in paragraphs(self.about, cells))]
+        if self.typed and not self.matched:
+            rows += [
+                Row([]),
+                Row([("This can do harm. Type ", Role.TEXT), (self.typed, Role.DEGRADED), (" to go on:", Role.TEXT)]),
+            ]
+        return rows
+
+    def hints(self) -> Line:
+        if not self.matched:
+            return [("esc", Role.KEY), (" leave without effect", Role.DIM)]
+        return self.keys_line("yes", instead={"yes": self.yes})
+
+    def on_input_changed(self, event: Field.Changed) -> None:
+        if self.typed and not self.matched and event.value == self.typed:
+            self.matched = True
+            event.input.remove_class("shown")
+            self.set_focus(self.paper)
+            self.draw()
+
+    def action_yes(self) -> None:
+        if self.matched:
+            self.dismiss(True)
+
+    def action_choose(self) -> None:
+        """Enter confirms nothing."""
+
+
+class PromptDialog(Dialog[str]):
+    """One line of text. Enter takes it: it is a text, not a yes."""
+
+    field_id = "text"
+    cells = 84
+
+    def __init__(self, question: str, text: str = "", *, may_be_empty: bool = False) -> None:
+        super().__init__()
+        self.question, self.text, self.may_be_empty = question, text, may_be_empty
+
+    def on_mount(self) -> None:
+        field = self.query_one(Field)
+        field.add_class("shown")
+        field.value = self.text
+        field.focus()
+
+    def rows(self, cells: int) -> list[Row]:
+        return paragraphs(self.question, cells, Role.STRONG)
+
+    def title_line(self, cells: int) -> Line:  # noqa: ARG002
+        return [("In your words", Role.HEADING)]
+
+    def hints(self) -> Line:
+        return [("enter", Role.KEY), (" take it   ", Role.DIM), ("esc", Role.KEY), (" leave without effect", Role.DIM)]
+
+    def on_input_submitted(self, event: Field.Submitted) -> None:
+        text = clean(event.value.strip(), 400)
+        if text or self.may_be_empty:
+            self.dismiss(text)
+
+
+class ChoiceDialog(Dialog[str]):
+    """One of several; choosing is not confirming, what follows asks again where it matters."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.CHOICE))
+    cells = 84
+
+    def __init__(self, question: str, choices: dict[str, str]) -> None:
+        super().__init__()
+        self.question, self.choices = question, choices
+
+    def title_line(self, cells: int) -> Line:  # noqa: ARG002
+        return [("Choose", Role.HEADING)]
+
+    def rows(self, cells: int) -> list[Row]:
+        return [
+            *paragraphs(self.question, cells, Role.STRONG),
+            Row([]),
+            *(Row([CURSOR, (" " + label, Role.TEXT)], choice) for choice, label in self.choices.items()),
+        ]
+
+    def hints(self) -> Line:
+        return self.keys_line("choose")
+
+    def action_choose(self) -> None:
+        if self.paper.cursor:
+            self.dismiss(self.paper.cursor)
+
+    def action_yes(self) -> None:
+        """A choice is made with the cursor."""
+
+
+class PauseDialog(Dialog[float]):
+    """For how long a component is not polled."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.CHOICE))
+    cells = 84
+    CHOICES = (900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.about = title
+
+    def title_line(self, cells: int) -> Line:  # noqa: ARG002
+        return [("Pause polling", Role.HEADING)]
+
+    def rows(self, cells: int) -> list[Row]:
+        asked = f"Stop polling {self.about}? It shows PAUSED meanwhile, and nobody is alarmed about it. For how long?"
+        return [
+            *paragraphs(asked, cells),
+            Row([]),
+            *(Row([CURSOR, (f" {format_duration(seconds)}", Role.TEXT)], str(seconds)) for seconds in self.CHOICES),
+        ]
+
+    def hints(self) -> Line:
+        return self.keys_line("yes", instead={"yes": "pause"})
+
+    def action_yes(self) -> None:
+        self.dismiss(float(self.paper.cursor))
+
+    def action_choose(self) -> None:
+        """Enter confirms nothing."""
+
+
+class QuitDialog(Dialog[Literal["keep", "stop"]]):
+    """Whether the engine goes on watching when the board is gone."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.CHOICE))
+    cells = 84
+
+    def title_line(self, cells: int) -> Line:  # noqa: ARG002
+        return [("Leave the board", Role.HEADING)]
+
+    @property
+    def in_flight(self) -> list[str]:
+        """Components with a switch that has not ended."""
+        return [row["title"] for row in self.state.rows.values() if row["switch"] is not None]
+
+    def rows(self, cells: int) -> list[Row]:
+        rows = [
+            *paragraphs("The engine can go on watching: checks run, and alarms ring, while no board is open.", cells),
+            Row([]),
+            Row([CURSOR, (" keep watching", Role.STRONG), ("   the engine goes on", Role.DIM)], "keep"),
+        ]
+        if self.in_flight:
+            return [
+                *rows,
+                Row([]),
+                *paragraphs(
+                    f"It cannot be stopped now: a switch of {', '.join(self.in_flight)} is in flight.",
+                    cells,
+                    Role.DEGRADED,
+                ),
+            ]
+        return [
+            *rows,
+            Row([CURSOR, (" stop", Role.STRONG), ("            nothing is watched, no alarm rings", Role.DIM)], "stop"),
+        ]
+
+    def hints(self) -> Line:
+        return self.keys_line("yes", instead={"yes": "leave the board"})
+
+    def action_yes(self) -> None:
+        self.dismiss("stop" if self.paper.cursor == "stop" and not self.in_flight else "keep")
+
+    def action_choose(self) -> None:
+        """Enter confirms nothing."""
+
+
+class FaultDialog(Dialog[None]):
+    """The demo's menu: a service of the example operation, and a way to break it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.CHOICE))
+    cells = 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.services: dict[str, list[dict[str, Any]]] = {}
+        self.service = ""
+
+    async def load(self) -> None:
+        self.services = (await self.board.session.demo()).get("services", {})
+
+    def title_line(self, cells: int) -> Line:  # noqa: ARG002
+        if self.service:
+            return [("Break something  ", Role.HEADING), (self.service, Role.STRONG)]
+        return [("Break something", Role.HEADING)]
+
+    def rows(self, cells: int) -> list[Row]:
+        if self.trouble:
+            return paragraphs(self.trouble, cells, Role.ALERT)
+        if not self.services:
+            return [Row([("This is not the demo, or it offers nothing to break.", Role.DIM)])]
+        if not self.service:
+            return [
+                Row([CURSOR, (f" {left(name, 20)}", Role.STRONG), (f" {len(faults)} faults", Role.DIM)], name)
+                for name, faults in self.services.items()
+            ]
+        return [
+            Row(
+                [CURSOR, (f" {left(entry['fault'], 18)} ", Role.STRONG), (entry["description"], Role.TEXT)],
+                entry["fault"],
+            )
+            for entry in self.services[self.service]
+        ]
+
+    def hints(self) -> Line:
+        return self.keys_line("choose", instead={"choose": "inject it" if self.service else "choose the service"})
+
+    def action_choose(self) -> None:
+        if not self.paper.cursor:
+            return
+        if not self.service:
+            self.service = self.paper.cursor
+            self.draw()
+        else:
+            self.board.run_worker(self._inject(self.service, self.paper.cursor), exit_on_error=False)
+            self.dismiss(None)
+
+    async def _inject(self, service: str, fault: str) -> None:
+        try:
+            await self.board.session.inject(service, fault)
+        except SessionError as error:
+            self.board.say(str(error), severity="error")
+        else:
+            self.board.say(f"{service}: {fault}. Watch the wall.")
+
+    def action_leave(self) -> None:
+        if self.service:
+            self.service = ""
+            self.draw()
+        else:
+            self.dismiss(None)
+
+    def action_yes(self) -> None:
+        """A fault is chosen with the cursor."""

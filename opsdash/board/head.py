@@ -1,0 +1,129 @@
+"""The head of every screen: does what matters work, how many parts don't, and is the engine still there.
+
+The first line is for people who don't know the parts. *Unknown is not "works"*, and a stale board claims nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opsdash.board.lines import Line, Role, clip, fit, spread, width
+from opsdash.board.words import STATUS, clock_time
+from opsdash.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import tzinfo
+
+    from opsdash.board.state import BoardState
+    from opsdash.model.views import FeatureView, Summary
+
+
+def essential_line(state: BoardState, mono: float, cells: int) -> Line:
+    """Which essential features work right now, and which don't."""
+    summary = state.summary
+    if summary is None:
+        return fit([(" Waiting for the engine …", Role.BAR)], cells, Role.BAR)
+    features = [feature for feature in summary["features"] if feature["tier"] == "essential"]
+    if not features:
+        return fit([(" No feature is declared essential in the files", Role.BAR_DIM)], cells, Role.BAR)
+    if state.stale(mono):
+        return fit([(" Essential: NOT KNOWN", Role.BAR_KEY), (_before(features), Role.BAR_DIM)], cells, Role.BAR)
+    works = [feature for feature in features if feature["works"] == "yes"]
+    line: Line = [(f" Essential: {len(works)} of {len(features)} work ", Role.BAR)]
+    line += _named("NOT WORKING", features, "no", Role.ALERT)
+    line += _named("NOT KNOWN", features, "unknown", Role.BAR_KEY)
+    line += _named("dropped on purpose", features, "dropped", Role.BAR)
+    if len(works) == len(features):
+        line.append(("✓", Role.BAR))
+    return fit(clip(line, cells), cells, Role.BAR)
+
+
+def _before(features: Sequence[FeatureView]) -> str:
+    works = sum(feature["works"] == "yes" for feature in features)
+    return f" · {works} of {len(features)} worked when the engine was last heard"
+
+
+def _named(title: str, features: Sequence[FeatureView], works: str, role: Role) -> Line:
+    named = [f"{feature['title']} ({feature['component']})" for feature in features if feature["works"] == works]
+    return [(" ", Role.BAR), (f" {title}: {', '.join(named)} ", role)] if named else []
+
+
+def counts_line(state: BoardState, mono: float, cells: int, *, read_only: bool, tz: tzinfo | None) -> Line:
+    """The operation, counts per status, and the engine's pulse."""
+    summary = state.summary
+    end = [
+        *engine_words(state, mono),
+        (f"  {clock_time(state.now(mono), tz)} " if state.heard is not None else " ", Role.BAR_DIM),
+    ]
+    if summary is None:
+        return spread([(" opsdash", Role.BAR_KEY)], end, cells, Role.BAR)
+    start: Line = [
+        (f" {summary['title']} ", Role.BAR_KEY),
+        ("[R] " if read_only else "[RW] ", Role.BAR_DIM),
+        *([("DEMO ", Role.BAR_DIM)] if summary["demo"] else []),
+        *_counts(state, summary, stale=state.stale(mono)),
+    ]
+    if summary["journal_error"]:
+        start.append((f" JOURNAL: {summary['journal_error']} ", Role.ALERT))
+    if summary["offline"]:
+        start.append((" OFFLINE: opsdash itself has no connection ", Role.ALERT))
+    return spread(start, end, cells, Role.BAR)
+
+
+def _counts(state: BoardState, summary: Summary, *, stale: bool) -> Line:
+    if stale:
+        return [(f" all {len(state.rows)} components STALE ", Role.BAR)]
+    line: Line = []
+    for status in ("down", "degraded", "unknown", "ok", "paused"):
+        count = summary["counts"].get(status, 0)
+        if count or status in {"down", "ok"}:
+            mark = STATUS[status].mark
+            role = Role.ALERT if status == "down" and count else Role.BAR if count else Role.BAR_DIM
+            line += (
+                [(" ", Role.BAR), (f" {mark} {count} {status} ", role)]
+                if role is Role.ALERT
+                else [(f"  {mark} {count} {status}", role)]
+            )
+    on_backup = sum(row["on_backup"] for row in state.rows.values())
+    if on_backup:
+        line.append((f"  ~ {on_backup} on backup", Role.BAR))
+    if summary["incidents"]:
+        line.append((f"  · {summary['incidents']} incident{'s' if summary['incidents'] > 1 else ''}", Role.BAR))
+    return line
+
+
+def engine_words(state: BoardState, mono: float) -> Line:
+    """Whether the engine is there: "engine ok 0.4s", "engine lost 5s: why"."""
+    silence = state.silence(mono)
+    if silence is None:
+        return [(f" {state.lost or 'connecting to the engine'} ", Role.ALERT if state.lost else Role.BAR_DIM)]
+    if state.stale(mono):
+        why = f": {state.lost}" if state.lost else ": no event"
+        return [(f" engine lost {format_duration(silence)}{why} ", Role.ALERT)]
+    return [(f"engine ok {silence:.1f}s", Role.BAR_DIM)]
+
+
+def place_line(place: Line, state: BoardState, cells: int) -> Line:
+    """Where one is; and at the right what should not be forgotten."""
+    summary = state.summary
+    end: Line = []
+    if summary is not None and summary["uncovered"]:
+        end.append((f"nobody covers: {', '.join(summary['uncovered'])} ", Role.DEGRADED))
+    if summary is not None and summary["problems"]:
+        end += [(f"· {summary['problems']} problems in files ", Role.DEGRADED), ("!", Role.KEY), (" ", Role.DIM)]
+    start: Line = [(" ", Role.DIM), *place]
+    room = cells - width(start) - 2
+    return spread(start, clip(end, max(0, room)), cells)
+
+
+def head_lines(
+    state: BoardState, mono: float, cells: int, place: Line, *, read_only: bool, tz: tzinfo | None, height: int
+) -> list[Line]:
+    """The head, as much of it as the height allows."""
+    lines = [essential_line(state, mono, cells)]
+    if height >= 7:
+        lines.append(counts_line(state, mono, cells, read_only=read_only, tz=tz))
+    if height >= 12:
+        lines.append(place_line(place, state, cells))
+    return lines

@@ -1,0 +1,192 @@
+"""Every key, in one table: the screens' bindings, the key bar, the help, and the docs are made from it.
+
+Plain letters, `/ : ? enter esc space` and F-keys only: chords with ctrl belong to tmux, screen and the terminal. Every
+action has an id, by which its key can be changed. Keys that `change` something are dimmed and refused when the board is
+read-only. None of them acts at once: they open a plan or a question, and Enter never confirms one.
+"""
+
+# ruff: noqa: E501 - a table reads best with a row on a line
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from textual.binding import Binding
+
+
+class Scope(Enum):
+    """Where an action is available. The value is the heading in the help."""
+
+    EVERYWHERE = "Everywhere"
+    LIST = "In lists and long pages"
+    WALL = "Wall"
+    COMPONENT = "Component"
+    PLAN = "Plan of a switch"
+    PROGRESS = "Progress of a switch"
+    CHOICE = "Choices"
+    INCIDENTS = "Incidents"
+    RUNBOOK = "Runbook"
+    RUNBOOKS = "List of runbooks"
+    REGISTER = "Register"
+    JOURNAL = "Journal"
+    PEOPLE = "People"
+    PROBLEMS = "Problems of the files"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something a key does.
+
+    keys: default keys, separated by commas, as Textual names them.  hint: shown in the key bar.
+    """
+
+    id: str
+    keys: str
+    label: str
+    tooltip: str
+    scopes: tuple[Scope, ...]
+    changes: bool = False
+    hint: bool = True
+
+
+_W, _C = Scope.WALL, Scope.COMPONENT
+_COMPONENT = (_W, _C)
+
+ACTIONS: tuple[Action, ...] = (
+    # wall and component
+    Action("failover", "f", "failover", "show the plan of a switch to a backup", _COMPONENT, changes=True),
+    Action("failback", "F", "failback", "show the plan of the switch back to the primary", _COMPONENT, changes=True),
+    Action("degrade", "g", "degrade", "enter or leave a degraded mode that was decided in advance", _COMPONENT, changes=True),
+    Action("runbook", "r", "runbook", "open the runbook of what failed, beside its live status", (_W, _C, Scope.REGISTER, Scope.RUNBOOKS, Scope.INCIDENTS)),
+    Action("ack", "a", "ack", "acknowledge the incident: I am on it", (_W, _C, Scope.INCIDENTS), changes=True),
+    Action("incident", "i", "incident", "open its incident, or write down a new one", _COMPONENT),
+    Action("switch", "w", "switch", "show the running or the last switch, and the ways out of an unknown one", _COMPONENT, hint=False),
+    Action("poll", "R", "poll now", "run all its checks now", (_W, _C, Scope.RUNBOOK), changes=True, hint=False),
+    Action("suspend", "P", "pause", "stop polling it for a while, or start again", _COMPONENT, changes=True, hint=False),
+    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS)),
+    Action("faults", "z", "faults only", "show only what needs attention, or everything again", (_W,)),
+    Action("sort", "s", "sort", "order by attention, name, tier, latency or time of change", (_W,)),
+    Action("hold", "p", "hold", "hold the screen still, or let it go on; the engine goes on in any case", (_W,), hint=False),
+    Action("demo", "x", "break something", "in the demo: choose a service and a fault", (_W,), changes=True),
+    Action("previous", "left_square_bracket", "previous", "the component before", (_C,), hint=False),
+    Action("next", "right_square_bracket", "next", "the component after", (_C,), hint=False),
+    Action("more", "m", "more", "more room: full text of every check, or the runbook over the full width", (_C, Scope.RUNBOOK)),
+    # plan and progress
+    Action("confirm", "y", "switch", "carry out what is shown", (Scope.PLAN,), changes=True),
+    Action("target", "t", "other target", "plan the switch to the next provider instead", (Scope.PLAN,)),
+    Action("reason", "e", "edit reason", "change the reason that is written to the journal", (Scope.PLAN,)),
+    Action("copy", "c", "copy command", "copy the equivalent manual command", (Scope.PLAN, Scope.RUNBOOK), hint=False),
+    Action("undo", "u", "undo", "lead it back to where it came from", (Scope.PROGRESS,), changes=True),
+    Action("settle", "s", "settle", "state the outcome yourself, with a reason", (Scope.PROGRESS,), changes=True),
+    Action("take_over", "t", "take over", "observe again, without firing anything", (Scope.PROGRESS,), changes=True),
+    Action("yes", "y", "yes", "answer the question with yes", (Scope.CHOICE,)),
+    Action("choose", "enter", "choose", "choose what the cursor is on", (Scope.CHOICE,)),
+    # runbook
+    Action("tick", "space", "tick", "tick the line, or take the tick back", (Scope.RUNBOOK,), changes=True),
+    Action("execute", "x", "run block", "run the block under the cursor (enter does, too)", (Scope.RUNBOOK,), changes=True),
+    Action("step_done", "y", "step done", "call the step done", (Scope.RUNBOOK,), changes=True),
+    Action("step_failed", "n", "step failed", "call the step failed, and go to the step it names for that", (Scope.RUNBOOK,), changes=True),
+    Action("step_skipped", "s", "skip", "skip the step", (Scope.RUNBOOK,), changes=True),
+    Action("end_run", "E", "end run", "close this run of the runbook", (Scope.RUNBOOK,), changes=True, hint=False),
+    # incidents, people
+    Action("note", "n", "note", "write a line into the timeline", (Scope.INCIDENTS,), changes=True),
+    Action("resolve", "x", "resolve", "close the incident, with what proved it", (Scope.INCIDENTS,), changes=True),
+    Action("closed", "C", "closed ones", "show resolved incidents, too", (Scope.INCIDENTS,)),
+    Action("away", "w", "away", "say that the person is away, and until when", (Scope.PEOPLE,), changes=True),
+    Action("back", "b", "back again", "say that the person is back", (Scope.PEOPLE,), changes=True),
+    # lists
+    Action("open", "enter", "open", "open what the cursor is on", (_W, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.REGISTER, Scope.JOURNAL)),
+    Action("up", "up,k", "up", "one up", (Scope.LIST,), hint=False),
+    Action("down", "down,j", "down", "one down", (Scope.LIST,), hint=False),
+    Action("page_up", "pageup", "page up", "one page up", (Scope.LIST,), hint=False),
+    Action("page_down", "pagedown", "page down", "one page down", (Scope.LIST,), hint=False),
+    Action("first", "home", "first", "to the beginning", (Scope.LIST,), hint=False),
+    Action("last", "end,G", "last", "to the end", (Scope.LIST,), hint=False),
+    # everywhere
+    Action("leave", "escape", "back", "back, or away from a question without effect", (Scope.EVERYWHERE,)),
+    Action("close", "q", "back, quit", "back; at the wall: leave the board", (Scope.EVERYWHERE,), hint=False),
+    Action("view_wall", "1", "wall", "all components", (Scope.EVERYWHERE,), hint=False),
+    Action("view_incidents", "2", "incidents", "what is open, and its timeline", (Scope.EVERYWHERE,), hint=False),
+    Action("view_runbooks", "3", "runbooks", "all runbooks", (Scope.EVERYWHERE,), hint=False),
+    Action("view_register", "4", "register", "every way to fail, and what was decided for it", (Scope.EVERYWHERE,), hint=False),
+    Action("view_journal", "5", "journal", "everything that happened", (Scope.EVERYWHERE,), hint=False),
+    Action("view_people", "6", "people", "who is away, and what nobody covers", (Scope.EVERYWHERE,), hint=False),
+    Action("view_problems", "exclamation_mark", "problems", "problems of the workspace's files", (Scope.EVERYWHERE,), hint=False),
+    Action("last_view", "minus", "last view", "back to the view before this one", (Scope.EVERYWHERE,), hint=False),
+    Action("command", "colon,ctrl+p", "command", "type what you want: a view, a component, a runbook, a theme", (Scope.EVERYWHERE,)),
+    Action("help", "question_mark,f1", "help", "all keys", (Scope.EVERYWHERE,)),
+)  # fmt: skip
+
+BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
+
+_NAMES = {
+    "slash": "/", "colon": ":", "question_mark": "?", "exclamation_mark": "!", "minus": "-", "escape": "esc",
+    "left_square_bracket": "[", "right_square_bracket": "]", "up": "↑", "down": "↓", "pageup": "pgup",
+    "pagedown": "pgdn",
+}  # fmt: skip
+
+
+def actions_of(*scopes: Scope) -> list[Action]:
+    """Actions that are available in one of the scopes."""
+    return [action for action in ACTIONS if set(action.scopes) & set(scopes)]
+
+
+def key_name(key: str) -> str:
+    """A key as it is printed on a keyboard."""
+    return _NAMES.get(key, key)
+
+
+def keys_of(action: Action, changed: Mapping[str, str]) -> list[str]:
+    """The keys of an action, printed; `changed` maps ids to other keys."""
+    return [key_name(key.strip()) for key in changed.get(action.id, action.keys).split(",")]
+
+
+def bindings(*scopes: Scope, also: tuple[str, ...] = ()) -> list[Binding]:
+    """Textual's bindings for the actions of some scopes, and for single ones by id."""
+    from textual.binding import Binding
+
+    return [
+        Binding(action.keys, action.id, action.label, tooltip=action.tooltip, id=action.id, show=False)
+        for action in (*actions_of(*scopes), *(BY_ID[name] for name in also))
+    ]
+
+
+def key_problems(changed: Mapping[str, str]) -> list[str]:
+    """What is wrong with a mapping of ids to keys: unknown ids, two actions on one key, Enter on a confirmation."""
+    problems = []
+    for unknown in sorted(set(changed) - set(BY_ID)):
+        near = difflib.get_close_matches(unknown, BY_ID, n=1)
+        problems.append(f"{unknown}: no action has this id" + (f"; did you mean {near[0]}?" if near else ""))
+    for confirming in ("confirm", "yes"):
+        if "enter" in changed.get(confirming, ""):
+            problems.append(f"{confirming}: Enter never confirms; choose another key")
+    for scope in Scope:
+        taken: dict[str, str] = {}
+        common = () if scope in {Scope.PLAN, Scope.PROGRESS, Scope.CHOICE} else (Scope.EVERYWHERE, Scope.LIST)
+        for action in actions_of(scope, *common):
+            for key in keys_of(action, changed):
+                other = taken.setdefault(key, action.id)
+                if other != action.id and (action.id in changed or other in changed):
+                    problems.append(f"{action.id}: {key} is the key of {other} there ({scope.value})")
+    return list(dict.fromkeys(problems))
+
+
+def keymap_markdown() -> str:
+    """The table of all keys, for the docs."""
+    lines = [
+        "A key marked with * changes something: it opens a plan or a question first, and a read-only board refuses it.",
+    ]
+    for scope in Scope:
+        lines += ["", f"## {scope.value}", "", "| key | action | id | |", "|---|---|---|---|"]
+        lines += [
+            f"| {' '.join(f'`{key}`' for key in keys_of(action, {}))} | {action.label}{'*' if action.changes else ''} "
+            f"| `{action.id}` | {action.tooltip} |"
+            for action in actions_of(scope)
+        ]
+    return "\n".join(lines) + "\n"

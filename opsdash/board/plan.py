@@ -1,0 +1,411 @@
+"""The plan of a switch: what would happen, whether it may, and one key that does it.
+
+Nothing has happened yet while it is open. The engine plans again every second, so the guards are live. `y` switches;
+where a failed guard is overridden or something essential is lost, the component's name has to be typed first. Enter
+never confirms, `esc` leaves without effect, and keys pressed in the first 300 ms, or just when a guard changed, are
+dropped: nobody has read the plan by then.
+
+With `countdown` the plan acts by itself when all guards pass. Any key stops it, and so does a guard that changes, or
+an engine that is no longer heard: what has stopped once does not start again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+
+from opsdash.board.keymap import BY_ID, Scope, bindings, keys_of
+from opsdash.board.lines import Line, Role, Row, cut, left, paragraphs, right, spread, wrap
+from opsdash.board.page import HOLD_BACK, Dialog
+from opsdash.board.widgets import Field
+from opsdash.board.words import GUARD, KIND, sign
+from opsdash.model.text import clean
+from opsdash.model.units import format_duration
+from opsdash.service.session import SessionError
+
+if TYPE_CHECKING:
+    from textual.binding import BindingType
+    from textual.events import Key
+
+    from opsdash.board.state import Changes
+    from opsdash.model.views import GuardView, PlanView
+
+PLAN_AGAIN = 1.0
+PLAN_GOOD_FOR = 3.0
+COUNT_EVERY = 0.1
+
+
+class Count(Enum):
+    """The countdown's life. What has stopped does not start again."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    CANCELLED = "cancelled: a key was pressed"
+    CHANGED = "stopped: a guard changed"
+    LOST = "stopped: the engine is not heard"
+    DONE = "done"
+
+
+class PlanDialog(Dialog[None]):
+    """Plan, guards, and the key."""
+
+    field_id = "field"
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.PLAN))
+
+    def __init__(self, component: str, kind: str, target: str | None = None) -> None:
+        super().__init__()
+        self.component, self.kind, self.target = component, kind, target
+        self.plan: PlanView | None = None
+        self.planned_at = float("-inf")
+        self.calm_since = float("-inf")
+        self.reason: str | None = None
+        self.editing_reason = False
+        self.name_typed = False
+        self.message = ""
+        self.sending = False
+        self.count = Count.IDLE
+        self.count_began = 0.0
+        self.key_time = float("-inf")
+        self.request = uuid4().hex
+
+    def on_mount(self) -> None:
+        self.set_interval(COUNT_EVERY, self.count_down)
+
+    # --- the plan, live ------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        plan = await self.board.session.plan(self.component, self.kind, self.target)
+        self.take(plan)
+
+    def take(self, plan: PlanView) -> None:
+        """A newer plan is here."""
+        now = self.board.clock()
+        if self.plan is not None and identity(plan) != identity(self.plan):
+            self.calm_since = now
+            self.request = uuid4().hex
+            if self.count is Count.RUNNING:
+                self.count = Count.CHANGED
+        elif self.plan is None:
+            self.calm_since = now
+        self.plan, self.planned_at = plan, now
+        if self.count is Count.IDLE and plan["countdown"] is not None and self._all_pass() and not self.obstacle():
+            self.count, self.count_began = Count.RUNNING, now
+        self._show_field()
+
+    def _all_pass(self) -> bool:
+        plan = self.plan
+        return plan is not None and plan["needs"] == "y" and all(g["result"] == "pass" for g in plan["guards"])
+
+    def heard(self, changes: Changes) -> None:
+        if self.component in changes.rows:
+            self.reload()
+
+    def tick(self) -> None:
+        if self.board.clock() - self.planned_at >= PLAN_AGAIN:
+            self.reload()
+        self.draw()
+
+    def count_down(self) -> None:
+        """Act when the time is over and nothing has changed."""
+        if self.count is not Count.RUNNING or self.plan is None:
+            return
+        if self.obstacle():
+            self.count = Count.LOST
+        elif self.remaining() <= 0:
+            self.count = Count.DONE
+            self.send()
+        self.draw()
+
+    def remaining(self) -> float:
+        """Seconds until it acts."""
+        seconds = self.plan["countdown"] if self.plan is not None else None
+        return max(0.0, self.count_began + (seconds or 0.0) - self.board.clock())
+
+    def obstacle(self) -> str:
+        """Why `y` does nothing, "" if it does."""
+        plan = self.plan
+        if self.board.read_only:
+            return "This board is read-only."
+        if plan is None:
+            return self.trouble or "There is no plan yet."
+        if plan["refused"] is not None:
+            return plan["refused"]["reason"]
+        if self.trouble or self.board.clock() - self.planned_at > PLAN_GOOD_FOR:
+            return f"The plan is not up to date: {self.trouble or 'the engine does not answer'}."
+        if self.state.stale(self.board.clock()):
+            return "The engine is not heard, so what is shown may be wrong."
+        blocking = [g["title"] for g in plan["guards"] if g["rule"] in plan["failed"] and not g["overridable"]]
+        if blocking:
+            return f"In the way, and not to be overridden: {'; '.join(blocking)}."
+        if plan["needs"] != "y" and not self.name_typed:
+            return f"Type {plan['component']} first."
+        return ""
+
+    # --- keys ----------------------------------------------------------------------------------------------------
+
+    def on_key(self, event: Key) -> None:
+        """Any key but the confirming one stops a countdown."""
+        self.key_time = self.pressed_at(event)
+        if self.count is not Count.RUNNING or not self.armed(event):
+            return
+        if event.key in self._keys("confirm"):
+            return
+        self.count = Count.CANCELLED
+        self.draw()
+        if event.key not in self._keys("leave"):
+            event.stop()
+            event.prevent_default()
+
+    def _keys(self, action: str) -> list[str]:
+        return self.board.keys.get(action, BY_ID[action].keys).split(",")
+
+    def action_confirm(self) -> None:
+        if self.key_time - self.calm_since < HOLD_BACK:
+            self.message = "That was just when the plan changed. Look again."
+        elif obstacle := self.obstacle():
+            self.message = obstacle
+        else:
+            self.send()
+        self.draw()
+
+    def send(self) -> None:
+        """Submit the plan as it is shown."""
+        if not self.sending and self.plan is not None:
+            self.sending = True
+            self.board.run_worker(self._send(self.plan, self.request), exit_on_error=False)
+
+    async def _send(self, plan: PlanView, request: str) -> None:
+        from opsdash.board.progress import ProgressDialog
+
+        arguments: dict[str, Any] = {
+            "component": plan["component"],
+            "generation": plan["generation"],
+            "source": plan["source"],
+            "target": plan["target"],
+            "reason": plan["reason"] if self.reason is None else self.reason,
+            "overrides": list(plan["failed"]),
+            "typed": plan["component"] if self.name_typed else "",
+        }
+        try:
+            verdict = await self.board.session.submit(plan["kind"], arguments, request)
+        except SessionError as error:
+            self.message = f"Not known whether it arrived: {error}. Look at the switch (w) before you press again."
+        else:
+            if verdict["accepted"]:
+                self.dismiss(None)
+                self.board.open_dialog(ProgressDialog(plan["component"], verdict["subject"]))
+                return
+            refused = verdict["refused"]
+            self.message = f"Refused: {refused['reason']}" if refused else "Refused."
+            if refused and refused["override"]:
+                self.message += f" {refused['override']}"
+        self.sending = False
+        if self.is_attached:
+            self.reload()
+
+    def action_target(self) -> None:
+        self.board.run_worker(self._next_target(), exit_on_error=False)
+
+    async def _next_target(self) -> None:
+        try:
+            detail = await self.board.session.component(self.component)
+        except SessionError as error:
+            self.message = str(error)
+            self.draw()
+            return
+        candidates = [provider["id"] for provider in detail["providers"] if not provider["active"]]
+        if self.kind in {"degrade", "restore"} or not candidates:
+            self.message = "There is no other target."
+        else:
+            now = self.target or (self.plan["target"] if self.plan else "")
+            place = candidates.index(now) + 1 if now in candidates else 0
+            self.target = candidates[place % len(candidates)]
+            self.reload()
+        self.draw()
+
+    def action_copy(self) -> None:
+        if self.plan is not None:
+            self.board.copy_to_clipboard(clean(self.plan["manual"]))
+            self.message = "The manual command is in the clipboard."
+            self.draw()
+
+    # --- typing --------------------------------------------------------------------------------------------------
+
+    def action_reason(self) -> None:
+        if self.plan is None:
+            return
+        self.editing_reason = True
+        field = self.query_one(Field)
+        field.value = self.plan["reason"] if self.reason is None else self.reason
+        self._show_field()
+        self.draw()
+
+    def _asks_name(self) -> bool:
+        plan = self.plan
+        return plan is not None and plan["needs"] != "y" and plan["refused"] is None and not self.name_typed
+
+    def _show_field(self) -> None:
+        if not self.is_mounted:
+            return
+        field = self.query_one(Field)
+        shown = self.editing_reason or (self._asks_name() and not self.board.read_only)
+        field.set_class(shown, "shown")
+        if shown and self.focused is not field:
+            self.set_focus(field)
+        elif not shown and self.focused is not self.paper:
+            self.set_focus(self.paper)
+
+    def on_input_changed(self, event: Field.Changed) -> None:
+        if not self.editing_reason and self.plan is not None and event.value == self.plan["component"]:
+            self.name_typed = True
+            event.input.value = ""
+            self._show_field()
+            self.draw()
+
+    def on_input_submitted(self, event: Field.Submitted) -> None:
+        if self.editing_reason:
+            self.reason = clean(event.value.strip(), 400)
+            self.editing_reason = False
+            event.input.value = ""
+            self._show_field()
+            self.draw()
+
+    # --- drawing -------------------------------------------------------------------------------------------------
+
+    def title_line(self, cells: int) -> Line:
+        row = self.state.rows.get(self.component)
+        title = self.plan["title"] if self.plan else row["title"] if row else self.component
+        start: Line = [(KIND.get(self.kind, self.kind), Role.HEADING), ("  ", Role.TEXT), (title, Role.STRONG)]
+        failure = row["failure"] if row else None
+        return spread(start, [(cut(failure, 40), Role.DIM)] if failure else [], cells)
+
+    def rows(self, cells: int) -> list[Row]:
+        if self.plan is None:
+            return [Row([(self.trouble or "planning …", Role.ALERT if self.trouble else Role.DIM)])]
+        age = self.board.clock() - self.planned_at
+        rows = plan_rows(self.plan, age, cells, self.plan["reason"] if self.reason is None else self.reason)
+        return [*rows, *self._bottom(cells)]
+
+    def _bottom(self, cells: int) -> list[Row]:
+        rows = [Row([])]
+        if self.editing_reason:
+            rows.append(Row([("Reason for the journal, then enter:", Role.TEXT)]))
+        elif self.count is Count.RUNNING:
+            rows.append(
+                Row(
+                    [
+                        (f" SWITCHES BY ITSELF IN {self.remaining():.1f} s ", Role.ALERT),
+                        ("  any key stops it", Role.TEXT),
+                    ]
+                )
+            )
+        elif self.count in {Count.CANCELLED, Count.CHANGED, Count.LOST}:
+            rows.append(
+                Row([(f"Countdown {self.count.value}. ", Role.DEGRADED), ("Nothing has been done.", Role.TEXT)])
+            )
+        elif self._asks_name() and self.plan is not None:
+            rows.append(
+                Row(
+                    [
+                        ("To go on in spite of this, type ", Role.TEXT),
+                        (self.plan["component"], Role.DEGRADED),
+                        (", then ", Role.TEXT),
+                        ("y", Role.KEY),
+                        (":", Role.TEXT),
+                    ]
+                )
+            )
+        elif self.sending:
+            rows.append(Row([("asking the engine …", Role.BACKUP)]))
+        else:
+            rows.append(Row([("Nothing has been done yet.", Role.DIM)]))
+        if self.message:
+            rows += paragraphs(self.message, cells, Role.DEGRADED)
+        return rows
+
+    def hints(self) -> Line:
+        works = not self.obstacle() and not self.sending
+        label = {"failover": "switch", "failback": "switch back", "degrade": "enter it", "restore": "leave it"}
+        names = ["target", "reason", "copy"] if self.kind in {"failover", "failback"} else ["reason", "copy"]
+        return [
+            (keys_of(BY_ID["confirm"], self.board.keys)[0], Role.KEY if works else Role.DIM),
+            (f" {label.get(self.kind, 'do it')}   ", Role.STRONG if works else Role.DIM),
+            *self.keys_line(*names),
+            (" without effect", Role.DIM),
+        ]
+
+
+def identity(plan: PlanView) -> tuple[object, ...]:
+    """What a person has read of a plan: when it changes, a key that was on its way meant something else."""
+    return (
+        plan["kind"], plan["source"], plan["target"], plan["generation"], plan["needs"],
+        plan["refused"] is None, tuple((guard["rule"], guard["result"]) for guard in plan["guards"]),
+    )  # fmt: skip
+
+
+def plan_rows(plan: PlanView, age: float, cells: int, reason: str) -> list[Row]:
+    """A plan that was made `age` seconds ago, as a page."""
+    rows = [Row(_ends(plan)), Row([])]
+    if plan["refused"] is not None:
+        rows += paragraphs(plan["refused"]["reason"], cells, Role.DOWN)
+        if plan["refused"]["override"]:
+            rows += paragraphs(plan["refused"]["override"], cells, Role.DIM)
+        rows.append(Row([]))
+    if plan["guards"]:
+        fresh = f"checked again every second, {max(0.0, age):.0f}s ago"
+        rows.append(Row(spread([("BEFORE", Role.HEADING)], [(fresh, Role.DIM)], cells)))
+        for guard in plan["guards"]:
+            rows += _guard(guard, age, cells)
+        rows.append(Row([]))
+    rows += _after(plan, cells)
+    rows.append(Row([("Reason  ", Role.DIM), (reason or "none given", Role.TEXT if reason else Role.DIM)]))
+    return rows
+
+
+def _ends(plan: PlanView) -> Line:
+    source = plan["source_title"] or plan["source"] or "normal operation"
+    target = plan["target_title"] or plan["target"] or "normal operation"
+    return [("FROM ", Role.DIM), (source, Role.STRONG), ("   TO ", Role.DIM), (target, Role.BACKUP)]
+
+
+def _guard(guard: GuardView, age: float, cells: int) -> list[Row]:
+    what = sign(GUARD, guard["result"])
+    title_cells = max(18, min(36, (cells - 12) * 4 // 10))
+    evidence_cells = max(8, cells - title_cells - 12)
+    old = "" if guard["age"] is None else format_duration(guard["age"] + max(0.0, age))
+    words = guard["evidence"]
+    if guard["result"] in {"fail", "unknown"}:
+        words += " (can be overridden)" if guard["overridable"] else " (cannot be overridden)"
+    bad = guard["result"] != "pass"
+    titles, evidence = wrap(guard["title"], title_cells), wrap(words, evidence_cells)
+    rows = []
+    for number in range(max(len(titles), len(evidence))):
+        rows.append(Row([
+            (f" {what.mark if number == 0 else ' '}  ", what.role),
+            (left(titles[number] if number < len(titles) else "", title_cells), Role.STRONG if bad else Role.TEXT),
+            ("  ", Role.TEXT),
+            (left(evidence[number] if number < len(evidence) else "", evidence_cells), Role.TEXT if bad else Role.DIM),
+            (right(old if number == 0 else "", 6), Role.DIM),
+        ]))  # fmt: skip
+    return rows
+
+
+def _after(plan: PlanView, cells: int) -> list[Row]:
+    rows = [Row([("WHAT WILL HAPPEN", Role.HEADING)])]
+
+    def entry(name: str, text: str, role: Role = Role.TEXT) -> None:
+        for number, line in enumerate(wrap(text, cells - 10)):
+            rows.append(Row([(left(f" {name}" if number == 0 else "", 10), Role.DIM), (line, role)]))
+
+    entry("act", plan["manual"] or "no equivalent command", Role.CODE if plan["manual"] else Role.DIM)
+    settle = f"wait {format_duration(plan['settle'])}, then " if plan["settle"] else ""
+    entry("verify", f"{settle}four facts through the front door, for {format_duration(plan['deadline'])} at most")
+    if plan["keeps"]:
+        entry("keeps", ", ".join(plan["keeps"]), Role.OK)
+    if plan["drops"]:
+        entry("drops", ", ".join(plan["drops"]), Role.DEGRADED)
+    entry("undo", plan["undo"] or "no way back is known", Role.CODE if plan["undo"] else Role.DEGRADED)
+    if plan["last"]:
+        entry("last time", plan["last"], Role.DIM)
+    return [*rows, Row([])]

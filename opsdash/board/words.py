@@ -1,0 +1,197 @@
+"""How things are called and marked on the screen: one table each, so that a thing looks the same everywhere.
+
+Every status is a mark, a word and a role: nobody has to see a colour.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, NamedTuple
+
+from opsdash.board.lines import Line, Role, Span
+from opsdash.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opsdash.model.views import WallRow
+
+
+class Sign(NamedTuple):
+    """A mark, a word, and the role of both."""
+
+    mark: str
+    word: str
+    role: Role
+
+    @property
+    def span(self) -> Span:
+        """Mark and word."""
+        return f"{self.mark} {self.word}", self.role
+
+
+STATUS: dict[str, Sign] = {
+    "ok": Sign("✓", "ok", Role.OK),
+    "degraded": Sign("!", "DEGRADED", Role.DEGRADED),
+    "down": Sign("✗", "DOWN", Role.DOWN),
+    "unknown": Sign("?", "UNKNOWN", Role.UNKNOWN),
+    "paused": Sign("‖", "PAUSED", Role.DIM),
+}
+STALE = Sign("·", "STALE", Role.STALE)
+ON_BACKUP = Sign("~", "ON BACKUP", Role.BACKUP)
+REMOVED = Sign("-", "REMOVED", Role.DIM)
+
+GUARD: dict[str, Sign] = {
+    "pass": Sign("✓", "pass", Role.OK),
+    "warn": Sign("!", "warn", Role.DEGRADED),
+    "fail": Sign("✗", "FAIL", Role.DOWN),
+    "unknown": Sign("?", "not known", Role.UNKNOWN),
+}
+
+TRUTH: dict[str, Sign] = {
+    "true": Sign("✓", "true", Role.OK),
+    "false": Sign("✗", "FALSE", Role.DOWN),
+    "unknown": Sign("?", "not known", Role.UNKNOWN),
+    "not declared": Sign("-", "not declared", Role.DIM),
+    "stateless": Sign("-", "stateless", Role.DIM),
+}
+
+WORKS: dict[str, Sign] = {
+    "yes": Sign("✓", "works", Role.OK),
+    "no": Sign("✗", "DOES NOT WORK", Role.DOWN),
+    "unknown": Sign("?", "NOT KNOWN", Role.UNKNOWN),
+    "dropped": Sign("-", "dropped", Role.DEGRADED),
+}
+
+MARK: dict[str, Sign] = {
+    "done": Sign("✓", "done", Role.OK),
+    "failed": Sign("✗", "failed", Role.DOWN),
+    "skipped": Sign("-", "skipped", Role.DIM),
+    "": Sign(" ", "", Role.TEXT),
+}
+
+BLOCK: dict[str, Sign] = {
+    "": Sign(" ", "not run", Role.DIM),
+    "started": Sign("▸", "running", Role.BACKUP),
+    "passed": Sign("✓", "passed", Role.OK),
+    "failed": Sign("✗", "FAILED", Role.DOWN),
+    "unknown": Sign("?", "NOT KNOWN whether it ran", Role.UNKNOWN),
+}
+
+INCIDENT: dict[str, Sign] = {
+    "open": Sign("✗", "OPEN", Role.DOWN),
+    "acknowledged": Sign("!", "acknowledged", Role.DEGRADED),
+    "recovered": Sign("~", "recovered", Role.BACKUP),
+    "resolved": Sign("✓", "resolved", Role.DIM),
+}
+
+KIND: dict[str, str] = {
+    "failover": "Failover",
+    "failback": "Failback",
+    "degrade": "Enter degraded mode",
+    "restore": "Leave degraded mode",
+}
+
+OUTCOME: dict[str, Sign] = {
+    "intent": Sign("▸", "about to act", Role.BACKUP),
+    "acting": Sign("▸", "acting", Role.BACKUP),
+    "settling": Sign("▸", "waiting for it to settle", Role.BACKUP),
+    "verifying": Sign("▸", "verifying through the front door", Role.BACKUP),
+    "undoing": Sign("▸", "undoing", Role.BACKUP),
+    "committed": Sign("✓", "DONE AND VERIFIED", Role.OK),
+    "aborted": Sign("-", "NOT STARTED: nothing was changed", Role.DEGRADED),
+    "no_effect": Sign("✗", "NO EFFECT: it was carried out, and does not show", Role.DOWN),
+    "split": Sign("✗", "SPLIT: both sides may be serving", Role.DOWN),
+    "unknown": Sign("?", "NOT KNOWN: look before you do anything again", Role.UNKNOWN),
+    "undone": Sign("✓", "UNDONE: back to where it was", Role.DEGRADED),
+    "needs_human": Sign("✗", "NEEDS A PERSON", Role.DOWN),
+}
+
+TIER_SHORT = {"essential": "ess", "important": "imp", "droppable": "drop"}
+
+
+def sign(table: dict[str, Sign], key: str) -> Sign:
+    """The sign of `key`; a word that this version does not know is shown as it is, and never as good."""
+    return table.get(key) or Sign("?", key, Role.UNKNOWN)
+
+
+def row_sign(row: WallRow, *, stale: bool) -> Sign:
+    """What the wall says of a component."""
+    if stale:
+        return STALE
+    if row["removed"]:
+        return REMOVED
+    if row["status"] == "ok" and row["on_backup"]:
+        return ON_BACKUP
+    return sign(STATUS, row["status"])
+
+
+def ago(then: float | None, now: float) -> str:
+    """How long ago something was, "—" if that is not known."""
+    return "—" if not then else format_duration(max(0.0, now - then))
+
+
+def latency(seconds: float | None) -> str:
+    """A latency for a narrow column."""
+    if seconds is None:
+        return "—"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    return f"{seconds:.1f}s" if seconds < 100 else f"{seconds:.0f}s"
+
+
+def proof(state: str, at: float | None, now: float) -> Span:
+    """Whether a backup or degraded mode was shown to work."""
+    if state == "fresh":
+        return f"tested {ago(at, now)}", Role.OK
+    if state == "old":
+        return "proof old", Role.DEGRADED
+    if state == "changed":
+        return "edited since", Role.DEGRADED
+    if state == "never":
+        return "never tested", Role.DEGRADED
+    return "no backup" if state == "none" else state, Role.DIM
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def spark(values: Sequence[float | None], cells: int, *, role: Role = Role.DIM) -> Line:
+    """The last latencies as bars against their median, so that a steady line is low and a spike is not; × is a failure."""
+    shown = list(values)[-cells:]
+    good = sorted(value for value in shown if value is not None)
+    scale = 3 * good[len(good) // 2] if good else 1.0
+    line: Line = [(" " * (cells - len(shown)), role)] if len(shown) < cells else []
+    for value in shown:
+        if value is None:
+            piece: Span = ("×", Role.DOWN)
+        else:
+            level = int(8 * value / scale) if scale > 0 else 0
+            piece = (_BARS[max(0, min(7, level))], role)
+        if line and line[-1][1] is piece[1]:
+            line[-1] = (line[-1][0] + piece[0], piece[1])
+        else:
+            line.append(piece)
+    return line
+
+
+def clock_time(at: float, tz: tzinfo | None) -> str:
+    """Time of day, of the operator's zone."""
+    return _local(at, tz).strftime("%H:%M:%S")
+
+
+def date_time(at: float, tz: tzinfo | None, now: float) -> str:
+    """Time of day if it was within 20 hours, else with the date."""
+    return _local(at, tz).strftime("%H:%M:%S" if abs(now - at) < 20 * 3600 else "%m-%d %H:%M")
+
+
+def day(at: float, tz: tzinfo | None) -> str:
+    """A date."""
+    return _local(at, tz).strftime("%Y-%m-%d")
+
+
+def _local(at: float, tz: tzinfo | None) -> datetime:
+    try:
+        return datetime.fromtimestamp(at, UTC).astimezone(tz)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)

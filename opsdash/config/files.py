@@ -1,0 +1,155 @@
+"""Which files a workspace has, whether they may be trusted, and whether they have changed.
+
+A workspace is code: it names commands. So a file is refused when somebody else could have written it: when
+everybody may write to it, when it belongs to neither us nor root, or when its group may write to it and has
+another member. Who wants to share a workspace by group says so from outside of it (`OPSDASH_TRUST=group`).
+What is asked is the opened file, not its name, so that nothing can be exchanged in between.
+"""
+
+from __future__ import annotations
+
+import functools
+import grp
+import hashlib
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opsdash.config.yaml import MAX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+WORKSPACE_FILE = "opsdash.yaml"
+CHECKS = "checks"
+RUNBOOKS = "runbooks"
+DRILLS = "drills"
+
+TRUST_VARIABLE = "OPSDASH_TRUST"
+TRUST_GROUP = "group"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells whether a file has changed, without reading it."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+    mode: int
+    owner: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was read: `data`, or `refused`, why there is none. `name` is relative to the workspace."""
+
+    name: str
+    stamp: Stamp | None
+    data: bytes = b""
+    sha256: str = ""
+    refused: str = ""
+    hint: str = ""
+
+
+def component_files(workspace: Path) -> Iterator[Path]:
+    """checks/*.yaml, sorted."""
+    yield from _visible(workspace / CHECKS, (".yaml", ".yml"))
+
+
+def runbook_files(workspace: Path) -> Iterator[Path]:
+    """runbooks/*.md, sorted."""
+    yield from _visible(workspace / RUNBOOKS, (".md",))
+
+
+def drill_files(workspace: Path) -> Iterator[Path]:
+    """drills/*.yaml, sorted."""
+    yield from _visible(workspace / DRILLS, (".yaml", ".yml"))
+
+
+def _visible(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Files of a folder whose names do not begin with a dot; editors keep their own beside them."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return
+    yield from (path for path in found if path.suffix in suffixes and not path.name.startswith("."))
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """The stamp of a file, None where there is none."""
+    try:
+        return _stamp(path.stat())
+    except (OSError, ValueError):
+        return None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode, found.st_uid)
+
+
+def read(workspace: Path, path: Path, environment: Mapping[str, str], known: Source | None = None) -> Source:
+    """A file of the workspace, trusted or refused; `known` itself when it has not changed since."""
+    name = path.relative_to(workspace).as_posix()
+    if known is not None and known.stamp is not None and known.stamp == stamp_of(path):
+        return known
+    try:
+        # O_NONBLOCK: a pipe in the place of a file must not hold up everybody
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Source(name, None, refused=f"the file cannot be read: {reason}")
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        stamp = _stamp(found)
+        refused, hint = distrust(found, environment)
+        if refused:
+            return Source(name, stamp, refused=refused, hint=hint)
+        try:
+            data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            return Source(name, stamp, refused=f"the file cannot be read: {error.strerror}")
+    return Source(name, stamp, data, hashlib.sha256(data).hexdigest())
+
+
+def distrust(found: os.stat_result, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Why a file may not be used, and what to do about it; two empty texts when it may."""
+    if not stat.S_ISREG(found.st_mode):
+        return "this is no file", "replace it by a plain file"
+    if found.st_mode & stat.S_IWOTH:
+        return "everybody may write to this file, and it names commands to run", "chmod o-w the file"
+    if found.st_uid not in {os.geteuid(), 0}:
+        owner = _user_name(found.st_uid)
+        return f"this file belongs to {owner}, and it names commands to run", "it must belong to you or root"
+    if found.st_mode & stat.S_IWGRP and environment.get(TRUST_VARIABLE) != TRUST_GROUP:
+        others = _other_members(found.st_gid)
+        if others:
+            hint = f"chmod g-w the file, or set {TRUST_VARIABLE}={TRUST_GROUP} to trust the whole group"
+            return f"{others} may write to this file by its group, and it names commands to run", hint
+    return "", ""
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+@functools.lru_cache(maxsize=64)
+def _other_members(gid: int) -> str:
+    """Somebody else in a group, "" where there is nobody: by its list, or because it is their own first
+    group.
+    """
+    mine = {_user_name(os.geteuid()), "root"}
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return f"group {gid}, of which nothing is known,"
+    listed = [member for member in group.gr_mem if member not in mine]
+    first = [user.pw_name for user in pwd.getpwall() if user.pw_gid == gid and user.pw_name not in mine]
+    others = sorted({*listed, *first})
+    return f"{others[0]} and {len(others) - 1} more" if len(others) > 1 else "".join(others)

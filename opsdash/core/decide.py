@@ -1,0 +1,129 @@
+"""`decide(world, live, input, now) -> Decision`: what follows from an input.
+
+One table from input to handler. Whatever a handler decides it says as records, effects and changes of `live`; it looks
+at one component and its neighbours, so that the cost of a decision does not grow with the operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from opsdash.core import health, incidents, life, people, runs, switching
+from opsdash.core.draft import Decision, Draft
+from opsdash.model import inputs as i
+from opsdash.model.effects import Answer, Poll
+from opsdash.model.operation import ANCHORS
+from opsdash.model.switch import Refused
+from opsdash.model.world import PreflightLive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opsdash.model.inputs import Input
+    from opsdash.model.now import Now
+    from opsdash.model.world import Live, World
+
+
+def decide(world: World, live: Live, event: Input, now: Now) -> Decision:
+    """What follows from `event`."""
+    draft = Draft(world, live, now)
+    HANDLERS[type(event)](draft, event)
+    return draft.decision()
+
+
+def _observed(draft: Draft, event: i.Observed) -> None:
+    health.observed(draft, event)
+    if draft.live_keys("switches"):
+        switching.sampled(draft, event.observation)
+
+
+def _timer(draft: Draft, event: i.TimerFired) -> None:
+    what, *rest = event.key
+    TIMERS[what](draft, *rest)
+
+
+def _read_again(draft: Draft, component: str) -> None:
+    found = draft.operation.components.get(component) or draft.component(component)
+    if found is not None:
+        switching.read_all(draft, found)
+
+
+def _preflight(draft: Draft, event: i.PreflightDone) -> None:
+    draft.set_live("preflights", event.key, PreflightLive(event.passed, event.detail, draft.now.mono))
+    draft.touch(event.key.partition("/")[0])
+
+
+def _journal_state(draft: Draft, event: i.JournalState) -> None:
+    draft.set_live("engine", "engine", replace(draft.engine(), journal_error=event.error))
+
+
+def _wanted(draft: Draft, event: i.Wanted) -> None:
+    answer = INTENTS[type(event.intent)](draft, event.who, event.intent)
+    if isinstance(answer, Refused):
+        draft.effect(Answer(event.id, refused=answer))
+    else:
+        draft.effect(Answer(event.id, subject=answer or ""))
+
+
+def _poll(draft: Draft, who: str, intent: i.PollIntent) -> Refused | None:
+    del who
+    target = intent.target
+    checks = [
+        check
+        for check, spec in draft.operation.checks.items()
+        if spec.component != ANCHORS and target in (check, spec.component, f"{spec.component}/{spec.provider}")
+    ]
+    if not checks:
+        return Refused("unknown_check", f"there is no check or component {target!r}")
+    for check in checks:
+        draft.effect(Poll(check))
+    return None
+
+
+HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
+    i.Started: life.started,
+    i.Stopping: life.stopping,
+    i.Loaded: life.loaded,
+    i.Observed: _observed,
+    i.Overdue: health.overdue,
+    i.ClockJumped: health.clock_jumped,
+    i.TimerFired: _timer,
+    i.ReadDone: switching.read_done,
+    i.ApplyDone: switching.applied,
+    i.PreflightDone: _preflight,
+    i.BlockDone: runs.block_done,
+    i.Beat: life.beat,
+    i.JournalState: _journal_state,
+    i.Wanted: _wanted,
+}
+
+TIMERS: dict[str, Callable[..., None]] = {
+    "blind": health.blind_for_long,
+    "pause": health.pause_over,
+    "people": people.look,
+    "read": _read_again,
+    "settle": switching.settled,
+    "verify": switching.verify_deadline,
+    "review": switching.review,
+}
+
+INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
+    i.SwitchIntent: switching.intend,
+    i.UndoIntent: switching.undo,
+    i.SettleIntent: switching.settle,
+    i.TakeOverIntent: switching.take_over,
+    i.AckIntent: incidents.acknowledge,
+    i.NoteIntent: incidents.write_note,
+    i.ResolveIntent: incidents.resolve,
+    i.OpenIncidentIntent: incidents.open_by_hand,
+    i.PauseIntent: health.pause,
+    i.ResumeIntent: health.resume,
+    i.PollIntent: _poll,
+    i.AwayIntent: people.set_away,
+    i.OpenRunIntent: runs.open_run,
+    i.TickIntent: runs.tick,
+    i.MarkStepIntent: runs.mark,
+    i.RunBlockIntent: runs.run_block,
+    i.EndRunIntent: runs.end_run,
+}

@@ -1,0 +1,433 @@
+"""`evolve(world, record) -> patch`: what a record changes. Replaying the journal is this and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opsdash.model import records as r
+from opsdash.model.incident import EntryKind, Incident, TimelineEntry
+from opsdash.model.operation import Absence
+from opsdash.model.run import Run, StepMark
+from opsdash.model.switch import MOVES_PROVIDER, Fact, FactName, SwitchKind, SwitchState, Truth
+from opsdash.model.world import CheckState, ComponentState, EngineState, Heartbeat, Pause, Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opsdash.model.records import Record
+    from opsdash.model.switch import Switch
+    from opsdash.model.world import Patch
+
+KEEP_RESOLVED = 7 * 86400.0
+"""Resolved incidents stay in the world this long after, for "what happened lately"; documents keep them for ever."""
+
+OPSDASH = "opsdash"
+"""Who acts when nobody did."""
+
+
+class Reader(Protocol):
+    """The part of a world that evolve reads; a draft is one too."""
+
+    def get(self, table: str, key: str) -> Any: ...
+
+    def keys(self, table: str) -> list[str]: ...
+
+
+def _component(world: Reader, component: str) -> ComponentState:
+    state: ComponentState | None = world.get("components", component)
+    return state or ComponentState()
+
+
+def _engine(world: Reader) -> EngineState:
+    state: EngineState | None = world.get("engine", "engine")
+    return state or EngineState()
+
+
+def _engine_started(world: Reader, record: r.EngineStarted) -> Patch:
+    patch: Patch = [("engine", "engine", replace(_engine(world), started_at=record.at, stopped_at=None))]
+    for key in world.keys("incidents"):
+        incident = world.get("incidents", key)
+        if incident.resolved_at is not None and incident.resolved_at < record.at - KEEP_RESOLVED:
+            patch.append(("incidents", key, None))
+    return patch
+
+
+def _engine_stopped(world: Reader, record: r.EngineStopped) -> Patch:
+    return [("engine", "engine", replace(_engine(world), stopped_at=record.at))]
+
+
+def _configured(world: Reader, record: r.Configured) -> Patch:
+    kept = {component.id for component in record.removed}
+    patch: Patch = [("removed", key, None) for key in world.keys("removed") if key not in kept]
+    patch += [("removed", component.id, component) for component in record.removed]
+    return patch
+
+
+def _check_changed(_world: Reader, record: r.CheckChanged) -> Patch:
+    state = CheckState(record.status, record.at, record.reason, record.detail)
+    return [("checks", record.check, state)]
+
+
+def _component_changed(world: Reader, record: r.ComponentChanged) -> Patch:
+    state = replace(
+        _component(world, record.component),
+        status=record.status,
+        reason=record.reason,
+        cause=record.cause,
+        since=record.at,
+    )
+    return [("components", record.component, state)]
+
+
+def _redundancy_changed(world: Reader, record: r.RedundancyChanged) -> Patch:
+    state = replace(_component(world, record.component), redundancy=record.redundancy)
+    return [("components", record.component, state)]
+
+
+def _active_changed(world: Reader, record: r.ActiveChanged) -> Patch:
+    state = _component(world, record.component)
+    since = state.on_backup_since
+    if record.provider is not None:
+        since = (since or record.at) if record.on_backup else None
+    overdue = state.overdue if since else tuple(what for what in state.overdue if what != "backup")
+    state = replace(state, active=record.provider, seen=record.seen, on_backup_since=since, overdue=overdue)
+    return [("components", record.component, state)]
+
+
+def _mode_seen(world: Reader, record: r.ModeSeen) -> Patch:
+    state = _component(world, record.component)
+    since = record.at if record.mode else None
+    overdue = tuple(what for what in state.overdue if what != "mode")
+    state = replace(state, mode=record.mode, mode_since=since, mode_prior=None, overdue=overdue)
+    return [("components", record.component, state)]
+
+
+def _failure_active(world: Reader, record: r.FailureActive) -> Patch:
+    state = _component(world, record.component)
+    failures = (*(pair for pair in state.failures if pair[0] != record.failure), (record.failure, record.at))
+    return [("components", record.component, replace(state, failures=failures))]
+
+
+def _failure_cleared(world: Reader, record: r.FailureCleared) -> Patch:
+    state = _component(world, record.component)
+    failures = tuple(pair for pair in state.failures if pair[0] != record.failure)
+    return [("components", record.component, replace(state, failures=failures))]
+
+
+def _with_entry(incident: Incident, record: Any, kind: EntryKind, text: str, who: str = OPSDASH) -> Incident:
+    happened = getattr(record, "happened", None)
+    entry = TimelineEntry(record.at if happened is None else happened, record.at, who, kind, text)
+    return replace(incident, entries=(*incident.entries, entry))
+
+
+def _incident_opened(world: Reader, record: r.IncidentOpened) -> Patch:
+    engine = _engine(world)
+    incident = Incident(
+        id=record.incident,
+        component=record.component,
+        kind=record.kind,
+        title=record.title,
+        opened_at=record.at,
+        failures=(record.failure,) if record.failure else (),
+    )
+    incident = _with_entry(incident, record, EntryKind.DETECTED, record.title, record.who)
+    state = replace(_component(world, record.component), incident=record.incident)
+    return [
+        ("incidents", record.incident, incident),
+        ("components", record.component, state),
+        ("engine", "engine", replace(engine, incidents=engine.incidents + 1)),
+    ]
+
+
+def _incident_joined(world: Reader, record: r.IncidentJoined) -> Patch:
+    incident: Incident | None = world.get("incidents", record.incident)
+    if incident is None:
+        return []
+    failures = (*incident.failures, record.failure) if record.failure else incident.failures
+    incident = replace(incident, failures=failures, kind=record.kind or incident.kind, recovered_at=None)
+    return [("incidents", record.incident, _with_entry(incident, record, EntryKind.FAILURE_MODE, record.title))]
+
+
+def _incident_noted(world: Reader, record: r.IncidentNoted) -> Patch:
+    incident: Incident | None = world.get("incidents", record.incident)
+    if incident is None:
+        return []
+    return [("incidents", record.incident, _with_entry(incident, record, record.kind, record.text, record.who))]
+
+
+def _incident_recovered(world: Reader, record: r.IncidentRecovered) -> Patch:
+    incident: Incident | None = world.get("incidents", record.incident)
+    if incident is None:
+        return []
+    text = "it fails again" if record.again else "all is well again; a person has to resolve the incident"
+    incident = replace(incident, recovered_at=None if record.again else record.at)
+    return [("incidents", record.incident, _with_entry(incident, record, EntryKind.STATUS, text))]
+
+
+def _incident_acknowledged(world: Reader, record: r.IncidentAcknowledged) -> Patch:
+    incident: Incident | None = world.get("incidents", record.incident)
+    if incident is None:
+        return []
+    incident = replace(incident, acknowledged_by=record.who, acknowledged_at=record.at)
+    return [("incidents", record.incident, _with_entry(incident, record, EntryKind.ACK, "acknowledged", record.who))]
+
+
+def _incident_resolved(world: Reader, record: r.IncidentResolved) -> Patch:
+    incident: Incident | None = world.get("incidents", record.incident)
+    if incident is None:
+        return []
+    text = f"resolved: {record.text}" if record.text else "resolved"
+    incident = replace(incident, resolved_by=record.who, resolved_at=record.at)
+    incident = _with_entry(incident, record, EntryKind.RESOLVED, text, record.who)
+    patch: Patch = [("incidents", record.incident, incident)]
+    state = _component(world, incident.component)
+    if state.incident == record.incident:
+        patch.append(("components", incident.component, replace(state, incident=None)))
+    return patch
+
+
+def _paused(_world: Reader, record: r.Paused) -> Patch:
+    return [("pauses", record.component, Pause(record.until, record.at, record.who, record.reason))]
+
+
+def _resumed(_world: Reader, record: r.Resumed) -> Patch:
+    return [("pauses", record.component, None)]
+
+
+def _heartbeat_received(world: Reader, record: r.HeartbeatReceived) -> Patch:
+    before: Heartbeat = world.get("heartbeats", record.check) or Heartbeat()
+    if record.signal == "start":
+        after = replace(before, started=record.at, detail=record.detail)
+    elif record.signal == "fail":
+        after = replace(before, failed=record.at, started=None, due=record.due, detail=record.detail)
+    else:
+        after = Heartbeat(last=record.at, due=record.due, detail=record.detail)
+    return [("heartbeats", record.check, after)]
+
+
+def _away_set(_world: Reader, record: r.AwaySet) -> Patch:
+    start = record.at if record.start is None else record.start
+    return [("absences", record.person, None if record.back else Absence(start, record.until))]
+
+
+def _review_passed(world: Reader, record: r.ReviewPassed) -> Patch:
+    state = _component(world, record.component)
+    overdue = (*(what for what in state.overdue if what != record.what), record.what)
+    return [("components", record.component, replace(state, overdue=overdue))]
+
+
+# --- switches ------------------------------------------------------------------------------------------------------
+
+
+def _switch_intended(world: Reader, record: r.SwitchIntended) -> Patch:
+    switch = record.switch
+    state = _component(world, switch.plan.component)
+    patch: Patch = []
+    if state.switch and state.switch != switch.id:
+        patch.append(("switches", state.switch, None))
+    state = replace(state, generation=state.generation + 1, switch=switch.id)
+    patch += [("switches", switch.id, switch), ("components", switch.plan.component, state)]
+    return patch
+
+
+def _switch_advanced(world: Reader, record: r.SwitchAdvanced) -> Patch:
+    switch: Switch | None = world.get("switches", record.switch)
+    if switch is None:
+        return []
+    changes: dict[str, Any] = {
+        "state": record.state,
+        "history": (*switch.history, (record.at, record.state.value)),
+        "in_doubt": switch.in_doubt or record.in_doubt,
+    }
+    if record.detail:
+        changes["detail"] = record.detail
+    if record.prior is not None and switch.prior is None:
+        changes["prior"] = record.prior
+    if switch.ended_at is not None:
+        changes["ended_at"] = None
+    if record.state is SwitchState.ACTING:
+        changes["acted_at"] = record.at
+    elif record.state is SwitchState.SETTLING and switch.state in (SwitchState.ACTING, SwitchState.UNDOING):
+        changes["applied_at"] = record.at
+    elif record.state is SwitchState.VERIFYING:
+        changes["verifying_at"] = record.at
+    elif record.state is SwitchState.UNDOING:
+        changes["undoing"] = True
+    return [("switches", record.switch, replace(switch, **changes))]
+
+
+def _switch_ended(world: Reader, record: r.SwitchEnded) -> Patch:
+    switch: Switch | None = world.get("switches", record.switch)
+    if switch is None:
+        return []
+    ended = replace(
+        switch,
+        state=record.state,
+        facts=record.facts or switch.facts,
+        ended_at=record.at,
+        detail=record.detail or switch.detail,
+        history=(*switch.history, (record.at, record.state.value)),
+    )
+    patch: Patch = [("switches", switch.id, ended)]
+    state = _component(world, switch.plan.component)
+    if switch.plan.kind in MOVES_PROVIDER:
+        state = _provider_after(state, switch, record)
+    else:
+        state = _mode_after(state, switch, record)
+    patch.append(("components", switch.plan.component, state))
+    return patch
+
+
+def _provider_after(state: ComponentState, switch: Switch, record: r.SwitchEnded) -> ComponentState:
+    """Who serves after a switch. After an unknown or split outcome nobody can tell, until the mechanism is read."""
+    plan = switch.plan
+    if record.state is SwitchState.COMMITTED:
+        away = plan.kind is SwitchKind.FAILOVER
+        since = (state.on_backup_since or record.at) if away else None
+        kept = since is not None and since == state.on_backup_since
+        overdue = state.overdue if kept else tuple(what for what in state.overdue if what != "backup")
+        return replace(state, active=plan.target, seen=plan.wanted or "", on_backup_since=since, overdue=overdue)
+    if _is_back(switch, record):
+        seen = state.seen if plan.expected is None else plan.expected
+        return replace(state, active=plan.source or None, seen=seen)
+    mechanism = _truth(record.facts, FactName.MECHANISM)
+    if mechanism is Truth.TRUE:
+        return replace(state, active=plan.target, seen=plan.wanted or "")
+    measured = record.state is SwitchState.NEEDS_HUMAN and bool(record.facts)
+    nobody_knows = measured or record.state in (SwitchState.UNKNOWN, SwitchState.SPLIT)
+    return replace(state, active=None) if nobody_knows and mechanism is not Truth.FALSE else state
+
+
+def _mode_after(state: ComponentState, switch: Switch, record: r.SwitchEnded) -> ComponentState:
+    """Which degraded mode is in force after entering or leaving one; as before, where that cannot be told."""
+    plan = switch.plan
+    reached = _truth(record.facts, FactName.MECHANISM) is Truth.TRUE
+    if _is_back(switch, record):
+        in_force = plan.source
+    elif record.state is SwitchState.COMMITTED or reached:
+        in_force = plan.target
+    else:
+        return state
+    stays = in_force == state.mode
+    overdue = state.overdue if stays else tuple(what for what in state.overdue if what != "mode")
+    if not in_force:
+        return replace(state, mode=None, mode_since=None, mode_prior=None, overdue=overdue)
+    since = state.mode_since if stays else record.at
+    prior = switch.prior if plan.kind is SwitchKind.DEGRADE else state.mode_prior or plan.wanted
+    return replace(state, mode=in_force, mode_since=since, mode_prior=prior, overdue=overdue)
+
+
+def _is_back(switch: Switch, record: r.SwitchEnded) -> bool:
+    """Whether the old side serves again: by a person's word, or by what was measured while undoing."""
+    stated = record.state is SwitchState.ABORTED and record.who is not None
+    measured = switch.undoing and _truth(record.facts, FactName.MECHANISM) is Truth.TRUE
+    return stated or measured or record.state is SwitchState.UNDONE
+
+
+def _truth(facts: tuple[Fact, ...], name: FactName) -> Truth:
+    return next((fact.truth for fact in facts if fact.name is name), Truth.UNKNOWN)
+
+
+def _proved(_world: Reader, record: r.Proved) -> Patch:
+    return [("proofs", f"{record.component}/{record.what}", Proof(record.at, record.by, record.sha256))]
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def _run_started(world: Reader, record: r.RunStarted) -> Patch:
+    engine = _engine(world)
+    run = Run(
+        id=record.run,
+        runbook=record.runbook,
+        component=record.component,
+        sha256=record.sha256,
+        who=record.who,
+        started_at=record.at,
+        incident=record.incident,
+    )
+    return [("runs", record.run, run), ("engine", "engine", replace(engine, runs=engine.runs + 1))]
+
+
+def _run_ticked(world: Reader, record: r.RunTicked) -> Patch:
+    run: Run | None = world.get("runs", record.run)
+    if run is None:
+        return []
+    tick = (record.step, record.tick)
+    others = tuple(each for each in run.ticks if each != tick)
+    return [("runs", record.run, replace(run, ticks=(*others, tick) if record.done else others))]
+
+
+def _step_marked(world: Reader, record: r.StepMarked) -> Patch:
+    run: Run | None = world.get("runs", record.run)
+    if run is None:
+        return []
+    marks = tuple(mark for mark in run.marks if mark.step != record.step)
+    if record.mark != "open":
+        marks = (*marks, StepMark(record.step, record.mark, record.at, record.who))
+    return [("runs", record.run, replace(run, marks=marks))]
+
+
+def _block_started(world: Reader, record: r.BlockStarted) -> Patch:
+    from opsdash.model.run import BlockResult, BlockState
+
+    result = BlockResult(record.step, record.block, BlockState.STARTED, record.at, who=record.who)
+    return _with_block(world, record.run, result)
+
+
+def _block_finished(world: Reader, record: r.BlockFinished) -> Patch:
+    return _with_block(world, record.run, record.result)
+
+
+def _with_block(world: Reader, run_id: str, result: Any) -> Patch:
+    run: Run | None = world.get("runs", run_id)
+    if run is None:
+        return []
+    others = tuple(each for each in run.blocks if (each.step, each.block) != (result.step, result.block))
+    return [("runs", run_id, replace(run, blocks=(*others, result)))]
+
+
+def _run_ended(_world: Reader, record: r.RunEnded) -> Patch:
+    return [("runs", record.run, None)]
+
+
+EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
+    r.EngineStarted: _engine_started,
+    r.EngineStopped: _engine_stopped,
+    r.Configured: _configured,
+    r.CheckChanged: _check_changed,
+    r.ComponentChanged: _component_changed,
+    r.RedundancyChanged: _redundancy_changed,
+    r.ActiveChanged: _active_changed,
+    r.ModeSeen: _mode_seen,
+    r.FailureActive: _failure_active,
+    r.FailureCleared: _failure_cleared,
+    r.IncidentOpened: _incident_opened,
+    r.IncidentJoined: _incident_joined,
+    r.IncidentNoted: _incident_noted,
+    r.IncidentRecovered: _incident_recovered,
+    r.IncidentAcknowledged: _incident_acknowledged,
+    r.IncidentResolved: _incident_resolved,
+    r.Paused: _paused,
+    r.Resumed: _resumed,
+    r.HeartbeatReceived: _heartbeat_received,
+    r.AwaySet: _away_set,
+    r.ReviewPassed: _review_passed,
+    r.SwitchIntended: _switch_intended,
+    r.SwitchAdvanced: _switch_advanced,
+    r.SwitchEnded: _switch_ended,
+    r.Proved: _proved,
+    r.RunStarted: _run_started,
+    r.RunTicked: _run_ticked,
+    r.StepMarked: _step_marked,
+    r.BlockStarted: _block_started,
+    r.BlockFinished: _block_finished,
+    r.RunEnded: _run_ended,
+}
+"""One function per record type; a test holds it complete."""
+
+
+def evolve(world: Reader, record: Record) -> Patch:
+    """The changes that follow from `record`."""
+    return EVOLVE[type(record)](world, record)

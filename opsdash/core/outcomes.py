@@ -1,0 +1,116 @@
+"""The states of a switch as a table, and its outcome as a function of the four facts.
+
+Failover, failback, entering and leaving a degraded mode go through the same table; so does a switch that was in flight
+when the engine died, and undoing one.
+
+A reply of OK is no proof, and unknown is not failed: an action that may have had an effect always leads on to
+`settling` and `verifying`, and never back to `acting`. Nothing is fired twice.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from opsdash.model.switch import FactName, SwitchState, Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opsdash.model.switch import Fact
+
+
+class SwitchEvent(StrEnum):
+    """What can happen to a switch."""
+
+    EXPECTED = "the mechanism says what was expected"
+    UNEXPECTED = "the mechanism says something else, or cannot be read"
+    APPLIED = "the action was accepted, or nobody knows"
+    NOT_APPLIED = "the action was refused or never started"
+    SETTLED = "the settle time is over"
+    VERIFIED = "all declared facts are true"
+    WITHOUT_EFFECT = "a fact is false"
+    BOTH_SERVE = "old and new side contradict each other"
+    CANNOT_TELL = "a declared fact cannot be measured"
+    BACK = "the facts hold for the old side again"
+    NOT_BACK = "they do not"
+    UNDO = "a person undoes it"
+    TAKE_OVER = "a person has it observed again"
+    STATE_COMMITTED = "a person states that it took effect"
+    STATE_ABORTED = "a person states that nothing changed"
+    STATE_UNDONE = "a person states that the old side serves again"
+    ENGINE_DIED = "the engine was killed while it was in flight"
+
+
+S = SwitchState
+E = SwitchEvent
+
+_WAYS_OUT = {
+    E.UNDO: S.UNDOING,
+    E.TAKE_OVER: S.SETTLING,
+    E.STATE_COMMITTED: S.COMMITTED,
+    E.STATE_ABORTED: S.ABORTED,
+    E.STATE_UNDONE: S.UNDONE,
+}
+
+TRANSITIONS: dict[SwitchState, dict[SwitchEvent, SwitchState]] = {
+    S.INTENT: {E.EXPECTED: S.ACTING, E.UNEXPECTED: S.ABORTED, E.ENGINE_DIED: S.ABORTED},
+    S.ACTING: {E.APPLIED: S.SETTLING, E.NOT_APPLIED: S.ABORTED, E.ENGINE_DIED: S.SETTLING},
+    S.SETTLING: {E.SETTLED: S.VERIFYING, E.ENGINE_DIED: S.SETTLING},
+    S.VERIFYING: {
+        E.VERIFIED: S.COMMITTED,
+        E.WITHOUT_EFFECT: S.NO_EFFECT,
+        E.BOTH_SERVE: S.SPLIT,
+        E.CANNOT_TELL: S.UNKNOWN,
+        E.BACK: S.UNDONE,
+        E.NOT_BACK: S.NEEDS_HUMAN,
+        E.ENGINE_DIED: S.SETTLING,
+    },
+    S.UNDOING: {E.APPLIED: S.SETTLING, E.NOT_APPLIED: S.NEEDS_HUMAN, E.ENGINE_DIED: S.SETTLING},
+    S.UNKNOWN: _WAYS_OUT,
+    S.SPLIT: _WAYS_OUT,
+    S.NEEDS_HUMAN: _WAYS_OUT,
+    S.NO_EFFECT: {E.UNDO: S.UNDOING, E.TAKE_OVER: S.SETTLING},
+    S.COMMITTED: {},
+    S.ABORTED: {},
+    S.UNDONE: {},
+}
+
+LIVE_STATES = frozenset({S.INTENT, S.ACTING, S.SETTLING, S.VERIFYING, S.UNDOING})
+"""In flight: opsdash is at it."""
+
+OPEN_STATES = frozenset({S.UNKNOWN, S.SPLIT, S.NEEDS_HUMAN})
+"""Out of which only a person leads; until then no other switch of the component is begun."""
+
+
+def follow(state: SwitchState, event: SwitchEvent) -> SwitchState | None:
+    """The state after `event`, None where the event has no place."""
+    return TRANSITIONS[state].get(event)
+
+
+def outcome(facts: Iterable[Fact]) -> SwitchEvent:
+    """What the four facts add up to; undeclared and stateless ones are left out. First match counts."""
+    truth = {fact.name: fact.truth for fact in facts if fact.truth not in (Truth.UNDECLARED, Truth.STATELESS)}
+    mechanism, front_door = truth.get(FactName.MECHANISM), truth.get(FactName.FRONT_DOOR)
+    old_out = truth.get(FactName.OLD_OUT)
+    if old_out is Truth.FALSE and Truth.TRUE in (mechanism, front_door):
+        return SwitchEvent.BOTH_SERVE
+    if mechanism is Truth.FALSE and front_door is Truth.TRUE:
+        return SwitchEvent.BOTH_SERVE
+    if Truth.UNKNOWN in truth.values():
+        return SwitchEvent.CANNOT_TELL
+    if Truth.FALSE in truth.values():
+        return SwitchEvent.WITHOUT_EFFECT
+    if mechanism is Truth.TRUE or front_door is Truth.TRUE:
+        return SwitchEvent.VERIFIED
+    return SwitchEvent.CANNOT_TELL
+
+
+def mermaid() -> str:
+    """The table as a state diagram, for the documentation."""
+    lines = ["stateDiagram-v2", "    [*] --> intent: a person confirms a plan"]
+    for state, events in TRANSITIONS.items():
+        for event, after in events.items():
+            lines.append(f"    {state.value} --> {after.value}: {event.value}")
+    lines += [f"    {state.value} --> [*]" for state, events in TRANSITIONS.items() if not events]
+    return "\n".join(lines) + "\n"

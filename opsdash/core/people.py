@@ -1,0 +1,96 @@
+"""People are dependencies too: who is there, and which component nobody covers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from opsdash.model.effects import SetTimer
+from opsdash.model.records import AwaySet
+from opsdash.model.switch import Refused
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from opsdash.core.draft import Draft
+    from opsdash.model.inputs import AwayIntent
+    from opsdash.model.now import Now
+    from opsdash.model.operation import Component, Operation, Person
+
+LOOK_EVERY = 60.0
+"""Seconds between two looks at who is away: absences begin and end by the clock."""
+
+
+class Reader(Protocol):
+    """What is needed of a world or draft."""
+
+    operation: Operation
+
+    def get(self, table: str, key: str) -> Any: ...
+
+
+def is_away(person: Person, recorded: Any, wall: float) -> bool:
+    """Whether a person is away at `wall`, by the files or by a record of `opsdash people away`."""
+    if has_left(person, wall):
+        return True
+    if recorded is not None and recorded.covers(wall):
+        return True
+    return any(absence.covers(wall) for absence in person.away)
+
+
+def has_left(person: Person, wall: float) -> bool:
+    """Whether a person has left for good."""
+    return person.left is not None and person.left <= wall
+
+
+def present_owners(reader: Reader, component: Component, wall: float) -> list[str]:
+    """Ids of the owners who are there."""
+    people = reader.operation.people
+    return [
+        owner
+        for owner in component.owners
+        if owner in people and not is_away(people[owner], reader.get("absences", owner), wall)
+    ]
+
+
+def covered(reader: Reader, component: Component, wall: float) -> bool:
+    """Whether an owner is there; a component without owners is not covered by anybody."""
+    return bool(present_owners(reader, component, wall))
+
+
+def nobody_covers(draft: Draft, component: Component) -> bool:
+    """Whether a component has owners, and all of them are away or have left."""
+    return bool(component.owners) and not covered(draft, component, draft.now.wall)
+
+
+def set_away(draft: Draft, who: str, intent: AwayIntent) -> Refused | None:
+    """Record that somebody is away, or back."""
+    from opsdash.core import failures
+
+    if intent.person not in draft.operation.people:
+        known = ", ".join(sorted(draft.operation.people)) or "nobody"
+        return Refused("unknown_person", f"there is no person {intent.person!r}; opsdash.yaml knows {known}")
+    if intent.until is not None and intent.until <= draft.now.wall and not intent.back:
+        return Refused("past", "the absence would already be over; name a later date")
+    draft.emit(AwaySet(draft.now.wall, intent.person, intent.until, who, intent.start, intent.back))
+    for component in draft.operation.components.values():
+        if intent.person in component.owners:
+            failures.refresh(draft, component.id)
+            draft.touch(component.id)
+    return None
+
+
+def look(draft: Draft) -> None:
+    """Compare every component's owners with the clock, and come back in a minute."""
+    from opsdash.core import failures
+
+    for component in draft.operation.components.values():
+        if any(f.detected_by is not None and f.detected_by.away for f in component.failures.values()):
+            failures.refresh(draft, component.id)
+        if component.owners:
+            draft.touch(component.id)
+    schedule(draft, draft.now)
+
+
+def schedule(draft: Draft, now: Now) -> None:
+    """Ask to be called again."""
+    draft.effect(SetTimer(("people",), now.mono + LOOK_EVERY))

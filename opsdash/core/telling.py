@@ -1,0 +1,148 @@
+"""Records told in a sentence, for journal screens, timelines and logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opsdash.model import records as r
+from opsdash.model.status import Status
+from opsdash.model.switch import MOVES_PROVIDER, SwitchKind
+from opsdash.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opsdash.model.records import Record
+
+
+def _check_changed(record: r.CheckChanged) -> str:
+    why = f" ({record.reason.value})" if record.reason and record.status is not Status.OK else ""
+    detail = f": {record.detail}" if record.detail and record.status is not Status.OK else ""
+    return f"check {record.check} is {record.status.value}{why}, was {record.was.value}{detail}"
+
+
+def _component_changed(record: r.ComponentChanged) -> str:
+    why = f" ({record.reason.value}, {record.cause})" if record.reason and record.status is not Status.OK else ""
+    return f"{record.component} is {record.status.value}{why}, was {record.was.value}"
+
+
+def _switch_intended(record: r.SwitchIntended) -> str:
+    switch, plan = record.switch, record.switch.plan
+    if plan.kind in MOVES_PROVIDER:
+        what = f"{plan.kind.value} of {plan.component} from {plan.source or 'unknown'} to {plan.target}"
+    elif plan.kind is SwitchKind.DEGRADE:
+        what = f"degraded mode {plan.target} of {plan.component}"
+    else:
+        what = f"{plan.component} back to normal from {plan.source}"
+    overridden = f", overriding {', '.join(switch.overrides)}" if switch.overrides else ""
+    return f"{what} wanted by {switch.who}{overridden}" + (f": {switch.reason}" if switch.reason else "")
+
+
+def _switch_ended(record: r.SwitchEnded) -> str:
+    facts = ", ".join(f"{fact.name.value} {fact.truth.value}" for fact in record.facts)
+    detail = f": {record.detail}" if record.detail else ""
+    return f"switch {record.switch} ended {record.state.value}" + (f" ({facts})" if facts else "") + detail
+
+
+def _active_changed(record: r.ActiveChanged) -> str:
+    if record.provider is None:
+        return f"{record.component}: nobody can tell which provider serves ({record.seen or 'it cannot be read'})"
+    return f"{record.component} is served by {record.provider}, was {record.was or 'not known'}"
+
+
+def _engine_started(record: r.EngineStarted) -> str:
+    if record.stopped_at is None:
+        return f"engine {record.version} started (pid {record.pid}); the one before did not say goodbye"
+    gap = format_duration(record.at - record.stopped_at)
+    return f"engine {record.version} started (pid {record.pid}), after {gap} without one"
+
+
+def _incident_joined(record: r.IncidentJoined) -> str:
+    return f"{record.incident}: {record.title} ({record.failure}) joined"
+
+
+def _mode_seen(record: r.ModeSeen) -> str:
+    if record.mode is None:
+        return f"{record.component}: degraded mode {record.was} is no longer in force; opsdash did not end it"
+    return f"{record.component}: degraded mode {record.mode} is in force; opsdash did not enter it"
+
+
+def _away(record: r.AwaySet) -> str:
+    if record.back:
+        return f"{record.person} is back"
+    return f"{record.person} is away" + (
+        "" if record.until is None else f" for {format_duration(record.until - record.at)}"
+    )
+
+
+TELL: dict[type, Callable[[Any], str]] = {
+    r.EngineStarted: _engine_started,
+    r.EngineStopped: lambda record: f"engine stopped: {record.why}",
+    r.Configured: lambda record: (
+        f"files read: {record.components} components, {record.checks} checks, {record.problems} problems"
+    ),
+    r.CheckChanged: _check_changed,
+    r.ComponentChanged: _component_changed,
+    r.RedundancyChanged: lambda record: f"redundancy of {record.component} is {record.redundancy}, was {record.was}",
+    r.ActiveChanged: _active_changed,
+    r.ModeSeen: _mode_seen,
+    r.FailureActive: lambda record: f"failure mode {record.component}/{record.failure}: {record.title}",
+    r.FailureCleared: lambda record: f"failure mode {record.component}/{record.failure} no longer applies",
+    r.IncidentOpened: lambda record: f"{record.incident} opened for {record.component}: {record.title}",
+    r.IncidentJoined: _incident_joined,
+    r.IncidentNoted: lambda record: f"{record.incident}: {record.text}",
+    r.IncidentRecovered: lambda record: f"{record.incident}: {'fails again' if record.again else 'recovered'}",
+    r.IncidentAcknowledged: lambda record: f"{record.incident} acknowledged by {record.who}",
+    r.IncidentResolved: lambda record: (
+        f"{record.incident} resolved by {record.who}" + (f": {record.text}" if record.text else "")
+    ),
+    r.Paused: lambda record: (
+        f"{record.component} paused by {record.who} for {format_duration(record.until - record.at)}"
+        + (f": {record.reason}" if record.reason else "")
+    ),
+    r.Resumed: lambda record: f"{record.component} is polled again",
+    r.HeartbeatReceived: lambda record: f"heartbeat {record.check}: {record.signal}",
+    r.AwaySet: _away,
+    r.ReviewPassed: lambda record: f"{record.component}: review time of {record.what} has passed",
+    r.SwitchIntended: _switch_intended,
+    r.SwitchAdvanced: lambda record: (
+        f"switch {record.switch} is {record.state.value}" + (f": {record.detail}" if record.detail else "")
+    ),
+    r.SwitchEnded: _switch_ended,
+    r.Proved: lambda record: f"{record.component}/{record.what} proved by {record.by}",
+    r.RunStarted: lambda record: f"{record.run}: {record.who} opened runbook {record.runbook}",
+    r.RunTicked: lambda record: (
+        f"{record.run}: tick {record.tick + 1} of {record.step} {'set' if record.done else 'taken back'}"
+    ),
+    r.StepMarked: lambda record: f"{record.run}: step {record.step} {record.mark}",
+    r.BlockStarted: lambda record: f"{record.run}: step {record.step} runs: {record.text}",
+    r.BlockFinished: lambda record: (
+        f"{record.run}: step {record.result.step} {record.result.state.value}"
+        + (f": {record.result.detail}" if record.result.detail else "")
+    ),
+    r.RunEnded: lambda record: f"{record.run} closed by {record.who}",
+}
+
+
+def tell(record: Record) -> str:
+    """The record in a sentence, without its time."""
+    return TELL[type(record)](record)
+
+
+def component_of(record: Record) -> str | None:
+    """The component that a record is about, None for the whole operation."""
+    if isinstance(record, r.SwitchIntended):
+        return record.switch.plan.component
+    if isinstance(record, r.CheckChanged | r.HeartbeatReceived):
+        return record.check.partition("/")[0]
+    found: str | None = getattr(record, "component", None)
+    return found
+
+
+def who_of(record: Record) -> str:
+    """Who caused it: a person, or opsdash."""
+    if isinstance(record, r.SwitchIntended):
+        return record.switch.who
+    if isinstance(record, r.BlockFinished):
+        return record.result.who or "opsdash"
+    return getattr(record, "who", None) or "opsdash"

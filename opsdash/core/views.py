@@ -1,0 +1,618 @@
+"""What a client sees: world and live as the JSON shapes of `opsdash.model.views`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opsdash.core import people, planning, proofs, switching
+from opsdash.core.draft import Draft
+from opsdash.core.health import ignored_checks
+from opsdash.core.outcomes import LIVE_STATES
+from opsdash.model.operation import ANCHORS, TIER_ORDER, Confirm, ResponseKind, Tier
+from opsdash.model.status import Reason, Status, worst
+from opsdash.model.switch import (
+    FACT_TITLES,
+    MOVES_PROVIDER,
+    Fact,
+    Plan,
+    Refused,
+    Switch,
+    SwitchKind,
+    SwitchState,
+)
+from opsdash.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opsdash.model.incident import Incident
+    from opsdash.model.now import Now
+    from opsdash.model.operation import Component, FailureMode, Feature
+    from opsdash.model.views import (
+        CheckView,
+        ComponentDetail,
+        FactView,
+        FailureView,
+        FeatureView,
+        IncidentView,
+        ModeView,
+        PersonView,
+        PlanView,
+        ProviderView,
+        RefusedView,
+        SwitchView,
+        WallRow,
+    )
+    from opsdash.model.world import Live, World
+
+SPARK_RUNS = 12
+COUNTDOWN = 3.0
+"""Seconds after which a plan with `confirm: countdown` acts by itself while all guards pass."""
+
+RESPONSE_KEYS = {ResponseKind.SWITCH: "f", ResponseKind.DEGRADE: "g", ResponseKind.RUNBOOK: "r"}
+
+Sparks = dict[str, list[float | None]]
+
+
+class Viewer:
+    """Reads one state of world and live. `sparks`: latencies in ms of the latest runs by check id, newest last."""
+
+    def __init__(
+        self, world: World, live: Live, now: Now, sparks: Mapping[str, Sequence[float | None]] | None = None
+    ) -> None:
+        self.draft = Draft(world, live, now)
+        self.now = now
+        self.operation = world.operation
+        self._sparks = sparks or {}
+
+    # --- the wall ----------------------------------------------------------------------------------------------
+
+    def components(self) -> list[str]:
+        """Ids of all components, those that were removed from the files but are still held included."""
+        return [*self.operation.components, *self.draft.keys("removed")]
+
+    def row(self, component_id: str) -> WallRow | None:
+        """One component on the wall; None if there is no such component any more."""
+        component = self.draft.component(component_id)
+        if component is None:
+            return None
+        state, health = self.draft.state(component_id), self.draft.health(component_id)
+        incident = self.draft.incident(component_id)
+        switch = self.draft.switch(component_id)
+        first = self._first_failure(component)
+        lead = self._leading_check(component)
+        proof, proof_at = proofs.best_backup(self.draft, component, self.now.wall)
+        return {
+            "id": component.id,
+            "title": component.title,
+            "tier": component.tier.value,
+            "status": health.status.value,
+            "reason": health.reason.value if health.reason else None,
+            "cause": health.cause,
+            "since": health.since or self.draft.life().started_at,
+            "latency": self.draft.check(lead).latency if lead else None,
+            "spark": list(self._sparks.get(lead, ()))[-SPARK_RUNS:] if lead else [],
+            "active": state.active,
+            "primary": component.primary,
+            "on_backup": state.active is not None and state.active != component.primary,
+            "mode": state.mode,
+            "redundancy": health.redundancy,
+            "proof": proof,
+            "proof_at": proof_at,
+            "failure": first.title if first else None,
+            "failure_id": first.id if first else None,
+            "response": str(first.response) if first else None,
+            "hint": self._hint(component, first),
+            "incident": incident.id if incident else None,
+            "acknowledged": incident is not None and incident.acknowledged_by is not None,
+            "owners": list(component.owners),
+            "covered": not people.nobody_covers(self.draft, component),
+            "switch": switch.state.value if switch and self._is_open(switch) else None,
+            "overdue": list(state.overdue),
+            "explained_by": self._explained_by(component),
+            "problems": len(component.off) + (component.problem is not None),
+            "removed": component.removed,
+        }
+
+    @staticmethod
+    def _is_open(switch: Switch) -> bool:
+        ended = (SwitchState.COMMITTED, SwitchState.ABORTED, SwitchState.UNDONE, SwitchState.NO_EFFECT)
+        return switch.state not in ended
+
+    def _first_failure(self, component: Component) -> FailureMode | None:
+        active = {failure for failure, _ in self.draft.state(component.id).failures}
+        return next((each for each in component.failures.values() if each.id in active), None)
+
+    def _hint(self, component: Component, failure: FailureMode | None) -> str:
+        """The key for what was decided, and what it does; when that has been done, what comes next."""
+        state = self.draft.state(component.id)
+        if failure is None:
+            if state.mode is not None:
+                return "g restore"
+            on_backup = state.active is not None and state.active != component.primary
+            return "F fail back" if on_backup else ""
+        response = failure.response
+        if response.kind is ResponseKind.DEGRADE:
+            target = response.component or component.id
+            if self.draft.state(target).mode == response.mode:
+                return f"r {failure.runbook}" if failure.runbook else "g restore"
+            return f"g {response.mode}"
+        if response.kind is ResponseKind.SWITCH:
+            return "f fail over"
+        return f"r {failure.runbook}" if failure.runbook else "r runbook"
+
+    def _leading_check(self, component: Component) -> str | None:
+        """The check whose latency stands for the component: its front door, else the active provider's first."""
+        if component.checks:
+            return component.checks[0]
+        active = component.provider(self.draft.state(component.id).active) or (
+            component.providers[0] if component.providers else None
+        )
+        return active.checks[0] if active and active.checks else None
+
+    def _explained_by(self, component: Component) -> list[str]:
+        if self.draft.health(component.id).status is Status.OK:
+            return []
+        parents = component.depends_on
+        return [parent for parent in parents if self.draft.health(parent).status is Status.DOWN]
+
+    # --- features and counts -----------------------------------------------------------------------------------
+
+    def features(self, *, essential_only: bool = False) -> list[FeatureView]:
+        """All features; an essential component without any stands for itself."""
+        found: list[FeatureView] = []
+        for component in self.operation.components.values():
+            for feature in component.features.values():
+                if feature.tier is Tier.ESSENTIAL or not essential_only:
+                    found.append(self._feature(component, feature))
+            if not component.features and component.tier is Tier.ESSENTIAL:
+                found.append(self._whole(component))
+        return sorted(found, key=lambda each: TIER_ORDER[Tier(each["tier"])])
+
+    def _whole(self, component: Component) -> FeatureView:
+        return {
+            "id": component.id,
+            "title": component.title,
+            "tier": component.tier.value,
+            "component": component.id,
+            "works": _works(self.draft.health(component.id).status),
+        }
+
+    def _feature(self, component: Component, feature: Feature) -> FeatureView:
+        if feature.checks:
+            works = _works(worst(self.draft.check(check).status for check in feature.checks))
+        else:
+            works = _works(self.draft.health(component.id).status)
+        if self._dropped(component, feature):
+            works = "dropped"
+        return {
+            "id": f"{component.id}/{feature.id}",
+            "title": feature.title,
+            "tier": feature.tier.value,
+            "component": component.id,
+            "works": works,
+        }
+
+    def _dropped(self, component: Component, feature: Feature) -> bool:
+        mode = component.modes.get(self.draft.state(component.id).mode or "")
+        return mode is not None and feature.id in mode.drops
+
+    def counts(self) -> dict[str, int]:
+        """How many components have each status, and how many are on their backup or in a degraded mode."""
+        counts = dict.fromkeys((status.value for status in Status), 0)
+        counts |= {"on_backup": 0, "in_mode": 0}
+        for component in self.operation.components.values():
+            counts[self.draft.health(component.id).status.value] += 1
+            state = self.draft.state(component.id)
+            counts["on_backup"] += state.active is not None and state.active != component.primary
+            counts["in_mode"] += state.mode is not None
+        return counts
+
+    def uncovered(self) -> list[str]:
+        """Components whose owners are all away."""
+        return [
+            component.id
+            for component in self.operation.components.values()
+            if people.nobody_covers(self.draft, component)
+        ]
+
+    # --- one component -----------------------------------------------------------------------------------------
+
+    def component(self, component_id: str) -> ComponentDetail | None:
+        """Everything about one component."""
+        component = self.draft.component(component_id)
+        row = self.row(component_id)
+        if component is None or row is None:
+            return None
+        incident = self.draft.incident(component_id)
+        switch = self.draft.switch(component_id)
+        pause = self.draft.get("pauses", component_id)
+        ignored = ignored_checks(self.draft, component)
+        return {
+            "row": row,
+            "providers": [self._provider(component, each.id) for each in component.providers],
+            "checks": [self.check(check) for check in component.checks if check not in ignored],
+            "features": [self._feature(component, each) for each in component.features.values()],
+            "failures": [self.failure(component, each) for each in component.failures.values()],
+            "modes": self._modes(component),
+            "owners": [self.person(owner) for owner in component.owners if owner in self.operation.people],
+            "uncovered": people.nobody_covers(self.draft, component),
+            "needs": [(each, self.draft.health(each).status.value) for each in component.depends_on],
+            "needed_by": [
+                (each, self.draft.health(each).status.value) for each in self.operation.dependents.get(component_id, ())
+            ],
+            "switch": self.switch(switch) if switch else None,
+            "incident": incident_view(incident) if incident else None,
+            "runbook": self._runbook(component),
+            "off": dict(component.off) | ({"file": component.problem} if component.problem else {}),
+            "keys": self._keys(component),
+            "paused_until": pause.until if pause else None,
+            "paused_by": pause.who if pause else None,
+            "file": component.file,
+        }
+
+    def _runbook(self, component: Component) -> str | None:
+        """The runbook of what is failing, else the component's own, else that of its first failure mode."""
+        failing = self._first_failure(component)
+        if failing is not None and failing.runbook:
+            return failing.runbook
+        if component.runbook:
+            return component.runbook
+        return next((each.runbook for each in component.failures.values() if each.runbook), None)
+
+    def _keys(self, component: Component) -> dict[str, str | None]:
+        keys: dict[str, str | None] = {}
+        for kind in (SwitchKind.FAILOVER, SwitchKind.FAILBACK, SwitchKind.RESTORE):
+            plan = planning.plan(self.draft, component.id, kind, None)
+            refused = plan if isinstance(plan, Refused) and plan.override is None else None
+            keys[kind.value] = refused.reason if refused else None
+        modes = component.modes or any(path.startswith("modes") for path in component.off)
+        keys["degrade"] = None if modes else f"{component.title} declares no degraded mode"
+        keys["runbook"] = None if self._runbook(component) else f"{component.title} has no runbook"
+        return keys
+
+    def check(self, check_id: str) -> CheckView:
+        """One check."""
+        spec = self.operation.checks.get(check_id)
+        live = self.draft.check(check_id)
+        bad = sum(severity > 0 for severity in live.window)
+        streak = f"{bad} of {spec.down_after}" if spec and live.window and bad else ""
+        return {
+            "id": check_id,
+            "name": spec.name if spec else check_id.rpartition("/")[2],
+            "provider": spec.provider if spec else None,
+            "kind": spec.kind if spec else "",
+            "status": live.status.value,
+            "reason": live.reason.value if live.reason else None,
+            "detail": live.detail,
+            "since": live.since,
+            "at": live.at,
+            "latency": live.latency,
+            "every": spec.every if spec else 0.0,
+            "raw_status": live.raw.value,
+            "raw_reason": live.raw_reason.value if live.raw_reason else None,
+            "raw_detail": live.raw_detail,
+            "streak": streak,
+            "facts": dict(live.facts),
+            "phases": dict(live.phases),
+            "spark": list(self._sparks.get(check_id, ())),
+        }
+
+    def _provider(self, component: Component, provider_id: str) -> ProviderView:
+        provider = component.provider(provider_id)
+        assert provider is not None  # noqa: S101 - the caller iterates over the component's own providers
+        proof, proof_at = proofs.proof_of(self.draft, component, provider_id, self.now.wall)
+        status = self.draft.health(component.id).providers.get(provider_id, Status.UNKNOWN)
+        return {
+            "id": provider.id,
+            "title": provider.title,
+            "name": provider.as_name,
+            "status": status.value,
+            "active": provider.id == self.draft.state(component.id).active,
+            "primary": provider.id == component.primary,
+            "proof": proof,
+            "proof_at": proof_at,
+            "checks": [self.check(check) for check in provider.checks],
+        }
+
+    def _modes(self, component: Component) -> list[ModeView]:
+        state = self.draft.state(component.id)
+        found: list[ModeView] = []
+        for mode in component.modes.values():
+            proof, proof_at = proofs.proof_of(self.draft, component, f"mode:{mode.id}", self.now.wall)
+            in_force = state.mode == mode.id
+            since = state.mode_since if in_force else None
+            found.append(
+                {
+                    "id": mode.id,
+                    "title": mode.title,
+                    "keeps": list(mode.keeps),
+                    "drops": list(mode.drops),
+                    "in_force": in_force,
+                    "since": since,
+                    "review_at": since + mode.review_after if since is not None else None,
+                    "proof": proof,
+                    "proof_at": proof_at,
+                    "off": None,
+                }
+            )
+        return found
+
+    # --- register and people -----------------------------------------------------------------------------------
+
+    def register(self) -> list[FailureView]:
+        """Every failure mode, file by file."""
+        return [
+            self.failure(component, failure)
+            for component in self.operation.components.values()
+            for failure in component.failures.values()
+        ]
+
+    def failure(self, component: Component, failure: FailureMode) -> FailureView:
+        """An entry of the register, with what it lacks."""
+        since = dict(self.draft.state(component.id).failures).get(failure.id)
+        proof, proof_at = self._response_proof(component, failure)
+        return {
+            "component": component.id,
+            "id": failure.id,
+            "title": failure.title,
+            "detected_by": str(failure.detected_by) if failure.detected_by else "",
+            "response": str(failure.response),
+            "response_kind": failure.response.kind.value,
+            "mode": failure.response.mode,
+            "runbook": failure.runbook,
+            "rto": failure.rto,
+            "active": since is not None,
+            "since": since,
+            "owners": list(component.owners),
+            "proof": proof,
+            "proof_at": proof_at,
+            "gaps": _gaps(component, failure, proof),
+        }
+
+    def _response_proof(self, component: Component, failure: FailureMode) -> tuple[str, float | None]:
+        response = failure.response
+        if response.kind is ResponseKind.SWITCH:
+            return proofs.best_backup(self.draft, component, self.now.wall)
+        if response.kind is ResponseKind.DEGRADE:
+            other = self.draft.component(response.component) or component
+            return proofs.proof_of(self.draft, other, f"mode:{response.mode}", self.now.wall)
+        return proofs.NO_BACKUP, None
+
+    def person(self, person_id: str) -> PersonView:
+        """A person."""
+        person = self.operation.people[person_id]
+        recorded = self.draft.get("absences", person_id)
+        wall = self.now.wall
+        absences = [each for each in (*person.away, recorded) if each is not None and each.covers(wall)]
+        return {
+            "id": person.id,
+            "name": person.name,
+            "contact": person.contact,
+            "away": people.is_away(person, recorded, wall),
+            "until": absences[0].end if absences else None,
+            "left": people.has_left(person, wall),
+            "owns": [each.id for each in self.operation.components.values() if person_id in each.owners],
+        }
+
+    def people(self) -> list[PersonView]:
+        """All people."""
+        return [self.person(person) for person in self.operation.people]
+
+    # --- switches ----------------------------------------------------------------------------------------------
+
+    def plan(
+        self,
+        component_id: str,
+        kind: SwitchKind,
+        target: str | None,
+        manual: Callable[[Plan], tuple[str, str]],
+    ) -> PlanView:
+        """What a switch would do. `manual` gives the equivalent commands, there and back."""
+        plan = planning.plan(self.draft, component_id, kind, target)
+        component = self.draft.component(component_id)
+        if isinstance(plan, Refused):
+            return _refused_plan(component_id, component.title if component else component_id, kind, plan)
+        assert component is not None  # noqa: S101 - there is no plan without a component
+        there, back = manual(plan)
+        calm = not plan.failed and not plan.warnings and plan.confirm is Confirm.COUNTDOWN
+        proved = proofs.proof_of(self.draft, component, plan.target, self.now.wall)[0] == proofs.FRESH
+        mode = component.modes.get(plan.target or plan.source) if kind not in MOVES_PROVIDER else None
+        return {
+            "component": plan.component,
+            "title": component.title,
+            "kind": plan.kind.value,
+            "source": plan.source,
+            "source_title": self._end_title(component, plan, plan.source),
+            "target": plan.target,
+            "target_title": self._end_title(component, plan, plan.target),
+            "generation": plan.generation,
+            "guards": [
+                {
+                    "rule": guard.rule,
+                    "title": guard.title,
+                    "result": guard.result.value,
+                    "evidence": guard.evidence,
+                    "age": guard.age,
+                    "overridable": guard.overridable,
+                }
+                for guard in plan.guards
+            ],
+            "failed": [guard.rule for guard in plan.failed],
+            "warnings": [guard.rule for guard in plan.warnings],
+            "needs": "typed" if plan.failed or plan.typed else "y",
+            "countdown": COUNTDOWN if calm and proved else None,
+            "reason": plan.reason,
+            "drops": list(plan.drops),
+            "keeps": list(mode.keeps) if mode else [],
+            "settle": plan.settle,
+            "deadline": plan.deadline,
+            "manual": there,
+            "undo": back,
+            "last": self._last_time(component_id, plan),
+            "refused": None,
+        }
+
+    def _last_time(self, component_id: str, plan: Plan) -> str:
+        switch = self.draft.switch(component_id)
+        if switch is None or switch.state is not SwitchState.COMMITTED or switch.plan.kind is not plan.kind:
+            return ""
+        took = (switch.ended_at or switch.intended_at) - switch.intended_at
+        ago = format_duration(self.now.wall - switch.intended_at)
+        return f"{took:.1f} s, {ago} ago, by {switch.who}"
+
+    @staticmethod
+    def _end_title(component: Component, plan: Plan, end: str) -> str:
+        if plan.kind in MOVES_PROVIDER:
+            provider = component.provider(end)
+            return provider.title if provider else (end or "unknown")
+        mode = component.modes.get(end)
+        return mode.title if mode else (end or "normal operation")
+
+    def switch(self, switch: Switch) -> SwitchView:
+        """A switch, live or past."""
+        plan = switch.plan
+        component = self.draft.component(plan.component)
+        known = switching.facts(self.draft, switch) if switch.state is SwitchState.VERIFYING else switch.facts
+
+        def title(end: str) -> str:
+            return self._end_title(component, plan, end) if component else end
+
+        return {
+            "id": switch.id,
+            "component": plan.component,
+            "kind": plan.kind.value,
+            "state": switch.state.value,
+            "live": switch.state in LIVE_STATES,
+            "source": plan.source,
+            "source_title": title(plan.source),
+            "target": plan.target,
+            "target_title": title(plan.target),
+            "who": switch.who,
+            "reason": switch.reason,
+            "overrides": list(switch.overrides),
+            "intended_at": switch.intended_at,
+            "ended_at": switch.ended_at,
+            "times": switch_times(switch, self.now.wall),
+            "facts": [_fact(fact) for fact in known],
+            "detail": switch.detail,
+            "in_doubt": switch.in_doubt,
+            "ways_out": switching.ways_out(switch),
+            "steps": list(switch.history),
+            "incident": switch.incident,
+        }
+
+    def anchors(self) -> list[CheckView]:
+        """The outside targets that tell whether opsdash itself is connected."""
+        return [self.check(check) for check, spec in self.operation.checks.items() if spec.component == ANCHORS]
+
+
+def _works(status: Status) -> str:
+    if status in (Status.OK, Status.DEGRADED):
+        return "yes"
+    return "no" if status is Status.DOWN else "unknown"
+
+
+def _gaps(component: Component, failure: FailureMode, proof: str) -> list[str]:
+    gaps = []
+    if failure.detected_by is None:
+        gaps.append("no check detects it")
+    if failure.runbook is None:
+        gaps.append("no runbook")
+    if not component.owners:
+        gaps.append("no owner")
+    elif len(component.owners) == 1:
+        gaps.append("one owner only")
+    if proof in (proofs.NEVER, proofs.OLD, proofs.CHANGED):
+        gaps.append({"never": "never proved", "old": "proof old", "changed": "changed since proof"}[proof])
+    return gaps
+
+
+def _fact(fact: Fact) -> FactView:
+    return {
+        "name": fact.name.value,
+        "title": FACT_TITLES[fact.name],
+        "truth": fact.truth.value,
+        "evidence": fact.evidence,
+        "hits": fact.hits,
+        "needed": fact.needed,
+    }
+
+
+def switch_times(switch: Switch, wall: float) -> dict[str, float]:
+    """Where the time went, in seconds: decide (noticed to confirmed), act, settle, verify, and in all since the key."""
+    end = switch.ended_at if switch.ended_at is not None else wall
+    times: dict[str, float] = {}
+    if switch.noticed_at is not None:
+        times["decide"] = switch.intended_at - switch.noticed_at
+    marks = [switch.intended_at, switch.applied_at, switch.verifying_at, end]
+    for name, start, until in zip(("act", "settle", "verify"), marks, marks[1:], strict=False):
+        if start is not None and until is not None:
+            times[name] = max(0.0, until - start)
+        elif start is not None:
+            times[name] = max(0.0, end - start)
+    times["total"] = max(0.0, end - switch.intended_at)
+    return {name: round(seconds, 3) for name, seconds in times.items()}
+
+
+def refused_view(refused: Refused | None) -> RefusedView | None:
+    """A refusal for a client."""
+    if refused is None:
+        return None
+    return {"rule": refused.rule, "reason": refused.reason, "override": refused.override}
+
+
+def _refused_plan(component: str, title: str, kind: SwitchKind, refused: Refused) -> PlanView:
+    return {
+        "component": component, "title": title, "kind": kind.value,
+        "source": "", "source_title": "", "target": "", "target_title": "", "generation": 0,
+        "guards": [], "failed": [], "warnings": [], "needs": "y", "countdown": None, "reason": "",
+        "drops": [], "keeps": [], "settle": 0.0, "deadline": 0.0, "manual": "", "undo": "", "last": "",
+        "refused": refused_view(refused),
+    }  # fmt: skip
+
+
+def incident_view(incident: Incident) -> IncidentView:
+    """An incident for a client."""
+    if incident.resolved_at is not None:
+        state = "resolved"
+    elif incident.recovered_at is not None:
+        state = "recovered"
+    else:
+        state = "acknowledged" if incident.acknowledged_by else "open"
+    return {
+        "id": incident.id,
+        "component": incident.component,
+        "title": incident.title,
+        "kind": incident.kind.value,
+        "state": state,
+        "opened_at": incident.opened_at,
+        "acknowledged_by": incident.acknowledged_by,
+        "acknowledged_at": incident.acknowledged_at,
+        "recovered_at": incident.recovered_at,
+        "resolved_by": incident.resolved_by,
+        "resolved_at": incident.resolved_at,
+        "failures": list(incident.failures),
+        "entries": [
+            {
+                "at": entry.at,
+                "recorded": entry.recorded,
+                "who": entry.who,
+                "kind": entry.kind.value,
+                "text": entry.text,
+            }
+            for entry in incident.entries
+        ],
+    }
+
+
+def overdue_checks(world: World, live: Live, now: Now) -> list[str]:
+    """Checks whose last observation is staler than its due time plus two intervals."""
+    late = []
+    for check_id, shown in live.tables["checks"].items():
+        spec = world.operation.checks.get(check_id)
+        if spec is None or spec.passive or not shown.runs or shown.reason is Reason.STALE:
+            continue
+        if now.mono > shown.due + 2 * spec.every and spec.component not in world.tables["pauses"]:
+            late.append(check_id)
+    return late

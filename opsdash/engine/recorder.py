@@ -1,0 +1,126 @@
+"""What is kept beside the journal: samples in history, once a second; documents, derived from records.
+
+Losing history costs charts, and documents can be rebuilt from the journal; so an error here is logged and shown, and
+never stops a poll or a switch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from opsdash.core.views import incident_view, switch_times
+from opsdash.errors import StorageError
+from opsdash.model import records as r
+from opsdash.storage.codec import encode
+from opsdash.storage.samples import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opsdash.engine.threads import Worker
+    from opsdash.model.observation import Observation
+    from opsdash.model.records import Record
+    from opsdash.model.world import World
+    from opsdash.storage.documents import Documents
+    from opsdash.storage.history import History
+
+log = logging.getLogger(__name__)
+
+FLUSH_EVERY = 1.0
+MOST_PENDING = 200_000
+"""Samples that wait for a slow disk at most; then the oldest are given up."""
+
+
+class Recorder:
+    """Writes history and documents, each in its own thread."""
+
+    def __init__(
+        self, *, history: History, history_worker: Worker, documents: Documents, documents_worker: Worker
+    ) -> None:
+        self._history = history
+        self._history_worker = history_worker
+        self._documents = documents
+        self._documents_worker = documents_worker
+        self._samples: list[Sample] = []
+        self._changes: list[r.ComponentChanged] = []
+        self._puts: list[tuple[str, str, dict[str, Any], str]] = []
+        self.error = ""
+
+    def observed(self, seen: Observation) -> None:
+        """Keep a result."""
+        latency = None if seen.latency is None else seen.latency * 1000
+        reason = seen.reason.value if seen.reason else ""
+        self._samples.append(Sample(seen.check, seen.at, seen.status, latency, reason))
+        if len(self._samples) > MOST_PENDING:
+            del self._samples[: MOST_PENDING // 10]
+
+    def committed(self, records: Iterable[Record], world: World) -> None:
+        """Keep what screens and reports will ask for."""
+        for record in records:
+            if isinstance(record, r.ComponentChanged):
+                self._changes.append(record)
+            elif isinstance(record, r.SwitchEnded):
+                self._put_switch(record, world)
+            elif isinstance(record, r.IncidentResolved):
+                incident = world.get("incidents", record.incident)
+                if incident is not None:
+                    self._puts.append(("incidents", incident.id, dict(incident_view(incident)), _month(record.at)))
+            elif isinstance(record, r.Proved):
+                name, data = encode(record)
+                self._puts.append(
+                    ("evidence", f"{record.component}/{record.what}/{record.by}", data, _month(record.at))
+                )
+
+    def _put_switch(self, record: r.SwitchEnded, world: World) -> None:
+        switch = world.get("switches", record.switch)
+        if switch is not None:
+            _, data = encode(r.SwitchIntended(record.at, switch))
+            data["times"] = switch_times(switch, record.at)
+            self._puts.append(("switches", switch.id, data, _month(record.at)))
+
+    async def run(self) -> None:
+        """Write once a second, for ever."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has gathered."""
+        samples, self._samples = self._samples, []
+        changes, self._changes = self._changes, []
+        puts, self._puts = self._puts, []
+        try:
+            if samples or changes:
+                await self._history_worker.call(self._write_history, samples, changes)
+            if puts:
+                await self._documents_worker.call(self._write_documents, puts)
+            self.error = ""
+        except StorageError as error:
+            if str(error) != self.error:
+                log.error("history or documents could not be written: %s", error)  # noqa: TRY400 - it says all
+            self.error = str(error)
+
+    def _write_history(self, samples: list[Sample], changes: list[r.ComponentChanged]) -> None:
+        self._history.write(samples)
+        for change in changes:
+            reason = change.reason.value if change.reason else ""
+            self._history.component_change(change.component, change.at, change.was, change.status, reason)
+
+    def _write_documents(self, puts: list[tuple[str, str, dict[str, Any], str]]) -> None:
+        for collection, name, document, period in puts:
+            self._documents.put(collection, name, document, period)
+        self._documents.flush()
+
+    async def maintain(self, wall: float) -> None:
+        """Roll up and forget what has had its time."""
+        try:
+            await self._history_worker.call(self._history.maintain, wall)
+        except StorageError as error:
+            log.error("history could not be rolled up: %s", error)  # noqa: TRY400 - it says all
+
+
+def _month(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m")

@@ -1,0 +1,58 @@
+"""Every error that opsdash raises on purpose.
+
+    OpsdashError
+    ├── ConfigError               the workspace, or a secret it refers to, cannot be used
+    ├── KindError                 a kind is not known, or its driver is not installed
+    ├── EngineError               an engine cannot be started, reached or asked
+    └── StorageError              a file of the state folder could not be written or read
+        ├── JournalError          the journal did not take an entry; nothing of it is on disk
+        │   ├── JournalCorrupt    no entry of the journal can be read
+        │   └── JournalTooNew     an entry was written by a newer version
+        ├── DocumentsError        documents could not be written; they can be rebuilt from the journal
+        └── HistoryError          samples could not be written or read; charts suffer, operations do not
+
+Somebody else's exception is mapped into this tree where it enters. A message says what was wrong, where, and
+what to do about it. What is refused by a rule is no error: see `opsdash.model.switch.Refused`.
+"""
+
+from __future__ import annotations
+
+
+class OpsdashError(Exception):
+    """The root. Whatever else escapes is a bug."""
+
+
+class ConfigError(OpsdashError):
+    """The workspace, or a secret it refers to, cannot be used."""
+
+
+class KindError(OpsdashError):
+    """A kind is not known, cannot do what is asked of it, or its driver is not installed."""
+
+
+class EngineError(OpsdashError):
+    """An engine cannot be started, reached or asked."""
+
+
+class StorageError(OpsdashError):
+    """A file of the state folder could not be written or read."""
+
+
+class JournalError(StorageError):
+    """The journal did not take an entry, or its files cannot be used. What was acknowledged before stands."""
+
+
+class JournalCorrupt(JournalError):  # noqa: N818 - says what it is
+    """There is a journal, and not one entry of it can be read."""
+
+
+class JournalTooNew(JournalError):  # noqa: N818 - says what it is
+    """An entry was written by a newer version of opsdash; reading on would misunderstand it."""
+
+
+class DocumentsError(StorageError):
+    """Documents could not be written. They are derived from the journal and can be rebuilt."""
+
+
+class HistoryError(StorageError):
+    """Samples could not be written or read."""

@@ -1,0 +1,314 @@
+"""One HTTP request that switches, sent once and never repeated.
+
+    read:   {kind: http, url: "https://mailer.internal/provider", value: json.provider}
+    action:
+      {kind: http, method: PUT, url: "https://mailer.internal/provider", json: {provider: "{to.as}"}, if_match: true}
+
+What the answer is worth: a 2xx (or a status listed under `ok`) is `applied`, which says nothing yet of the effect.
+4xx is `refused`: nothing was changed. If no connection came about, nothing was sent. All else is `unknown`: no answer
+in time, a connection that broke after sending, 5xx, a redirect. opsdash then looks at the facts; it does not try again.
+
+Every request carries the id of the action as `Idempotency-Key`. With `if_match` it carries the ETag of what the
+plan was made for, and a server that keeps its contract answers 412 when somebody else was faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from opsdash.kinds.base import Abilities, ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading
+from opsdash.kinds.bodies import decode_text
+from opsdash.kinds.failures import FAILURES, explain
+from opsdash.kinds.fetching import Method, RequestOptions, json_of, response_values
+from opsdash.kinds.paths import DottedPath, lookup
+from opsdash.kinds.scalars import scalar_text
+from opsdash.kinds.shellwords import shell_command
+from opsdash.kinds.transport import Request, Response, build_request, fetch, parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from opsdash.kinds.resolver import Resolver
+
+EXCERPT: Final = 200
+_IDEMPOTENT: Final = frozenset({"PUT", "DELETE", "GET", "HEAD", "OPTIONS"})
+_OWN: Final = frozenset({"idempotency-key", "if-match"})
+_OF_A_BODY: Final = frozenset({"content-type"})
+
+
+class _OneRequest(RequestOptions):
+    """A request after which nothing else is sent."""
+
+    redirects: Literal[0] = 0
+    """None are followed: where a redirect leads is not what the plan showed."""
+
+    @model_validator(mode="after")
+    def _login_needs_no_second_request(self) -> Self:
+        if self.auth is not None and self.auth.digest is not None:
+            raise ValueError("`digest` sends a request twice; an action's request is sent once")
+        return self
+
+
+class ReadOptions(_OneRequest):
+    method: Literal["GET"] = "GET"
+    """Reading changes nothing."""
+
+    value: DottedPath
+    """Where in the answer the name of what is in force stands, such as `json.provider`."""
+
+
+class Options(_OneRequest):
+    method: Method = "POST"
+    """The HTTP method."""
+
+    ok: tuple[Annotated[int, Field(ge=200, le=599)], ...] = ()
+    """Statuses that mean "applied", instead of 200 to 299."""
+
+    if_match: bool = False
+    """Whether to send the ETag of what the plan was made for, so that the server refuses (412) if that has changed."""
+
+    check_url: str | None = None
+    """What the preflight asks with GET instead of `url`."""
+
+    @field_validator("check_url")
+    @classmethod
+    def _check_url_is_one(cls, url: str | None) -> str | None:
+        if url is not None:
+            parse_url(url)
+        return url
+
+    @model_validator(mode="after")
+    def _own_headers_are_free(self) -> Self:
+        taken = sorted(name for name in self.headers if name.lower() in _OWN)
+        if taken:
+            raise ValueError(f"the header {taken[0]} is set by opsdash itself (see `if_match`); remove it")
+        return self
+
+
+async def apply(options: Options, context: ActionContext) -> ActionResult:
+    """Send it once. What is known of a failure depends on whether anything had been sent."""
+    caller = _Caller(context)
+    try:
+        async with asyncio.timeout(_patience(context)) as limit:
+            headers = {"Idempotency-Key": context.action_id}
+            if options.if_match:
+                version = context.expected_version or await _present_version(options, context)
+                if version is None:
+                    detail = f"{options.target.authority} gives no ETag, so `if_match` cannot hold; nothing was sent"
+                    return ActionResult(Applied.REFUSED, detail)
+                headers["If-Match"] = version
+            response = await fetch(_with_headers(options, context, headers), caller)
+    except FAILURES as error:
+        return _not_answered(options, caller, "no answer in time" if limit.expired() else explain(error)[2])
+    except ValueError as error:  # the version cannot be a header
+        return ActionResult(Applied.REFUSED, f"nothing was sent: {error}")
+    return ActionResult(_applied(options, response.status), _evidence(options, response), None, response.header("etag"))
+
+
+def _not_answered(options: Options, caller: _Caller, words: str) -> ActionResult:
+    where = options.target.authority
+    if caller.sent:
+        return ActionResult(Applied.UNKNOWN, f"{where}: {words} ({caller.stage}), after the request had been sent")
+    return ActionResult(Applied.NOT_STARTED, f"{where}: {words} ({caller.stage}); nothing was sent")
+
+
+def _applied(options: Options, status: int) -> Applied:
+    if status in options.ok or (not options.ok and 200 <= status < 300):
+        return Applied.APPLIED
+    # A gateway that ran out of patience says so with 408, too: what is behind it may have acted.
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:
+        return Applied.REFUSED
+    return Applied.UNKNOWN
+
+
+async def _present_version(options: Options, context: ActionContext) -> str | None:
+    """The ETag now: it guards from here on, not from the plan on, which only `read` can."""
+    response = await fetch(_question(options, options.url, context), context)
+    return response.header("etag") if response.status < HTTPStatus.MULTIPLE_CHOICES else None
+
+
+async def read(options: ReadOptions, context: ActionContext) -> Reading:
+    try:
+        response = await fetch(options.request(context.workspace), context)
+    except FAILURES as error:
+        return Reading(value=None, detail=f"{options.target.authority}: {explain(error)[2]}")
+    version = response.header("etag")
+    if not 200 <= response.status < 300:
+        return Reading(value=None, detail=_evidence(options, response))
+    try:
+        value = scalar_text(lookup(await _values(response, context), options.value))
+    except KeyError as error:
+        return Reading(value=None, version=version, detail=f"the answer has no {error.args[0]}: {_excerpt(response)}")
+    except ValueError as error:
+        return Reading(value=None, version=version, detail=f"{options.value} {error}: {_excerpt(response)}")
+    return Reading(value=value.strip(), version=version)
+
+
+async def _values(response: Response, context: ActionContext) -> dict[str, Any]:
+    values = response_values(response, context.wall)
+    try:
+        values["json"] = await json_of(response)
+    except ValueError:
+        return values  # a path that begins with `json` then leads nowhere, and says so
+    return values
+
+
+async def preflight(options: Options, context: ActionContext) -> Preflight:
+    """Whether the place answers and lets us in. It is asked with GET, which many a place for PUT or POST is not for."""
+    url = options.check_url or options.url
+    try:
+        response = await fetch(_question(options, url, context), context)
+    except FAILURES as error:
+        return Preflight(passed=False, detail=f"{parse_url(url).authority}: {explain(error)[2]}")
+    return Preflight(
+        passed=_admits(response.status, asked_for=options.check_url is not None),
+        detail=f"GET {parse_url(url).authority}: {response.status} {_phrase(response.status)}",
+    )
+
+
+def _admits(status: int, *, asked_for: bool) -> bool | None:
+    """None: what answers GET like this may well take a PUT or POST, or may not."""
+    if status in {401, 403, 407} or status >= 500:
+        return False
+    if status < 300:
+        return True
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and not asked_for:
+        return True
+    return False if asked_for and status != HTTPStatus.TOO_MANY_REQUESTS else None
+
+
+# --- requests ----------------------------------------------------------------------------------------------------
+
+
+class _Caller:
+    """Stands between an exchange and the context, to notice the moment in which something is sent."""
+
+    def __init__(self, context: ActionContext) -> None:
+        self._context = context
+        self.sent = False
+
+    @property
+    def resolver(self) -> Resolver:
+        return self._context.resolver
+
+    @property
+    def stage(self) -> str:
+        return self._context.stage
+
+    @stage.setter
+    def stage(self, stage: str) -> None:
+        if stage == "send" and not self.sent:
+            self.sent = True
+            self._context.on_sent()
+        self._context.stage = stage
+
+
+def _patience(context: ActionContext) -> float:
+    """A little less than the deadline: what was found out is worth more than being cut off."""
+    return max(context.deadline - 0.5, context.deadline * 0.8)
+
+
+def _with_headers(options: Options, context: ActionContext, headers: Mapping[str, str]) -> Request:
+    made = options.request(context.workspace)
+    return build_request(
+        made.method,
+        made.target,
+        headers=[*made.headers, *headers.items()],
+        body=made.body,
+        max_body=made.max_body,
+        tls=made.tls,
+    )
+
+
+def _question(options: Options, url: str, context: ActionContext) -> Request:
+    """GET `url` as who the action is."""
+    made = options.request(context.workspace)
+    return build_request(
+        "GET",
+        parse_url(url),
+        headers=[(name, value) for name, value in made.headers if name.lower() not in _OF_A_BODY],
+        max_body=made.max_body,
+        tls=made.tls,
+    )
+
+
+def _evidence(options: RequestOptions, response: Response) -> str:
+    said = _excerpt(response)
+    words = f"{options.method} {options.target.authority}: {response.status} {_phrase(response.status)}".rstrip()
+    return f"{words}: {said}" if said else words
+
+
+def _excerpt(response: Response) -> str:
+    text = decode_text(response.body[: 4 * EXCERPT], response.header("content-type"))
+    return " ".join(text.split())[:EXCERPT]
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+# --- for people --------------------------------------------------------------------------------------------------
+
+
+def manual(raw: Mapping[str, Any]) -> str:
+    """The same request with curl, to be given in the workspace's folder."""
+    method = str(raw.get("method", "POST"))
+    words = ["curl", "--silent", "--show-error", "--fail", "--globoff"]
+    words += ["--head"] if method == "HEAD" else ["--request", method]
+    for name, value in raw.get("headers", {}).items():
+        words += ["--header", f"{name}: {value}" if str(value) else f"{name};"]
+    words += [*_manual_login(raw), *_manual_tls(raw), *_manual_body(raw), str(raw["url"])]
+    return shell_command(words)
+
+
+def _manual_login(raw: Mapping[str, Any]) -> list[str]:
+    auth = raw.get("auth") or {}
+    if "bearer" in auth:
+        return ["--header", f"Authorization: Bearer {auth['bearer']}"]
+    if "basic" in auth:
+        return ["--user", f"{auth['basic']['user']}:{auth['basic']['password']}"]
+    return []
+
+
+def _manual_tls(raw: Mapping[str, Any]) -> list[str]:
+    words = ["--insecure"] if raw.get("verify_tls") is False else []
+    for key, option in (("ca", "--cacert"), ("client_cert", "--cert"), ("client_key", "--key")):
+        if raw.get(key) is not None:
+            words += [option, str(raw[key])]
+    return words
+
+
+def _manual_body(raw: Mapping[str, Any]) -> list[str]:
+    if raw.get("json") is not None:
+        text = json.dumps(raw["json"], ensure_ascii=False)
+        return ["--header", "Content-Type: application/json", "--data-raw", text]
+    if raw.get("body") is not None:
+        return ["--data-raw", str(raw["body"])]
+    return [word for name, value in (raw.get("form") or {}).items() for word in ("--data-urlencode", f"{name}={value}")]
+
+
+def refine(options: Options) -> Abilities:
+    return Abilities(cas=options.if_match, idempotent=options.method in _IDEMPOTENT, read_back=True)
+
+
+KIND = ActionKind(
+    name="http",
+    summary="an HTTP request, sent once",
+    options=Options,
+    abilities=Abilities(read_back=True),
+    apply=apply,
+    preflight=preflight,
+    manual=manual,
+    read_options=ReadOptions,
+    read=read,
+    refine=refine,
+)

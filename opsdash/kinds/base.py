@@ -1,0 +1,270 @@
+"""What a kind is: one file that teaches opsdash one more way to check, or to act.
+
+`kinds/checks/http.py` implements `kind: http` of a check, `kinds/actions/http.py` that of an action. A check kind's
+module holds, in this order:
+
+* a docstring: its help, shown by `opsdash kinds http`;
+* `class Options(CheckOptions)`: its keys. Strict, and each with an attribute docstring, from which the reference,
+  the JSON Schema and the editor's hints are made;
+* `async def run(options, context) -> Sample`: one measurement;
+* `KIND = CheckKind(...)`: its registration, with a sample observation on which expectations are tried at load.
+
+`run` answers for everything it can foresee with a `Sample` (`down` + reason for a refused connection, `unknown` for a
+broken probe). What it cannot foresee it lets fly: the caller turns an unexpected exception into `unknown`
+(`probe_error`), never into `down`. It never sleeps past its deadline, because the caller cancels it then, and cleans
+up when it is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from opsdash.model.status import Reason, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opsdash.kinds.resolver import Resolver
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    """A default for dataclass fields, which refuse an unhashable one (before Python 3.12, NOTHING is that)."""
+    return NOTHING
+
+
+class StrictOptions(BaseModel):
+    """Options of any kind: unknown keys are refused, attribute docstrings are the documentation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
+
+
+class CheckOptions(StrictOptions):
+    """Options of a check kind. What every check has (`every`, `timeout`, `expect`, …) is not among them."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """What one run of a check found, before the author's expectations are applied to it.
+
+    status: `ok`, `degraded`, `down` or `unknown`; never `paused`.
+    detail: one line for people. Raw text from outside is allowed here: the caller sanitises it.
+    latency: seconds of the whole exchange; None where there was none.
+    values: the names that `expect`, `facts` and `value` may use, as the kind's sample shows them. `json` belongs
+        here too, or None in `json_source`'s favour for large bodies.
+    phases: seconds by phase name (dns, connect, tls, first_byte, body).
+    retry_after: seconds for which the target asked not to be called again (Retry-After, RFC 9110 section 10.2.3).
+    state: whatever the kind wants to find in `context.previous.state` next time; never shown.
+    soft: the verdict is only the kind's default; an expectation of the author's that names `status` replaces it.
+    """
+
+    status: Status
+    reason: Reason | None = None
+    detail: str = ""
+    latency: float | None = None
+    values: Mapping[str, Any] = field(default_factory=_nothing)
+    phases: Mapping[str, float] = field(default_factory=_nothing)
+    retry_after: float | None = None
+    state: Any = None
+    soft: bool = False
+
+
+@dataclass(slots=True)
+class CheckContext:
+    """What a run may use besides its options.
+
+    deadline: seconds that this run may take in all (the check's `timeout`); the caller enforces it by cancelling.
+    wall: seconds since 1970 UTC, for ages and expiry dates; a measured span uses the loop's clock.
+    previous: the Sample of the run before, if there was one since the engine started.
+    workspace: folder against which relative paths are resolved.
+    resolver: the one name lookup for all kinds; `getaddrinfo` on asyncio's own executor starves everybody else.
+    heartbeat: what the engine knows of a heartbeat's sender (kind `heartbeat` alone reads it).
+    wants_json: whether any expectation or fact names `json`, so that a body is parsed only for those who ask.
+    stage: written by the run: what it is doing now (dns, connect, tls, send, first_byte, body). Whoever cancels it
+        at its deadline reads here what it was waiting for.
+    """
+
+    check: str
+    deadline: float
+    wall: float
+    workspace: Path
+    resolver: Resolver
+    previous: Sample | None = None
+    heartbeat: HeartbeatState | None = None
+    wants_json: bool = True
+    stage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatState:
+    """Last signals of a heartbeat's sender, in seconds since 1970 UTC.
+
+    due: when the next success is expected, by the schedule alone; the kind adds its own grace.
+    """
+
+    last: float | None = None
+    started: float | None = None
+    failed: float | None = None
+    due: float | None = None
+    detail: str = ""
+
+
+class CheckRun(Protocol):
+    """`run` of a check kind."""
+
+    def __call__(self, options: Any, context: CheckContext, /) -> Awaitable[Sample]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckKind:
+    """Registration of a check kind.
+
+    sample: the names and example values that `expect` may use; expectations without `json` are tried on it at load.
+    extra: the extra of opsdash that brings the driver (`pip install opsdash[EXTRA]`), None where none is needed.
+    """
+
+    name: str
+    summary: str
+    options: type[CheckOptions]
+    run: CheckRun
+    sample: Mapping[str, Any]
+    extra: str | None = None
+
+
+# --- actions -----------------------------------------------------------------------------------------------------
+
+
+class Applied(StrEnum):
+    """What is known after an action was carried out.
+
+    A reply of OK is `applied`, which says nothing yet about its effect. Refused and not started both mean: nothing
+    was changed. A timeout after sending, or a 5xx, is `unknown`, never "failed".
+    """
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    NOT_STARTED = "not_started"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an action can do; guards read this.
+
+    cas: it can refuse when the present value is not the expected one (compare-and-swap).
+    idempotent: applying it twice has the effect of once.
+    read_back: it can say what is in force now.
+    restores: given the value it replaced, it can put that back (a degraded mode then needs no `leave`).
+    settle: seconds after which the effect can be expected to be visible.
+    """
+
+    cas: bool = False
+    idempotent: bool = False
+    read_back: bool = False
+    restores: bool = False
+    settle: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """Outcome of `apply`. `detail` is evidence for people (sanitised by the caller), `prior` what was there before."""
+
+    applied: Applied
+    detail: str = ""
+    prior: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a mechanism says is in force. `value` None with a `detail`: it could not be read."""
+
+    value: str | None
+    version: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """Whether the action could be carried out now: True, False, or None for "cannot tell". Nothing is changed."""
+
+    passed: bool | None
+    detail: str
+
+
+@dataclass(slots=True)
+class ActionContext:
+    """What an action may use besides its options.
+
+    action_id: deterministic id of this action (component, kind, generation): the idempotency key.
+    expected: the value that must be in force for the action to go ahead (compare-and-swap), None where unknown.
+    expected_version: the version (ETag) that came with it.
+    deadline: seconds; the caller cancels afterwards, which counts as `unknown` once anything was sent.
+    on_sent: called at the moment from which on the outside world may have changed.
+    stage: as in a check's context.
+    """
+
+    action_id: str
+    deadline: float
+    workspace: Path
+    resolver: Resolver
+    wall: float
+    expected: str | None = None
+    expected_version: str | None = None
+    environment: Mapping[str, str] = field(default_factory=_nothing)
+    on_sent: Callable[[], None] = field(default=lambda: None)
+    stage: str = ""
+
+
+class ActionRun(Protocol):
+    """`apply` of an action kind."""
+
+    def __call__(self, options: Any, context: ActionContext, /) -> Awaitable[ActionResult]: ...
+
+
+class ActionRead(Protocol):
+    """`read` of an action kind."""
+
+    def __call__(self, options: Any, context: ActionContext, /) -> Awaitable[Reading]: ...
+
+
+class ActionPreflight(Protocol):
+    """`preflight` of an action kind."""
+
+    def __call__(self, options: Any, context: ActionContext, /) -> Awaitable[Preflight]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ActionKind:
+    """Registration of an action kind.
+
+    options: keys of an `action`, `enter`, `leave`; read_options: keys of a `read`, None where it cannot read.
+    manual: given *raw* options (secrets still as references), the equivalent command for a person's shell.
+    undo: given raw options and the prior value, the raw options that put it back; None where `restores` is False.
+    refine: given options, the abilities with exactly these, where they depend on them; see `abilities_with`.
+    """
+
+    name: str
+    summary: str
+    options: type[StrictOptions]
+    abilities: Abilities
+    apply: ActionRun
+    preflight: ActionPreflight
+    manual: Callable[[Mapping[str, Any]], str]
+    read_options: type[StrictOptions] | None = None
+    read: ActionRead | None = None
+    undo: Callable[[Mapping[str, Any], str], Mapping[str, Any]] | None = None
+    secrets: Sequence[str] = ()
+    extra: str | None = None
+    refine: Callable[[Any], Abilities] | None = None
+
+    def abilities_with(self, options: StrictOptions) -> Abilities:
+        """What the action can do when it is given `options`."""
+        return self.abilities if self.refine is None else self.refine(options)

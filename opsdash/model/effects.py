@@ -1,0 +1,87 @@
+"""Effects: what the core wants done. They run only after the records that go with them are safely in the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opsdash.model.operation import ActionCall
+from opsdash.model.switch import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Run a check `after` seconds from now, in addition to its slots."""
+
+    check: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Send `TimerFired(key)` at `at` monotonic seconds; replaces a timer of the same key."""
+
+    key: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """Forget the timer of that key."""
+
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Ask a mechanism what is in force; answered by `ReadDone`."""
+
+    component: str
+    what: str
+    call: ActionCall
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Carry out an action once; answered by `ApplyDone`. `prior`: restore this value instead of applying `call`."""
+
+    switch: str
+    component: str
+    call: ActionCall
+    action_id: str
+    expected: str | None
+    source: str
+    target: str
+    prior: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunBlock:
+    """Execute a block of a runbook; answered by `BlockDone`."""
+
+    run: str
+    runbook: str
+    component: str
+    step: str
+    block: int
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendPolling:
+    """Stop (or resume) the slots of a component's checks."""
+
+    component: str
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the request `id`: refused with a reason, or accepted; `subject` is what was begun (a switch, a run)."""
+
+    id: str
+    refused: Refused | None = None
+    subject: str = ""
+
+
+Effect = Poll | SetTimer | CancelTimer | Read | Apply | RunBlock | SuspendPolling | Answer

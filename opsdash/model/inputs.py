@@ -1,0 +1,316 @@
+"""Inputs: everything that can make the core decide something. They are never journaled; what follows from them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opsdash.model.observation import Observation
+from opsdash.model.operation import Operation
+from opsdash.model.run import BlockResult
+from opsdash.model.switch import SwitchKind, SwitchState
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The engine has replayed its journal and begins."""
+
+    version: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The engine ends in good order."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The files were read; `operation` is what is to be from now on."""
+
+    operation: Operation
+    problems: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A check has run."""
+
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Nothing has been heard of a check for longer than an observation is fresh."""
+
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """Boot time and wall clock have parted by `seconds`: suspended, or the clock was set."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer that was set by an effect has come due."""
+
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDone:
+    """A mechanism was read. `what` is `switch`, or the id of a degraded mode; `value` None: it could not be read."""
+
+    component: str
+    what: str
+    value: str | None
+    detail: str
+    version: str | None
+    requested: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyDone:
+    """An action was carried out: `applied`, `refused`, `not_started` or `unknown`."""
+
+    switch: str
+    result: str
+    detail: str = ""
+    prior: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightDone:
+    """An action's preflight has answered; `key` is component/kind/target."""
+
+    key: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDone:
+    """An executable block of a run has ended."""
+
+    run: str
+    result: BlockResult
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat's sender reports; `due` (wall) comes from the calendar."""
+
+    check: str
+    signal: str
+    due: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """The journal can (`error` "") or cannot be written."""
+
+    error: str
+
+
+# --- intents: what a person wants ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchIntent:
+    """Carry out the plan that was shown: `generation`, `source` and `target` must still be what they were then."""
+
+    component: str
+    kind: SwitchKind
+    generation: int
+    source: str
+    target: str
+    reason: str = ""
+    overrides: tuple[str, ...] = ()
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoIntent:
+    """Lead a switch that is unknown, split or without effect back to where it came from."""
+
+    component: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettleIntent:
+    """State the outcome of such a switch: `committed`, `aborted` or `undone`."""
+
+    component: str
+    state: SwitchState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOverIntent:
+    """Observe such a switch again, without firing anything."""
+
+    component: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AckIntent:
+    """Acknowledge an incident."""
+
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteIntent:
+    """Write a line into an incident's timeline."""
+
+    incident: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveIntent:
+    """Close an incident."""
+
+    incident: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIncidentIntent:
+    """Open an incident by hand."""
+
+    component: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseIntent:
+    """Stop polling a component for `seconds`."""
+
+    component: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeIntent:
+    """Poll a component again."""
+
+    component: str
+
+
+@dataclass(frozen=True, slots=True)
+class PollIntent:
+    """Run a check, or all checks of a component, now."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwayIntent:
+    """Say that a person is away until `until` (None: open end), or back."""
+
+    person: str
+    until: float | None
+    start: float | None = None
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRunIntent:
+    """Begin to follow a runbook."""
+
+    runbook: str
+    component: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TickIntent:
+    """Set or take back a tick of a step."""
+
+    run: str
+    step: str
+    tick: int
+    done: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MarkStepIntent:
+    """Call a step `done`, `failed` or `skipped`, or take that back (`open`)."""
+
+    run: str
+    step: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunBlockIntent:
+    """Execute a block of a run. `text` is what will be executed, for the journal."""
+
+    run: str
+    step: str
+    block: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRunIntent:
+    """Close a run."""
+
+    run: str
+
+
+Intent = (
+    SwitchIntent
+    | UndoIntent
+    | SettleIntent
+    | TakeOverIntent
+    | AckIntent
+    | NoteIntent
+    | ResolveIntent
+    | OpenIncidentIntent
+    | PauseIntent
+    | ResumeIntent
+    | PollIntent
+    | AwayIntent
+    | OpenRunIntent
+    | TickIntent
+    | MarkStepIntent
+    | RunBlockIntent
+    | EndRunIntent
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A person wants something; `id` is the idempotency key of the request."""
+
+    id: str
+    who: str
+    intent: Intent
+
+
+Input = (
+    Started
+    | Stopping
+    | Loaded
+    | Observed
+    | Overdue
+    | ClockJumped
+    | TimerFired
+    | ReadDone
+    | ApplyDone
+    | PreflightDone
+    | BlockDone
+    | Beat
+    | JournalState
+    | Wanted
+)

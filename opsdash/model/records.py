@@ -1,0 +1,389 @@
+"""Records: what happened. The journal keeps them for ever, and the world is what follows from them.
+
+Inputs are never journaled, records always are, before anything is done about them. Every record says when (`at`,
+seconds since 1970 UTC), and the ones that somebody caused say who. A record's name in the journal is its class name
+in snake case; a field may be added with a default, but none may change its meaning: old journals are read for years.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opsdash.model.incident import EntryKind, IncidentKind
+from opsdash.model.operation import Component
+from opsdash.model.run import BlockResult
+from opsdash.model.status import Reason, Status
+from opsdash.model.switch import Fact, Switch, SwitchState
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStarted:
+    """An engine took over the workspace. `stopped_at`: when the one before ended, None if it did not say so."""
+
+    at: float
+    version: str
+    pid: int
+    stopped_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStopped:
+    """An engine ended in good order."""
+
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The files were read. `removed` components live on with their last good definition while something holds them."""
+
+    at: float
+    sha256: str
+    components: int
+    checks: int
+    problems: int
+    removed: tuple[Component, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckChanged:
+    """A check's status was confirmed by its threshold."""
+
+    at: float
+    check: str
+    status: Status
+    was: Status
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentChanged:
+    """A component's status changed. `cause` names the check or rule that decides."""
+
+    at: float
+    component: str
+    status: Status
+    was: Status
+    reason: Reason | None = None
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RedundancyChanged:
+    """`ready`, `lost`, `unknown` or `none`: whether a backup could take over."""
+
+    at: float
+    component: str
+    redundancy: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveChanged:
+    """What the mechanism says is in force. `provider` None: it could not be told from `seen`."""
+
+    at: float
+    component: str
+    provider: str | None
+    was: str | None
+    seen: str = ""
+    on_backup: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModeSeen:
+    """What a degraded mode's mechanism says, when nobody was entering or leaving it: somebody else did."""
+
+    at: float
+    component: str
+    mode: str | None
+    was: str | None
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureActive:
+    """A failure mode of the register was recognised."""
+
+    at: float
+    component: str
+    failure: str
+    title: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCleared:
+    """A failure mode no longer applies."""
+
+    at: float
+    component: str
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentOpened:
+    """An incident was opened, by opsdash (`who` is "opsdash") or by a person."""
+
+    at: float
+    incident: str
+    component: str
+    kind: IncidentKind
+    title: str
+    who: str
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentJoined:
+    """A failure mode (or, with `failure` "", the plain fact of being down) joined the open incident of its component.
+
+    kind: what the incident has become by it, where that changes.
+    """
+
+    at: float
+    incident: str
+    failure: str
+    title: str
+    kind: IncidentKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentNoted:
+    """A line for the timeline. `happened`: when it happened, where that is not now."""
+
+    at: float
+    incident: str
+    who: str
+    kind: EntryKind
+    text: str
+    happened: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRecovered:
+    """All is well again (or, with `again`, it is not after all); people still have to resolve it."""
+
+    at: float
+    incident: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentAcknowledged:
+    """Somebody looks after it."""
+
+    at: float
+    incident: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentResolved:
+    """A person closed it."""
+
+    at: float
+    incident: str
+    who: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """An operator stopped the polling of a component until `until`, when it resumes by itself and says so."""
+
+    at: float
+    component: str
+    until: float
+    who: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Polling goes on."""
+
+    at: float
+    component: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReceived:
+    """The other side reported: `signal` is `ok`, `start` or `fail`; `due` is when the next one is expected."""
+
+    at: float
+    check: str
+    signal: str
+    due: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaySet:
+    """A person is away until `until` (None: open end); with `back` the absence is taken back."""
+
+    at: float
+    person: str
+    until: float | None
+    who: str
+    start: float | None = None
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPassed:
+    """Something that carries a review time was forgotten: being on the backup, a degraded mode."""
+
+    at: float
+    component: str
+    what: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchIntended:
+    """A switch is going to be carried out: its whole plan, before anything is touched."""
+
+    at: float
+    switch: Switch
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchAdvanced:
+    """A switch went on to `state`. `prior` and `detail` are evidence of the action."""
+
+    at: float
+    switch: str
+    component: str
+    state: SwitchState
+    detail: str = ""
+    prior: str | None = None
+    in_doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchEnded:
+    """The outcome, with the four facts it follows from. `who`: set where a person stated it."""
+
+    at: float
+    switch: str
+    component: str
+    state: SwitchState
+    facts: tuple[Fact, ...] = ()
+    detail: str = ""
+    who: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A provider (or degraded mode) was shown to work, by the switch or drill `by`; true while `sha256` stands."""
+
+    at: float
+    component: str
+    what: str
+    by: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """Somebody opened a runbook to follow it."""
+
+    at: float
+    run: str
+    runbook: str
+    component: str
+    sha256: str
+    who: str
+    incident: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTicked:
+    """A tick of a step was set or taken back."""
+
+    at: float
+    run: str
+    step: str
+    tick: int
+    done: bool
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepMarked:
+    """A step was called `done`, `failed` or `skipped`, or the mark was taken back (`open`)."""
+
+    at: float
+    run: str
+    step: str
+    mark: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStarted:
+    """An executable block is about to run. Without its end, its outcome is unknown."""
+
+    at: float
+    run: str
+    step: str
+    block: int
+    text: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFinished:
+    """An executable block ended."""
+
+    at: float
+    run: str
+    result: BlockResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The runbook was closed."""
+
+    at: float
+    run: str
+    who: str
+
+
+Record = (
+    EngineStarted
+    | EngineStopped
+    | Configured
+    | CheckChanged
+    | ComponentChanged
+    | RedundancyChanged
+    | ActiveChanged
+    | ModeSeen
+    | FailureActive
+    | FailureCleared
+    | IncidentOpened
+    | IncidentJoined
+    | IncidentNoted
+    | IncidentRecovered
+    | IncidentAcknowledged
+    | IncidentResolved
+    | Paused
+    | Resumed
+    | HeartbeatReceived
+    | AwaySet
+    | ReviewPassed
+    | SwitchIntended
+    | SwitchAdvanced
+    | SwitchEnded
+    | Proved
+    | RunStarted
+    | RunTicked
+    | StepMarked
+    | BlockStarted
+    | BlockFinished
+    | RunEnded
+)

@@ -1,0 +1,185 @@
+"""A switch: its plan with guards, its states, the four facts verified after it, and its outcome.
+
+Failover, failback, entering and leaving a degraded mode are one machine with other ends. The table of its states is
+in `opsdash.core.switching`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from opsdash.model.operation import ActionCall, Confirm
+
+
+class SwitchKind(StrEnum):
+    """What is moved, and in which direction."""
+
+    FAILOVER = "failover"
+    FAILBACK = "failback"
+    DEGRADE = "degrade"
+    RESTORE = "restore"
+
+
+MOVES_PROVIDER = frozenset({SwitchKind.FAILOVER, SwitchKind.FAILBACK})
+
+
+class SwitchState(StrEnum):
+    """Where a switch is. Ends are `committed`, `aborted`, `undone` and whatever a person settled."""
+
+    INTENT = "intent"
+    ACTING = "acting"
+    SETTLING = "settling"
+    VERIFYING = "verifying"
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    NO_EFFECT = "no_effect"
+    SPLIT = "split"
+    UNKNOWN = "unknown"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    NEEDS_HUMAN = "needs_human"
+
+
+class FactName(StrEnum):
+    """The four things verified after a switch, with the letters that the outcome table uses."""
+
+    MECHANISM = "A"
+    FRONT_DOOR = "B"
+    OLD_OUT = "C"
+    FEATURES = "D"
+
+
+FACT_TITLES: dict[FactName, str] = {
+    FactName.MECHANISM: "the mechanism reads back the new side",
+    FactName.FRONT_DOOR: "the front door is served by it",
+    FactName.OLD_OUT: "the old side no longer serves",
+    FactName.FEATURES: "essential features pass",
+}
+
+
+class Truth(StrEnum):
+    """What is known of a fact. `undeclared`: the component names no way to measure it, which is no obstacle."""
+
+    TRUE = "true"
+    FALSE = "false"
+    UNKNOWN = "unknown"
+    UNDECLARED = "not declared"
+    STATELESS = "stateless"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One of the four, with what was seen. `hits` of `needed` samples in a row so far."""
+
+    name: FactName
+    truth: Truth
+    evidence: str = ""
+    hits: int = 0
+    needed: int = 1
+
+
+class GuardResult(StrEnum):
+    """What a guard says. `unknown` is treated like `warn` where the guard may be overridden, else like `fail`."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    WARN = "warn"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition of a plan: `rule` is its stable name, `age` the seconds since its evidence was measured."""
+
+    rule: str
+    title: str
+    result: GuardResult
+    evidence: str
+    age: float | None = None
+    overridable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a switch would do. `source` and `target` are provider ids, or mode ids ("" is normal operation).
+
+    generation: how many switches the component had when this was planned; an intent that confirms it names it.
+    expected, wanted: what the mechanism reads before and after.
+    call, undo_call: the action with templates filled in and secrets as references.
+    typed: the component's name has to be typed, because a failed guard is overridden or an essential feature drops.
+    """
+
+    component: str
+    kind: SwitchKind
+    source: str
+    target: str
+    generation: int
+    expected: str | None
+    wanted: str | None
+    call: ActionCall | None
+    undo_call: ActionCall | None
+    read: ActionCall | None
+    guards: tuple[Guard, ...]
+    settle: float
+    deadline: float
+    confirm: Confirm
+    typed: bool = False
+    reason: str = ""
+    drops: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Guard, ...]:
+        """Guards that stand in the way."""
+        return tuple(
+            guard
+            for guard in self.guards
+            if guard.result is GuardResult.FAIL or (guard.result is GuardResult.UNKNOWN and not guard.overridable)
+        )
+
+    @property
+    def warnings(self) -> tuple[Guard, ...]:
+        """Guards that a person should have read."""
+        return tuple(
+            guard
+            for guard in self.guards
+            if guard.result is GuardResult.WARN or (guard.result is GuardResult.UNKNOWN and guard.overridable)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why something was not done: `rule` is stable, `reason` is for people, `override` says how, if that is allowed."""
+
+    rule: str
+    reason: str
+    override: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One switch, live or past. Times are seconds since 1970 UTC, None until reached.
+
+    prior: what the mechanism had before, for putting it back. noticed_at: when its failure mode became active.
+    in_doubt: the engine ended while it was in flight; since then it was only observed.
+    """
+
+    id: str
+    plan: Plan
+    state: SwitchState
+    who: str
+    reason: str
+    overrides: tuple[str, ...] = ()
+    intended_at: float = 0.0
+    acted_at: float | None = None
+    applied_at: float | None = None
+    verifying_at: float | None = None
+    ended_at: float | None = None
+    noticed_at: float | None = None
+    prior: str | None = None
+    detail: str = ""
+    facts: tuple[Fact, ...] = ()
+    in_doubt: bool = False
+    undoing: bool = False
+    incident: str | None = None
+    history: tuple[tuple[float, str], ...] = field(default=())

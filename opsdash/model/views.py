@@ -1,0 +1,425 @@
+"""Views: what a client sees of an engine, as plain JSON shapes.
+
+Made by `opsdash.core.views` from world and live; the board, the CLI and scripts read the same ones. Times are seconds
+since 1970 UTC, durations are seconds, `None` means "not known" or "does not apply". All text is sanitised.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+
+class WallRow(TypedDict):
+    """One component on the wall: small, since it is sent whenever it changes.
+
+    spark: latencies of the last 12 runs in ms, None for a failed one. redundancy: ready | lost | unknown | none.
+    proof_at: when the best backup was last proved, proof: "fresh" | "old" | "changed" | "never" | "none" (no backup).
+    failure: title of the first active failure mode, response: what was decided for it, hint: the key for it and words.
+    switch: state of the switch in flight, None when none is.  overdue: things whose review time has passed.
+    explained_by: parents that are down.  covered: an owner is present (True also when none is declared: see owners).
+    """
+
+    id: str
+    title: str
+    tier: str
+    status: str
+    reason: str | None
+    cause: str
+    since: float
+    latency: float | None
+    spark: list[float | None]
+    active: str | None
+    primary: str | None
+    on_backup: bool
+    mode: str | None
+    redundancy: str
+    proof: str
+    proof_at: float | None
+    failure: str | None
+    failure_id: str | None
+    response: str | None
+    hint: str
+    incident: str | None
+    acknowledged: bool
+    owners: list[str]
+    covered: bool
+    switch: str | None
+    overdue: list[str]
+    explained_by: list[str]
+    problems: int
+    removed: bool
+
+
+class FeatureView(TypedDict):
+    """A feature and whether it works: yes | no | unknown | dropped. `id` is component/feature."""
+
+    id: str
+    title: str
+    tier: str
+    component: str
+    works: str
+
+
+class Summary(TypedDict):
+    """The line that answers for people who don't know the parts, and the engine's own state."""
+
+    title: str
+    counts: dict[str, int]
+    features: list[FeatureView]
+    offline: bool
+    journal_error: str
+    incidents: int
+    problems: int
+    uncovered: list[str]
+    engine_since: float
+    version: str
+    read_only: bool
+    workspace: str
+    demo: bool
+
+
+class CheckView(TypedDict):
+    """One check. raw_*: the last observation before thresholds; streak: "2 of 3" while undecided, else ""."""
+
+    id: str
+    name: str
+    provider: str | None
+    kind: str
+    status: str
+    reason: str | None
+    detail: str
+    since: float
+    at: float | None
+    latency: float | None
+    every: float
+    raw_status: str
+    raw_reason: str | None
+    raw_detail: str
+    streak: str
+    facts: dict[str, Any]
+    phases: dict[str, float]
+    spark: list[float | None]
+
+
+class ProviderView(TypedDict):
+    """One way to get the job done. proof: "fresh" | "old" | "changed" | "never"."""
+
+    id: str
+    title: str
+    name: str
+    status: str
+    active: bool
+    primary: bool
+    proof: str
+    proof_at: float | None
+    checks: list[CheckView]
+
+
+class FailureView(TypedDict):
+    """An entry of the register."""
+
+    component: str
+    id: str
+    title: str
+    detected_by: str
+    response: str
+    response_kind: str
+    mode: str | None
+    runbook: str | None
+    rto: float | None
+    active: bool
+    since: float | None
+    owners: list[str]
+    proof: str
+    proof_at: float | None
+    gaps: list[str]
+
+
+class ModeView(TypedDict):
+    """A degraded mode."""
+
+    id: str
+    title: str
+    keeps: list[str]
+    drops: list[str]
+    in_force: bool
+    since: float | None
+    review_at: float | None
+    proof: str
+    proof_at: float | None
+    off: str | None
+
+
+class PersonView(TypedDict):
+    """A person; until: end of the present absence."""
+
+    id: str
+    name: str
+    contact: str | None
+    away: bool
+    until: float | None
+    left: bool
+    owns: list[str]
+
+
+class GuardView(TypedDict):
+    """A condition of a plan. result: pass | warn | fail | unknown."""
+
+    rule: str
+    title: str
+    result: str
+    evidence: str
+    age: float | None
+    overridable: bool
+
+
+class PlanView(TypedDict):
+    """What a switch would do. Titles are for people, `source` and `target` are ids ("" is normal operation).
+
+    refused: why there is no plan at all, then everything else is as far as known.
+    needs: "y" or "typed" (the component's name has to be typed first); countdown: seconds, None unless it acts by itself.
+    manual, undo: equivalent commands for a person's shell.  last: seconds that it took the last time, when and by whom.
+    """
+
+    component: str
+    title: str
+    kind: str
+    source: str
+    source_title: str
+    target: str
+    target_title: str
+    generation: int
+    guards: list[GuardView]
+    failed: list[str]
+    warnings: list[str]
+    needs: str
+    countdown: float | None
+    reason: str
+    drops: list[str]
+    keeps: list[str]
+    settle: float
+    deadline: float
+    manual: str
+    undo: str
+    last: str
+    refused: RefusedView | None
+
+
+class RefusedView(TypedDict):
+    """Why something is not done, by stable rule name, and how to override it where that is allowed."""
+
+    rule: str
+    reason: str
+    override: str | None
+
+
+class FactView(TypedDict):
+    """One of the four facts. truth: true | false | unknown | not declared | stateless."""
+
+    name: str
+    title: str
+    truth: str
+    evidence: str
+    hits: int
+    needed: int
+
+
+class SwitchView(TypedDict):
+    """A switch, live or past. times: seconds for decide, act, settle, verify, total, as far as reached.
+
+    ways_out: what a person can do now (undo, settle, take_over).  live: not yet ended.
+    """
+
+    id: str
+    component: str
+    kind: str
+    state: str
+    live: bool
+    source: str
+    source_title: str
+    target: str
+    target_title: str
+    who: str
+    reason: str
+    overrides: list[str]
+    intended_at: float
+    ended_at: float | None
+    times: dict[str, float]
+    facts: list[FactView]
+    detail: str
+    in_doubt: bool
+    ways_out: list[str]
+    steps: list[tuple[float, str]]
+    incident: str | None
+
+
+class EntryView(TypedDict):
+    """A line of an incident's timeline."""
+
+    at: float
+    recorded: float
+    who: str
+    kind: str
+    text: str
+
+
+class IncidentView(TypedDict):
+    """An incident. state: open | acknowledged | recovered | resolved."""
+
+    id: str
+    component: str
+    title: str
+    kind: str
+    state: str
+    opened_at: float
+    acknowledged_by: str | None
+    acknowledged_at: float | None
+    recovered_at: float | None
+    resolved_by: str | None
+    resolved_at: float | None
+    failures: list[str]
+    entries: list[EntryView]
+
+
+class ComponentDetail(TypedDict):
+    """Everything about one component.
+
+    keys: for failover, failback, degrade, restore, runbook: None when the key works, else why it does not.
+    off: parts that a problem in the files switched off, with the reason.
+    uncovered: nobody of the owners is there.
+    """
+
+    row: WallRow
+    providers: list[ProviderView]
+    checks: list[CheckView]
+    features: list[FeatureView]
+    failures: list[FailureView]
+    modes: list[ModeView]
+    owners: list[PersonView]
+    uncovered: bool
+    needs: list[tuple[str, str]]
+    needed_by: list[tuple[str, str]]
+    switch: SwitchView | None
+    incident: IncidentView | None
+    runbook: str | None
+    off: dict[str, str]
+    keys: dict[str, str | None]
+    paused_until: float | None
+    paused_by: str | None
+    file: str
+
+
+class BlockView(TypedDict):
+    """An executable block and what is known of its latest execution. state: "" | started | passed | failed | unknown."""
+
+    index: int
+    role: str
+    language: str
+    code: str
+    danger: bool
+    state: str
+    detail: str
+    output: str
+    at: float | None
+
+
+class StepView(TypedDict):
+    """A step. mark: "" | done | failed | skipped; ticks: (text, set)."""
+
+    id: str
+    title: str
+    text: str
+    ticks: list[tuple[str, bool]]
+    blocks: list[BlockView]
+    expect: str
+    time: str
+    who: str
+    if_fails: str | None
+    danger: bool
+    mark: str
+
+
+class RunView(TypedDict):
+    """A run of a runbook, or (id "") the runbook only read. changed: the file was edited since the run began."""
+
+    id: str
+    runbook: str
+    title: str
+    component: str
+    owner: str | None
+    executable: bool
+    changed: bool
+    findings: list[str]
+    steps: list[StepView]
+    text: str
+    who: str
+    started_at: float | None
+    ended_at: float | None
+
+
+class RunbookLine(TypedDict):
+    """A runbook in a list."""
+
+    id: str
+    title: str
+    component: str | None
+    failures: list[str]
+    owner: str | None
+    reviewed: str | None
+    executable: bool
+    findings: int
+
+
+class JournalLine(TypedDict):
+    """One record, told in a sentence."""
+
+    seq: int
+    at: float
+    type: str
+    component: str | None
+    who: str
+    text: str
+    data: dict[str, Any]
+
+
+class ProblemView(TypedDict):
+    """A problem of the workspace's files."""
+
+    file: str
+    line: int
+    path: str
+    message: str
+    hint: str
+    severity: str
+
+
+class Snapshot(TypedDict):
+    """All that the wall needs. seq: number of the last event that is contained."""
+
+    seq: int
+    at: float
+    summary: Summary
+    rows: list[WallRow]
+
+
+class Delta(TypedDict):
+    """What changed since the event before. summary is present only when it changed; `records` are new journal lines."""
+
+    seq: int
+    at: float
+    rows: list[WallRow]
+    gone: list[str]
+    summary: Summary | None
+    records: list[JournalLine]
+
+
+class Verdict(TypedDict):
+    """Answer to an intent. `subject`: what was begun (id of a switch, run, incident). The outcome comes as an event."""
+
+    id: str
+    accepted: bool
+    refused: RefusedView | None
+    subject: str
+
+
+EventKind = Literal["snapshot", "delta", "lost", "bye"]

@@ -1,0 +1,254 @@
+"""The world: what is known for sure, because a record says so; and `Live`: what may be lost with the process.
+
+Both are tables of frozen values, owned by one runner. A decision reads them and never changes them; what it wants
+changed comes back as records (for the world) and as a patch (for live).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opsdash.model.empty import nothing
+from opsdash.model.incident import Incident
+from opsdash.model.operation import Absence, Component, Operation
+from opsdash.model.run import Run
+from opsdash.model.status import Reason, Status
+from opsdash.model.switch import Switch, Truth
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    """A check's last confirmed status."""
+
+    status: Status
+    since: float
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentState:
+    """What is recorded of a component.
+
+    active: serving provider, None while it cannot be told; `seen` is what the mechanism said.
+    generation: count of switches.  switch: id of the live or last one.
+    mode: degraded mode in force; `mode_prior` what its mechanism had before.
+    on_backup_since, mode_since: carry a review time.  failures: active failure modes, as they were recognised.
+    """
+
+    status: Status = Status.UNKNOWN
+    reason: Reason | None = None
+    cause: str = ""
+    since: float = 0.0
+    active: str | None = None
+    seen: str = ""
+    generation: int = 0
+    switch: str | None = None
+    on_backup_since: float | None = None
+    mode: str | None = None
+    mode_since: float | None = None
+    mode_prior: str | None = None
+    redundancy: str = "none"
+    failures: tuple[tuple[str, float], ...] = ()
+    incident: str | None = None
+    overdue: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Polling of a component is stopped by a person."""
+
+    until: float
+    since: float
+    who: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Last signals of a heartbeat's sender, in seconds since 1970 UTC."""
+
+    last: float | None = None
+    started: float | None = None
+    failed: float | None = None
+    due: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition."""
+
+    at: float
+    by: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """The engine's own life, and the counter of incidents."""
+
+    started_at: float = 0.0
+    stopped_at: float | None = None
+    incidents: int = 0
+    runs: int = 0
+
+
+TABLES: dict[str, type] = {
+    "checks": CheckState,
+    "components": ComponentState,
+    "switches": Switch,
+    "incidents": Incident,
+    "pauses": Pause,
+    "heartbeats": Heartbeat,
+    "proofs": Proof,
+    "absences": Absence,
+    "runs": Run,
+    "removed": Component,
+    "engine": EngineState,
+}
+"""The world's tables and the type of their values; the key of `engine` is always "engine"."""
+
+Patch = list[tuple[str, str, Any]]
+"""(table, key, value) triples; value None removes the key."""
+
+
+@dataclass(slots=True)
+class World:
+    """All tables, and the operation as the files have it now."""
+
+    operation: Operation = field(default_factory=Operation)
+    tables: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: {} for name in TABLES})
+
+    def get(self, table: str, key: str) -> Any:
+        """The value under `key`, None where there is none."""
+        return self.tables[table].get(key)
+
+    def keys(self, table: str) -> list[str]:
+        """All keys of a table."""
+        return list(self.tables[table])
+
+    def apply(self, patch: Patch) -> None:
+        """Make the changes of `patch`."""
+        for table, key, value in patch:
+            if value is None:
+                self.tables[table].pop(key, None)
+            else:
+                self.tables[table][key] = value
+
+
+# --- live --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLive:
+    """What is shown of a check, and how it is getting there.
+
+    status, reason, detail: as shown.  since: since when, in seconds since 1970 UTC.
+    window: severities of the latest usable results, newest last; unknowns: how many unknown ones in a row.
+    agreed: a result since the engine's start has agreed with the recorded status, so that it may be shown.
+    at, latency, facts, phases: of the last observation; requested, finished, due: monotonic seconds.
+    raw: the last observation's own status, before thresholds.
+    """
+
+    status: Status = Status.UNKNOWN
+    reason: Reason | None = Reason.STARTING
+    detail: str = ""
+    since: float = 0.0
+    window: tuple[int, ...] = ()
+    unknowns: int = 0
+    agreed: bool = False
+    raw: Status = Status.UNKNOWN
+    raw_reason: Reason | None = None
+    raw_detail: str = ""
+    at: float | None = None
+    latency: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=nothing)
+    phases: Mapping[str, float] = field(default_factory=nothing)
+    requested: float = 0.0
+    finished: float = 0.0
+    due: float = 0.0
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentLive:
+    """A component's health as it follows from its checks right now.
+
+    unread: how many reads of its switch's mechanism have failed in a row.
+    """
+
+    status: Status = Status.UNKNOWN
+    reason: Reason | None = Reason.STARTING
+    cause: str = ""
+    since: float = 0.0
+    redundancy: str = "none"
+    providers: Mapping[str, Status] = field(default_factory=nothing)
+    unread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchLive:
+    """Progress of a switch in flight. Monotonic seconds.
+
+    acted: nothing that was requested before counts.  deadline: when the verification has to say what it knows.
+    hits, truth, seen: samples in a row, what they say, and the evidence, by fact ("A", "B", "C") or verify check.
+    asked: when the next sample of a check is due, so that its samples make one chain and not a tree.
+    """
+
+    acted: float = 0.0
+    deadline: float = 0.0
+    hits: Mapping[str, int] = field(default_factory=nothing)
+    truth: Mapping[str, Truth] = field(default_factory=nothing)
+    seen: Mapping[str, str] = field(default_factory=nothing)
+    asked: Mapping[str, float] = field(default_factory=nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightLive:
+    """Latest answer of an action's preflight; `passed` None: cannot tell. `at` is monotonic seconds."""
+
+    passed: bool | None
+    detail: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLive:
+    """What the engine knows of itself.
+
+    offline: most anchors do not answer.  anchors_at: when they were last asked because something failed.
+    online_since: when opsdash was connected again after being offline.  grace_until: nothing new turns `down` until
+        then.  All three in monotonic seconds.
+    journal_error: why the journal cannot be written, "" while it can.
+    """
+
+    offline: bool = False
+    anchors_at: float | None = None
+    online_since: float = 0.0
+    grace_until: float = 0.0
+    journal_error: str = ""
+
+
+LIVE_TABLES = ("checks", "components", "switches", "preflights", "engine")
+
+
+@dataclass(slots=True)
+class Live:
+    """What may be lost with the process: streaks, latencies, last observations, progress."""
+
+    tables: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: {} for name in LIVE_TABLES})
+
+    def get(self, table: str, key: str) -> Any:
+        """The value under `key`, None where there is none."""
+        return self.tables[table].get(key)
+
+    def apply(self, patch: Patch) -> None:
+        """Make the changes of `patch`."""
+        for table, key, value in patch:
+            if value is None:
+                self.tables[table].pop(key, None)
+            else:
+                self.tables[table][key] = value

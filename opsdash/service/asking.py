@@ -1,0 +1,135 @@
+"""What the interface answers beyond the live views: documents, journal, runbooks, history."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from opsdash import __version__
+from opsdash.core.views import incident_view, refused_view
+from opsdash.engine.hub import line
+from opsdash.engine.runviews import run_view, runbook_line
+from opsdash.model.switch import Refused
+from opsdash.model.text import clean
+from opsdash.service.places import API
+from opsdash.storage.codec import decode
+from opsdash.storage.entries import CHECKPOINT
+
+if TYPE_CHECKING:
+    from opsdash.engine.engine import Engine
+    from opsdash.model.inputs import Intent
+    from opsdash.model.views import (
+        IncidentView,
+        JournalLine,
+        ProblemView,
+        RunbookLine,
+        RunView,
+        Verdict,
+    )
+
+READ_AT_ONCE = 2000
+"""Journal entries that are looked through in one go when some of them are to be skipped."""
+
+
+def cleaned(text: str) -> str:
+    """Text from a client, made harmless."""
+    return clean(text, 500)
+
+
+async def submit(engine: Engine, key: str, who: str, parsed: Intent | Refused) -> Verdict:
+    """The verdict on an intent."""
+    if isinstance(parsed, Refused):
+        return {"id": key, "accepted": False, "refused": refused_view(parsed), "subject": ""}
+    return await engine.submit(key, who, parsed)
+
+
+async def incidents(engine: Engine, *, closed: bool) -> list[IncidentView]:
+    """Open incidents, newest first; with `closed` those of the last days that were resolved, too."""
+    found = [incident_view(each) for each in engine.runner.world.tables["incidents"].values()]
+    wanted = [each for each in found if closed or each["state"] != "resolved"]
+    return sorted(wanted, key=lambda each: -each["opened_at"])
+
+
+async def journal(engine: Engine, before: int | None, limit: int, component: str | None) -> list[JournalLine]:
+    """Journal entries, newest first."""
+    return await engine.journal(lambda port: _journal(port, before, limit, component))
+
+
+def _journal(port: Any, before: int | None, limit: int, component: str | None) -> list[JournalLine]:
+    latest = port.tail(1)
+    if not latest:
+        return []
+    upto = latest[0].seq if before is None else before - 1
+    found: list[JournalLine] = []
+    while upto > 0 and len(found) < limit:
+        since = max(0, upto - (limit if component is None else READ_AT_ONCE))
+        chunk = []
+        for entry in port.entries(since):
+            if entry.seq > upto:
+                break
+            if entry.type != CHECKPOINT:
+                chunk.append(line(entry, decode(entry.type, entry.data)))
+        found += [each for each in reversed(chunk) if component in (None, each["component"])]
+        upto = since
+    return found[:limit]
+
+
+def runbooks(engine: Engine) -> list[RunbookLine]:
+    """All runbooks."""
+    found = engine.loaded.runbooks
+    return [runbook_line(found[key], len(engine.loaded.findings.get(key, ()))) for key in sorted(found)]
+
+
+def runbook(engine: Engine, name: str, component: str | None) -> RunView | None:
+    """A runbook, with its open run for that component if there is one."""
+    found = engine.loaded.runbooks.get(name)
+    if found is None:
+        return None
+    about = component or found.component or ""
+    runs = engine.runner.world.tables["runs"].values()
+    run = next((each for each in runs if (each.runbook, each.component) == (name, about)), None)
+    return run_view(found, run, about, [str(each) for each in engine.loaded.findings.get(name, ())])
+
+
+def problems(engine: Engine) -> list[ProblemView]:
+    """Problems of the workspace's files."""
+    return [problem.view() for problem in engine.loaded.problems]
+
+
+async def history(engine: Engine, component: str, hours: float) -> dict[str, Any]:
+    """Uptime, latency percentiles and changes of a component's checks, over the last `hours`."""
+    checks = [spec for spec in engine.loaded.operation.checks.values() if spec.component == component]
+    return await engine.history(component, checks, min(max(hours, 0.1), 24 * 400.0))
+
+
+def about(engine: Engine) -> dict[str, Any]:
+    """The engine itself."""
+    stats = engine.poller.stats
+    late = sorted(stats.lateness)
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "api": API,
+        "workspace": str(engine.workspace),
+        "checks": len(engine.loaded.bindings),
+        "runs": stats.runs,
+        "skipped": stats.skipped,
+        "in_flight": engine.poller.in_flight(),
+        "lateness_p99": late[int(len(late) * 0.99)] if late else 0.0,
+        "clients": engine.hub.subscribers,
+        "busy": engine.in_flight,
+        "demo": engine.demo,
+    }
+
+
+def demo(control: int) -> dict[str, Any]:
+    """The demo's services with their faults, and the one that each has now."""
+    from opsdash.demo.process import catalog, current_faults
+
+    return {
+        "services": {
+            service.name: [{"fault": entry.fault.value, "description": entry.description} for entry in service.faults]
+            for service in catalog()
+        },
+        "current": current_faults(control),
+    }

@@ -1,0 +1,233 @@
+"""The engine's client: `Session` over the Unix socket, for the board and the command line alike."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlencode
+
+from opsdash.service.places import API, Places
+from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
+from opsdash.service.wire import Reply, WireError, events, request
+
+if TYPE_CHECKING:
+    from opsdash.model.views import (
+        CheckView,
+        ComponentDetail,
+        FailureView,
+        IncidentView,
+        JournalLine,
+        PersonView,
+        PlanView,
+        ProblemView,
+        RunbookLine,
+        RunView,
+        Snapshot,
+        SwitchView,
+        Verdict,
+    )
+
+RETRY = 0.25
+"""Seconds between two tries to get a lost stream back."""
+
+SILENCE = 5.0
+"""Seconds without any event after which a stream is given up: the engine sends one every second."""
+
+REVIVE_AT_MOST = 3
+REVIVE_WITHIN = 60.0
+
+Revive = Callable[[], None]
+
+
+class EngineSession:
+    """A session with the engine that lives at `where`.
+
+    claim: whom a person on a shared account says to be.  revive: starts an engine again when it is gone; called at most
+    three times a minute.
+    """
+
+    def __init__(
+        self, where: Places, *, claim: str | None = None, read_only: bool = False, revive: Revive | None = None
+    ) -> None:
+        self.where = where
+        self._claim = claim
+        self._read_only = read_only
+        self._revive = revive
+        self._revived: list[float] = []
+        self._other_api = False
+
+    @property
+    def read_only(self) -> bool:
+        """Whether intents are refused."""
+        return self._read_only or self._other_api
+
+    # --- the stream --------------------------------------------------------------------------------------------
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Snapshot first, then deltas; reconnects by itself, for ever."""
+        while True:
+            said_bye = False
+            try:
+                async for event in self._stream():
+                    if isinstance(event, Lost):
+                        said_bye = event.bye
+                    yield event
+                    if isinstance(event, Lost):
+                        break
+            except WireError as error:
+                yield Lost(str(error))
+            await asyncio.sleep(RETRY)
+            if not said_bye:
+                self._start_again()
+
+    async def _stream(self) -> AsyncIterator[Event]:
+        """One connection's events; ends after a goodbye, a reset or silence."""
+        stream = events(self.where.socket, "/v1/events", self._headers())
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(SILENCE):
+                        event = await anext(stream)
+                except TimeoutError:
+                    yield Lost(f"nothing was heard of the engine for {SILENCE:.0f} s")
+                    return
+                except StopAsyncIteration:
+                    yield Lost("the engine ended the stream")
+                    return
+                if event.name == "snapshot":
+                    yield SnapshotEvent(event.data)
+                elif event.name == "delta":
+                    yield DeltaEvent(event.data)
+                elif event.name == "reset":
+                    yield SnapshotEvent(await self.snapshot())
+                elif event.name == "bye":
+                    yield Lost(f"the engine ended: {event.data.get('why', '')}", bye=True)
+                    return
+        finally:
+            await cast("Any", stream).aclose()
+
+    def _start_again(self) -> None:
+        if self._revive is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._revived = [at for at in self._revived if now - at < REVIVE_WITHIN]
+        if len(self._revived) < REVIVE_AT_MOST:
+            self._revived.append(now)
+            self._revive()
+
+    # --- questions ---------------------------------------------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        """The wall as it is now."""
+        return cast("Snapshot", await self._get("/v1/snapshot"))
+
+    async def component(self, component: str) -> ComponentDetail:
+        """Everything about one component."""
+        return cast("ComponentDetail", await self._get(f"/v1/components/{quote(component, safe='')}"))
+
+    async def plan(self, component: str, kind: str, target: str | None = None) -> PlanView:
+        """What a switch would do; changes nothing."""
+        body = {"component": component, "kind": kind, "target": target}
+        return cast("PlanView", await self._post("/v1/plans", body))
+
+    async def submit(self, intent: str, arguments: Mapping[str, Any], key: str | None = None) -> Verdict:
+        """Ask for something to be done."""
+        if self.read_only:
+            why = "the engine is of another version; restart it with `opsdash engine restart`"
+            reason = why if self._other_api else "this session only reads"
+            return {
+                "id": key or "",
+                "accepted": False,
+                "refused": {"rule": "read_only", "reason": reason, "override": None},
+                "subject": "",
+            }
+        body = {"intent": intent, "arguments": dict(arguments), "key": key or os.urandom(12).hex()}
+        return cast("Verdict", await self._post("/v1/intents", body))
+
+    async def switch(self, component: str) -> SwitchView | None:
+        """The live or last switch of a component."""
+        return cast("SwitchView | None", await self._get(f"/v1/switches/{quote(component, safe='')}"))
+
+    async def observe(self, check: str) -> CheckView:
+        """Run a check now, and wait for its result."""
+        return cast("CheckView", await self._post("/v1/observations", {"check": check}, timeout=120.0))
+
+    async def register(self) -> list[FailureView]:
+        """Every failure mode of the operation."""
+        return cast("list[FailureView]", await self._get("/v1/register"))
+
+    async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
+        """Open incidents, newest first; with `closed` the resolved ones too."""
+        return cast("list[IncidentView]", await self._get(f"/v1/incidents?closed={int(closed)}"))
+
+    async def journal(
+        self, *, before: int | None = None, limit: int = 200, component: str | None = None
+    ) -> list[JournalLine]:
+        """Records, newest first."""
+        query = {"limit": limit, "before": before, "component": component}
+        text = urlencode({name: value for name, value in query.items() if value is not None})
+        return cast("list[JournalLine]", await self._get(f"/v1/journal?{text}"))
+
+    async def runbooks(self) -> list[RunbookLine]:
+        """All runbooks."""
+        return cast("list[RunbookLine]", await self._get("/v1/runbooks"))
+
+    async def runbook(self, runbook: str, component: str | None = None) -> RunView:
+        """A runbook, with its open run for that component if there is one."""
+        query = f"?{urlencode({'component': component})}" if component else ""
+        return cast("RunView", await self._get(f"/v1/runbooks/{quote(runbook, safe='')}{query}"))
+
+    async def people(self) -> list[PersonView]:
+        """All people."""
+        return cast("list[PersonView]", await self._get("/v1/people"))
+
+    async def problems(self) -> list[ProblemView]:
+        """Problems of the workspace's files."""
+        return cast("list[ProblemView]", await self._get("/v1/problems"))
+
+    async def history(self, component: str, hours: float = 24.0) -> dict[str, Any]:
+        """Uptime, latency percentiles and changes per check."""
+        return cast("dict[str, Any]", await self._get(f"/v1/history/{quote(component, safe='')}?hours={hours}"))
+
+    async def about(self) -> dict[str, Any]:
+        """The engine itself: pid, version, counters."""
+        return cast("dict[str, Any]", await self._get("/v1/engine"))
+
+    async def demo(self) -> dict[str, Any]:
+        """In a demo: its services and their faults; else {}."""
+        return cast("dict[str, Any]", await self._get("/v1/demo"))
+
+    async def inject(self, service: str, fault: str) -> None:
+        """In a demo: give a service a fault (`ok` heals it)."""
+        await self._post("/v1/demo", {"service": service, "fault": fault})
+
+    async def stop(self, *, force: bool = False) -> None:
+        """Ask the engine to end; refused while something is in flight."""
+        await self._post("/v1/engine/stop", {"force": force})
+
+    async def close(self) -> None:
+        """Nothing is held between calls."""
+
+    async def _get(self, path: str) -> Any:
+        return self._read(await self._ask("GET", path))
+
+    async def _post(self, path: str, body: Any, timeout: float = 30.0) -> Any:
+        return self._read(await self._ask("POST", path, body, timeout))
+
+    async def _ask(self, method: str, path: str, body: Any = None, timeout: float = 30.0) -> Reply:
+        try:
+            return await request(self.where.socket, method, path, body, headers=self._headers(), timeout=timeout)
+        except WireError as error:
+            raise SessionError(str(error)) from error
+
+    def _read(self, reply: Reply) -> Any:
+        self._other_api = reply.headers.get("opsdash-api", str(API)) != str(API)
+        if reply.status >= 400:
+            text = reply.body.get("error") if isinstance(reply.body, dict) else None
+            raise SessionError(text or f"the engine answered {reply.status}")
+        return reply.body
+
+    def _headers(self) -> dict[str, str]:
+        return {"opsdash-as": self._claim} if self._claim else {}

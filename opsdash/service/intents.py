@@ -1,0 +1,122 @@
+"""Intents as they come over the wire: a name and arguments, checked before they reach the engine."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from opsdash.model import inputs as i
+from opsdash.model.runbook import Language
+from opsdash.model.switch import Refused, SwitchKind
+from opsdash.model.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opsdash.engine.engine import Engine
+    from opsdash.model.runbook import Block
+
+TEXT_LIMIT = 2000
+"""Characters of a text that a person may send."""
+
+KINDS: dict[str, type] = {
+    "undo": i.UndoIntent,
+    "settle": i.SettleIntent,
+    "take_over": i.TakeOverIntent,
+    "ack": i.AckIntent,
+    "note": i.NoteIntent,
+    "resolve": i.ResolveIntent,
+    "open_incident": i.OpenIncidentIntent,
+    "pause": i.PauseIntent,
+    "resume": i.ResumeIntent,
+    "poll": i.PollIntent,
+    "away": i.AwayIntent,
+    "tick": i.TickIntent,
+    "mark_step": i.MarkStepIntent,
+    "end_run": i.EndRunIntent,
+}
+SWITCHES = frozenset(kind.value for kind in SwitchKind)
+NAMES = frozenset({*KINDS, *SWITCHES, "open_run", "run_block"})
+
+
+def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent | Refused:
+    """The intent that is meant, or why it makes no sense."""
+    given = {key: _cleaned(value) for key, value in arguments.items()}
+    if name in SWITCHES:
+        switch: i.Intent | Refused = _build(i.SwitchIntent, {**given, "kind": name})
+        return switch
+    if name == "open_run":
+        return _open_run(engine, given)
+    if name == "run_block":
+        return _run_block(engine, given)
+    kind = KINDS.get(name)
+    if kind is None:
+        return Refused("unknown_intent", f"there is no intent {name!r}; there are: {', '.join(sorted(NAMES))}")
+    intent: i.Intent | Refused = _build(kind, given)
+    return intent
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value, TEXT_LIMIT)
+    if isinstance(value, list):
+        return [_cleaned(each) for each in value]
+    return value
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _build(kind: type, arguments: Mapping[str, Any]) -> Any:
+    known = {field.name for field in fields(kind)}
+    unknown = sorted(arguments.keys() - known)
+    if unknown:
+        return Refused("arguments", f"it takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
+    try:
+        return _adapter(kind).validate_python(dict(arguments))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Refused("arguments", f"{where}: {first['msg']}")
+
+
+def _open_run(engine: Engine, arguments: Mapping[str, Any]) -> i.OpenRunIntent | Refused:
+    runbook = engine.loaded.runbooks.get(str(arguments.get("runbook")))
+    if runbook is None:
+        return Refused("unknown_runbook", f"there is no runbook {arguments.get('runbook')!r}")
+    component = str(arguments.get("component") or runbook.component or "")
+    if component not in engine.loaded.operation.components:
+        return Refused("unknown_component", f"there is no component {component!r}")
+    return i.OpenRunIntent(runbook.id, component, runbook.sha256)
+
+
+def _run_block(engine: Engine, arguments: Mapping[str, Any]) -> i.RunBlockIntent | Refused:
+    run = engine.runner.world.get("runs", str(arguments.get("run")))
+    if run is None:
+        return Refused("unknown_run", f"there is no open run {arguments.get('run')!r}; open the runbook again")
+    runbook = engine.loaded.runbooks.get(run.runbook)
+    step = runbook.step(str(arguments.get("step"))) if runbook else None
+    index = arguments.get("block")
+    if runbook is None or step is None or not isinstance(index, int) or not 0 <= index < len(step.blocks):
+        return Refused("unknown_block", "the runbook no longer has this block; open it again")
+    if not runbook.executable:
+        return Refused(
+            "not_executable", f"{runbook.path} has a problem that switches its execution off; see `runbook lint`"
+        )
+    if runbook.sha256 != run.sha256:
+        return Refused("changed", "the runbook was edited since this run began; close the run and open it again")
+    block = step.blocks[index]
+    if (block.danger or step.danger) and arguments.get("typed") != run.component:
+        return Refused("typed", f"this step is dangerous: the component's name has to be typed: {run.component}")
+    return i.RunBlockIntent(run.id, step.id, index, _text(block))
+
+
+def _text(block: Block) -> str:
+    if block.language is Language.OPSDASH:
+        return "; ".join(" ".join(command.argv) for command in block.commands)
+    return block.code.strip()

@@ -1,0 +1,351 @@
+"""The engine's HTTP interface on its Unix socket.
+
+Starlette on uvicorn, with three things done otherwise than uvicorn does them: the socket is bound here under a private
+umask (uvicorn makes it world-writable), signals are handled by the engine (uvicorn waits for open streams for ever and
+then dies by the signal), and who is asking is the peer's uid, read from the socket when it connects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from opsdash.engine.hub import BYE
+from opsdash.model.switch import SwitchKind
+from opsdash.service import asking, intents
+from opsdash.service.metrics import openmetrics
+from opsdash.service.places import API
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from opsdash.engine.engine import Engine
+    from opsdash.service.places import Places
+
+Stop = Callable[[str], None]
+_API = {"opsdash-api": str(API)}
+_SO_PEERCRED = getattr(socket, "SO_PEERCRED", None)
+_LOCAL_PEERCRED = 0x001  # sys/un.h on macOS: a struct xucred at level 0
+
+
+class _Protocol(HttpToolsProtocol):
+    """Notes the uid of whoever connects; uvicorn's scope has no client on a Unix socket."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        peer = transport.get_extra_info("socket")
+        self.app_state = {**self.app_state, "uid": _peer_uid(peer) if peer is not None else None}
+        super().connection_made(transport)
+
+
+def _peer_uid(connection: Any) -> int | None:
+    try:
+        if _SO_PEERCRED is not None:
+            raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, struct.calcsize("3i"))
+            return int(struct.unpack("3i", raw)[1])
+        if sys.platform == "darwin":
+            raw = connection.getsockopt(0, _LOCAL_PEERCRED, struct.calcsize("2I"))
+            return int(struct.unpack("2I", raw)[1])
+    except OSError:
+        return None
+    return None
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say when the first request can be answered."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The engine handles signals itself."""
+        yield
+
+
+class Service:
+    """Serves an engine until it is closed. `stop` is called when a client asks the engine to end."""
+
+    def __init__(
+        self, engine: Engine, where: Places, stop: Stop, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._engine = engine
+        self._where = where
+        self._stop = stop
+        self._demo_control = environment.get("DEMO_CONTROL")
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Bind the socket and serve. The caller holds the lock."""
+        from opsdash.engine.tasks import spawn
+
+        listening = _bind(self._where)
+        config = uvicorn.Config(
+            self._app(),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=1,
+            server_header=False,
+            date_header=False,
+        )
+        self._server = _Server(config)
+        self._task = spawn(self._server.serve(sockets=[listening]), "service")
+        await self._server.listening.wait()
+
+    async def close(self) -> None:
+        """Serve no more; streams were told before. The socket file goes too."""
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = True
+            await asyncio.wait([self._task], timeout=2)
+        with contextlib.suppress(FileNotFoundError):
+            self._where.socket.unlink()
+
+    def _app(self) -> Starlette:
+        routes = [
+            Route("/v1/healthz", self._healthz),
+            Route("/v1/metrics", self._metrics),
+            Route("/v1/snapshot", self._snapshot),
+            Route("/v1/events", self._events),
+            Route("/v1/components/{component}", self._component),
+            Route("/v1/switches/{component}", self._switch),
+            Route("/v1/plans", self._plan, methods=["POST"]),
+            Route("/v1/intents", self._intent, methods=["POST"]),
+            Route("/v1/observations", self._observe, methods=["POST"]),
+            Route("/v1/register", self._register),
+            Route("/v1/incidents", self._incidents),
+            Route("/v1/journal", self._journal),
+            Route("/v1/runbooks", self._runbooks),
+            Route("/v1/runbooks/{runbook}", self._runbook),
+            Route("/v1/people", self._people),
+            Route("/v1/problems", self._problems),
+            Route("/v1/history/{component}", self._history),
+            Route("/v1/engine", self._about),
+            Route("/v1/engine/stop", self._stop_engine, methods=["POST"]),
+            Route("/v1/demo", self._demo, methods=["GET", "POST"]),
+            Route("/v1/heartbeats/{check:path}", self._heartbeat, methods=["POST"]),
+        ]
+        return Starlette(routes=routes)
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    async def _healthz(self, _: Request) -> Response:
+        return PlainTextResponse("ok\n", headers=_API)
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(openmetrics(self._engine), media_type="application/openmetrics-text; version=1.0.0")
+
+    async def _snapshot(self, _: Request) -> Response:
+        return _json(self._engine.hub.snapshot())
+
+    async def _events(self, request: Request) -> Response:
+        since = request.headers.get("last-event-id") or request.query_params.get("since")
+        stream = self._stream(int(since) if since and since.isdecimal() else None)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=_API)
+
+    async def _stream(self, since: int | None) -> AsyncIterator[str]:
+        subscriber = self._engine.hub.subscribe(since)
+        try:
+            if since is None:
+                snapshot = self._engine.hub.snapshot()
+                yield _event("snapshot", snapshot["seq"], json.dumps(snapshot, separators=(",", ":")))
+            while True:
+                name, seq, data = await subscriber.queue.get()
+                yield _event(name, seq, data)
+                if name == BYE:
+                    return
+        finally:
+            self._engine.hub.unsubscribe(subscriber)
+
+    async def _component(self, request: Request) -> Response:
+        name = request.path_params["component"]
+        found = self._engine.viewer().component(name)
+        return _json(found) if found is not None else _problem(404, f"there is no component {name!r}")
+
+    async def _switch(self, request: Request) -> Response:
+        viewer = self._engine.viewer()
+        switch = viewer.draft.switch(request.path_params["component"])
+        return _json(viewer.switch(switch) if switch else None)
+
+    async def _register(self, _: Request) -> Response:
+        return _json(self._engine.viewer().register())
+
+    async def _incidents(self, request: Request) -> Response:
+        closed = request.query_params.get("closed") == "1"
+        return _json(await asking.incidents(self._engine, closed=closed))
+
+    async def _journal(self, request: Request) -> Response:
+        query = request.query_params
+        try:
+            before = int(query["before"]) if "before" in query else None
+            limit = min(int(query.get("limit", "200")), 5000)
+        except ValueError:
+            return _problem(400, "before and limit are numbers")
+        return _json(await asking.journal(self._engine, before, limit, query.get("component")))
+
+    async def _runbooks(self, _: Request) -> Response:
+        return _json(asking.runbooks(self._engine))
+
+    async def _runbook(self, request: Request) -> Response:
+        name = request.path_params["runbook"]
+        found = asking.runbook(self._engine, name, request.query_params.get("component"))
+        return _json(found) if found is not None else _problem(404, f"there is no runbook {name!r}")
+
+    async def _people(self, _: Request) -> Response:
+        return _json(self._engine.viewer().people())
+
+    async def _problems(self, _: Request) -> Response:
+        return _json(asking.problems(self._engine))
+
+    async def _history(self, request: Request) -> Response:
+        try:
+            hours = float(request.query_params.get("hours", "24"))
+        except ValueError:
+            return _problem(400, "hours is a number")
+        name = request.path_params["component"]
+        if name not in self._engine.loaded.operation.components:
+            return _problem(404, f"there is no component {name!r}")
+        return _json(await asking.history(self._engine, name, hours))
+
+    async def _about(self, _: Request) -> Response:
+        return _json(asking.about(self._engine))
+
+    # --- changing ----------------------------------------------------------------------------------------------
+
+    async def _plan(self, request: Request) -> Response:
+        wanted = await _body(request)
+        try:
+            kind = SwitchKind(str(wanted.get("kind")))
+        except ValueError:
+            return _problem(400, f"kind is one of {', '.join(each.value for each in SwitchKind)}")
+        target = wanted.get("target")
+        view = await self._engine.plan(str(wanted.get("component")), kind, None if target is None else str(target))
+        return _json(view)
+
+    async def _intent(self, request: Request) -> Response:
+        wanted = await _body(request)
+        key = str(wanted.get("key") or os.urandom(12).hex())
+        arguments = wanted.get("arguments")
+        if not isinstance(arguments, dict):
+            return _problem(400, "arguments is a mapping")
+        parsed = intents.parse(self._engine, str(wanted.get("intent")), arguments)
+        return _json(await asking.submit(self._engine, key, self._who(request), parsed))
+
+    async def _observe(self, request: Request) -> Response:
+        wanted = await _body(request)
+        check = str(wanted.get("check"))
+        if check not in self._engine.loaded.bindings:
+            return _problem(404, f"there is no check {check!r}")
+        await self._engine.observe(check)
+        return _json(self._engine.viewer().check(check))
+
+    async def _heartbeat(self, request: Request) -> Response:
+        name: str = request.path_params["check"]
+        signal = "ok"
+        for ending in ("start", "fail"):
+            if name.endswith(f"/{ending}") and name not in self._engine.loaded.bindings:
+                name, signal = name.removesuffix(f"/{ending}"), ending
+        detail = (await request.body())[:1000].decode("utf-8", "replace")
+        if not self._engine.beat(name, signal, asking.cleaned(detail)):
+            return _problem(404, f"there is no heartbeat {name!r}")
+        return PlainTextResponse("OK\n", headers=_API)
+
+    async def _demo(self, request: Request) -> Response:
+        if self._demo_control is None:
+            return _json({}) if request.method == "GET" else _problem(404, "this is no demo")
+        from opsdash.demo import process
+
+        control = int(self._demo_control)
+        if request.method == "GET":
+            return _json(await asyncio.to_thread(asking.demo, control))
+        wanted = await _body(request)
+        try:
+            await asyncio.to_thread(process.inject, control, str(wanted.get("service")), str(wanted.get("fault")))
+        except process.DemoError as error:
+            return _problem(400, str(error))
+        return _json({})
+
+    async def _stop_engine(self, request: Request) -> Response:
+        wanted = await _body(request)
+        in_flight = self._engine.in_flight
+        if in_flight and not wanted.get("force"):
+            return _problem(409, f"not while something is in flight: {', '.join(in_flight)}")
+        self._stop(f"asked by {self._who(request)}")
+        return _json({"stopping": True})
+
+    def _who(self, request: Request) -> str:
+        """The person behind the peer's account; on a shared account somebody may claim to be one."""
+        uid = getattr(request.state, "uid", None)
+        login = _login(uid)
+        people = self._engine.loaded.operation.people.values()
+        person = next((each.id for each in people if each.login == login), login)
+        claimed = request.headers.get("opsdash-as")
+        if claimed and claimed != person:
+            return f"{asking.cleaned(claimed)[:40]} (claimed, {login})"
+        return person
+
+
+def _bind(where: Places) -> socket.socket:
+    """The listening socket, which only its owner may use. The caller holds the lock, so what is there is stale."""
+    with contextlib.suppress(FileNotFoundError):
+        where.socket.unlink()
+    before = os.umask(0o177)
+    try:
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(str(where.socket))
+    finally:
+        os.umask(before)
+    listening.listen(128)
+    listening.setblocking(False)
+    return listening
+
+
+def _login(uid: int | None) -> str:
+    if uid is None:
+        return "unknown"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _event(name: str, seq: int, data: str) -> str:
+    return f"event: {name}\nid: {seq}\ndata: {data}\n\n"
+
+
+def _json(value: Any) -> Response:
+    return JSONResponse(value, headers=_API)
+
+
+def _problem(status: int, text: str) -> Response:
+    return JSONResponse({"error": text}, status_code=status, headers=_API)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        found = await request.json()
+    except (ValueError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}

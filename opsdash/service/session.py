@@ -1,0 +1,129 @@
+"""Session: a client's view of an engine. Board and CLI share it, and know nothing else of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from opsdash.model.views import (
+        ComponentDetail,
+        Delta,
+        FailureView,
+        IncidentView,
+        JournalLine,
+        PersonView,
+        PlanView,
+        ProblemView,
+        RunbookLine,
+        RunView,
+        Snapshot,
+        SwitchView,
+        Verdict,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection to the engine broke, or it said goodbye (`bye`). The stream tries again by itself.
+
+    `why` is for people. After the connection is back a `Snapshot` follows, never a delta.
+    """
+
+    why: str
+    bye: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEvent:
+    """The whole state: at the beginning, after a loss, and after falling behind."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaEvent:
+    """What changed. One comes at least every second, empty if nothing did: silence for 3 s means stale."""
+
+    delta: Delta
+
+
+Event = SnapshotEvent | DeltaEvent | Lost
+
+
+class SessionError(Exception):
+    """The engine cannot be asked, or refused to answer; the text says why and what to do."""
+
+
+class Session(Protocol):
+    """What a client can ask of an engine. All methods raise SessionError."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether intents are refused (asked for by the user, or another API version)."""
+
+    def events(self) -> AsyncIterator[Event]:
+        """Snapshot first, then deltas; reconnects by itself, for ever."""
+
+    async def snapshot(self) -> Snapshot:
+        """The wall as it is now."""
+
+    async def component(self, component: str) -> ComponentDetail:
+        """Everything about one component."""
+
+    async def plan(self, component: str, kind: str, target: str | None = None) -> PlanView:
+        """What a switch would do, with its guards. kind: failover | failback | degrade | restore. Changes nothing."""
+
+    async def submit(self, intent: str, arguments: Mapping[str, Any], key: str | None = None) -> Verdict:
+        """Ask for something to be done. `key` makes a repetition harmless; one is made up if None.
+
+        intent and arguments, by name: failover, failback, degrade, restore (component, generation, source, target,
+        reason, overrides, typed), undo (component, reason), settle (component, state, reason), take_over (component,
+        reason), ack (incident), note (incident, text), resolve (incident, text), open_incident (component, title),
+        pause (component, seconds, reason), resume (component), poll (target), away (person, until, start, back),
+        open_run (runbook, component), tick (run, step, tick, done), mark_step (run, step, mark), run_block (run,
+        step, block), end_run (run).
+        """
+
+    async def switch(self, component: str) -> SwitchView | None:
+        """The live or last switch of a component."""
+
+    async def register(self) -> list[FailureView]:
+        """Every failure mode of the operation."""
+
+    async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
+        """Open incidents, newest first; with `closed` the resolved ones too."""
+
+    async def journal(
+        self, *, before: int | None = None, limit: int = 200, component: str | None = None
+    ) -> list[JournalLine]:
+        """Records, newest first, those with a smaller `seq` than `before`."""
+
+    async def runbooks(self) -> list[RunbookLine]:
+        """All runbooks."""
+
+    async def runbook(self, runbook: str, component: str | None = None) -> RunView:
+        """A runbook, with its open run for that component if there is one."""
+
+    async def people(self) -> list[PersonView]:
+        """All people."""
+
+    async def problems(self) -> list[ProblemView]:
+        """Problems of the workspace's files."""
+
+    async def history(self, component: str, hours: float = 24.0) -> dict[str, Any]:
+        """Uptime, latency percentiles and changes per check (see `opsdash history`)."""
+
+    async def demo(self) -> dict[str, Any]:
+        """In a demo: services, their faults, and where to inject them; else {}.
+
+        {"services": {name: [{"fault": word, "description": text}]}, ...}
+        """
+
+    async def inject(self, service: str, fault: str) -> None:
+        """In a demo: break a service in the way that `fault` names, or heal it (`ok`)."""
+
+    async def close(self) -> None:
+        """Let go of the connection."""
