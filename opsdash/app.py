@@ -122,6 +122,8 @@ async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, 
     while True:
         await asyncio.sleep(WATCH_FILES_EVERY)
         before = engine.loaded
+        if not await asyncio.to_thread(before.changed):
+            continue
         try:
             after = await asyncio.to_thread(load, where.workspace, environment, engine.now().wall, before)
         except Exception:

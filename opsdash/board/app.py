@@ -66,7 +66,7 @@ class BoardApp(App[Leave]):
     Dialog { align: center middle; background: $background 60%; }
     #box { height: auto; max-width: 100%; max-height: 100%; border: round $primary; padding: 0 1;
            background: $background; }
-    #box Paper { height: auto; max-height: 100%; }
+    #box Paper { height: 1; }
     #desk { height: auto; }
     """
 
@@ -138,7 +138,7 @@ class BoardApp(App[Leave]):
     def _recolour(self, _: object) -> None:
         self.palette = Palette(self.current_theme, self.theme_variables)
         for screen in self.screen_stack:
-            if isinstance(screen, Reloading):
+            if isinstance(screen, Reloading) and screen.is_mounted:
                 screen.forget_colours()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

@@ -50,7 +50,7 @@ class AskDialog(Dialog[bool]):
 
     def hints(self) -> Line:
         if not self.matched:
-            return [("esc", Role.KEY), (" leave without effect", Role.DIM)]
+            return self.keys_line()
         return self.keys_line("yes", instead={"yes": self.yes})
 
     def on_input_changed(self, event: Field.Changed) -> None:
@@ -91,7 +91,7 @@ class PromptDialog(Dialog[str]):
         return [("In your words", Role.HEADING)]
 
     def hints(self) -> Line:
-        return [("enter", Role.KEY), (" take it   ", Role.DIM), ("esc", Role.KEY), (" leave without effect", Role.DIM)]
+        return [("enter", Role.KEY), (" take it   ", Role.DIM), *self.keys_line()]
 
     def on_input_submitted(self, event: Field.Submitted) -> None:
         text = clean(event.value.strip(), 400)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.board.lines import Line, Role, clip, fit, spread, width
-from opsdash.board.words import STATUS, clock_time
+from opsdash.board.lines import Line, Role, clip, cut, fit, spread, width
+from opsdash.board.words import STATUS, clock_time, count_of
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -58,38 +58,55 @@ def counts_line(state: BoardState, mono: float, cells: int, *, read_only: bool, 
     ]
     if summary is None:
         return spread([(" opsdash", Role.BAR_KEY)], end, cells, Role.BAR)
-    start: Line = [
-        (f" {summary['title']} ", Role.BAR_KEY),
-        ("[R] " if read_only else "[RW] ", Role.BAR_DIM),
-        *([("DEMO ", Role.BAR_DIM)] if summary["demo"] else []),
-        *_counts(state, summary, stale=state.stale(mono)),
-    ]
+    stale = state.stale(mono)
+    alarms: Line = []
     if summary["journal_error"]:
-        start.append((f" JOURNAL: {summary['journal_error']} ", Role.ALERT))
+        alarms.append((f" JOURNAL: {summary['journal_error']} ", Role.ALERT))
     if summary["offline"]:
-        start.append((" OFFLINE: opsdash itself has no connection ", Role.ALERT))
+        alarms.append((" OFFLINE: opsdash itself has no connection ", Role.ALERT))
+    access = "[R] " if read_only else "[RW] "
+    demo = "DEMO " if summary["demo"] else ""
+    start: Line = []
+    for name, flags, words in (
+        (f" {summary['title']} ", access + demo, 2),
+        (f" {summary['title']} ", access + demo, 1),
+        (f" {summary['title']} ", access, 1),
+        (f" {summary['title']} ", access + demo, 0),
+        (f" {summary['title']} ", access, 0),
+        (f" {cut(summary['title'], 12)} ", access, 0),
+        (" ", access if read_only else "", 0),
+    ):
+        start = [
+            (name, Role.BAR_KEY),
+            (flags, Role.BAR_DIM),
+            *alarms,
+            *_counts(state, summary, stale=stale, words=words),
+        ]
+        if width(start) + width(end) < cells:
+            break
     return spread(start, end, cells, Role.BAR)
 
 
-def _counts(state: BoardState, summary: Summary, *, stale: bool) -> Line:
+def _counts(state: BoardState, summary: Summary, *, stale: bool, words: int) -> Line:
+    """How many are how: all with words (2), only what is wrong (1), or with marks alone (0)."""
     if stale:
         return [(f" all {len(state.rows)} components STALE ", Role.BAR)]
     line: Line = []
     for status in ("down", "degraded", "unknown", "ok", "paused"):
         count = summary["counts"].get(status, 0)
-        if count or status in {"down", "ok"}:
-            mark = STATUS[status].mark
-            role = Role.ALERT if status == "down" and count else Role.BAR if count else Role.BAR_DIM
-            line += (
-                [(" ", Role.BAR), (f" {mark} {count} {status} ", role)]
-                if role is Role.ALERT
-                else [(f"  {mark} {count} {status}", role)]
-            )
+        if not count and status not in {"down", "ok"}:
+            continue
+        spelled = words == 2 or (words == 1 and status in {"down", "degraded", "unknown"})
+        text = f"{STATUS[status].mark} {count} {status}" if spelled else f"{STATUS[status].mark}{count}"
+        if status == "down" and count:
+            line += [(" ", Role.BAR), (f" {text} ", Role.ALERT)]
+        else:
+            line.append((f"  {text}", Role.BAR if count else Role.BAR_DIM))
     on_backup = sum(row["on_backup"] for row in state.rows.values())
     if on_backup:
-        line.append((f"  ~ {on_backup} on backup", Role.BAR))
+        line.append((f"  ~ {on_backup} on backup" if words else f"  ~{on_backup}", Role.BAR))
     if summary["incidents"]:
-        line.append((f"  · {summary['incidents']} incident{'s' if summary['incidents'] > 1 else ''}", Role.BAR))
+        line.append((f"  · {count_of(summary['incidents'], 'incident')}", Role.BAR))
     return line
 
 
@@ -111,7 +128,11 @@ def place_line(place: Line, state: BoardState, cells: int) -> Line:
     if summary is not None and summary["uncovered"]:
         end.append((f"nobody covers: {', '.join(summary['uncovered'])} ", Role.DEGRADED))
     if summary is not None and summary["problems"]:
-        end += [(f"· {summary['problems']} problems in files ", Role.DEGRADED), ("!", Role.KEY), (" ", Role.DIM)]
+        end += [
+            (f"· {count_of(summary['problems'], 'problem')} in files ", Role.DEGRADED),
+            ("!", Role.KEY),
+            (" ", Role.DIM),
+        ]
     start: Line = [(" ", Role.DIM), *place]
     room = cells - width(start) - 2
     return spread(start, clip(end, max(0, room)), cells)

@@ -2,7 +2,7 @@
 
 Plain letters, `/ : ? enter esc space` and F-keys only: chords with ctrl belong to tmux, screen and the terminal. Every
 action has an id, by which its key can be changed. Keys that `change` something are dimmed and refused when the board is
-read-only. None of them acts at once: they open a plan or a question, and Enter never confirms one.
+read-only. What acts on the operation shows a plan or asks first, and Enter confirms neither.
 """
 
 # ruff: noqa: E501 - a table reads best with a row on a line
@@ -180,7 +180,8 @@ def key_problems(changed: Mapping[str, str]) -> list[str]:
 def keymap_markdown() -> str:
     """The table of all keys, for the docs."""
     lines = [
-        "A key marked with * changes something: it opens a plan or a question first, and a read-only board refuses it.",
+        "A key marked with * changes something; a read-only board refuses it. What acts on the operation shows a plan",
+        "or asks first, and Enter confirms neither.",
     ]
     for scope in Scope:
         lines += ["", f"## {scope.value}", "", "| key | action | id | |", "|---|---|---|---|"]

@@ -47,10 +47,15 @@ CURSOR: Span = (" ", Role.CURSOR)
 
 
 class Row(NamedTuple):
-    """A line of a page. `item`: what is selected when the cursor stands on it, "" when it cannot stand there."""
+    """A line of a page.
+
+    item: what is selected when the cursor stands on it, "" when it cannot stand there.  reach: how many of the spans
+    show that it is selected, None for all.
+    """
 
     line: Line
     item: str = ""
+    reach: int | None = None
 
 
 def width(line: Line) -> int:
@@ -102,9 +107,9 @@ def fit(line: Line, cells: int, role: Role = Role.TEXT) -> Line:
 
 
 def spread(start: Line, end: Line, cells: int, role: Role = Role.TEXT) -> Line:
-    """`start` at the left edge, `end` at the right one; `start` gives way."""
+    """`start` at the left edge, `end` at the right one; `start` gives way, and a gap stays between them."""
     room = max(0, cells - width(end))
-    return clip([*fit(start, room, role), *end], cells)
+    return clip([*fit(clip(start, max(0, room - 1)), room, role), *end], cells)
 
 
 def wrap(text: str, cells: int) -> list[str]:
@@ -174,12 +179,13 @@ def box(title: Line, rows: Sequence[Row], cells: int, *, role: Role = Role.BORDE
 
 
 def beside(first: Sequence[Row], second: Sequence[Row], cells: int) -> list[Row]:
-    """Two columns; the first is `cells` wide and keeps its items, the second gives its items where the first has none."""
+    """Two columns; the first is `cells` wide and keeps its items, the second is only looked at."""
     joined: list[Row] = []
     for number in range(max(len(first), len(second))):
         one = first[number] if number < len(first) else Row([])
         two = second[number] if number < len(second) else Row([])
-        joined.append(Row([*fit(one.line, cells), *two.line], one.item or two.item))
+        start = fit(one.line, cells)
+        joined.append(Row([*start, *two.line], one.item, len(start)))
     return joined
 
 

@@ -281,6 +281,7 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
     heading: ClassVar[str] = ""
     cells: ClassVar[int] = 104
     field_id: ClassVar[str] = ""
+    leaving: ClassVar[str] = "leave without effect"
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.LIST, also=("leave",)))
     AUTO_FOCUS = "Paper"
 
@@ -293,6 +294,7 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
             outer.styles.width = self.cells
             yield Strips(id="heading")
             yield Paper(id="paper")
+            yield Strips(id="status")
             if self.field_id:
                 yield Field(id=self.field_id, compact=True)
             yield Strips(id="hints")
@@ -334,30 +336,53 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
         """What is asked or shown."""
         raise NotImplementedError
 
+    def status(self, cells: int) -> list[Row]:  # noqa: ARG002 - for subclasses
+        """Lines between rows and keys, that never scroll away."""
+        return []
+
     def hints(self) -> Line:
         """The last line: keys."""
-        return [("esc", Role.KEY), (" leave without effect", Role.DIM)]
+        return self.keys_line()
 
     def draw(self) -> None:
         if not self.is_mounted:
             return
-        cells = max(20, min(self.cells, self.board.size.width) - 4)
-        self.query_one("#heading", Strips).show([self.title_line(cells), []])
-        self.paper.show(self.rows(cells))
-        self.query_one("#hints", Strips).show([[], self.hints()])
+        room = self.board.size
+        cells = max(10, min(self.cells, room.width) - 5)
+        rows = self.rows(cells)
+        low = room.height < 24
+        heading = [self.title_line(cells)] if low else [self.title_line(cells), []]
+        status = [row.line for row in self.status(cells)]
+        status = status if low or not status else [[], *status]
+        ending = [self.hints()] if low else [[], self.hints()]
+        self.query_one("#heading", Strips).show(heading)
+        self.query_one("#status", Strips).show(status)
+        self.query_one("#hints", Strips).show(ending)
+        typing = 1 if self.field_id and self.query_one(Field).has_class("shown") else 0
+        height = max(1, min(len(rows), room.height - 2 - len(heading) - len(status) - len(ending) - typing))
+        if self.paper.styles.height is None or self.paper.styles.height.value != height:
+            self.paper.styles.height = height
+        self.paper.show(rows)
 
     def keys_line(self, *names: str, instead: dict[str, str] | None = None) -> Line:
-        """Keys of actions with their labels, and at the end the way out."""
+        """Keys of actions with their labels; the way out comes second, so that no narrow terminal hides it."""
+        leave: Line = [(keys_of(BY_ID["leave"], self.board.keys)[0], Role.KEY), (f" {self.leaving}   ", Role.DIM)]
         line: Line = []
         for name in names:
             action = BY_ID[name]
-            dim = action.changes and self.board.read_only
+            dim = not self.works(name)
             label = (instead or {}).get(name, action.label)
             line += [
                 (keys_of(action, self.board.keys)[0], Role.DIM if dim else Role.KEY),
-                (f" {label}   ", Role.DIM if dim else Role.TEXT),
+                (f" {label}   ", Role.DIM if dim else Role.TEXT if line else Role.STRONG),
             ]
-        return [*line, (keys_of(BY_ID["leave"], self.board.keys)[0], Role.KEY), (" leave", Role.DIM)]
+            if name == names[0]:
+                line += leave
+        return line or leave
+
+    def works(self, action: str) -> bool:
+        """Whether a key would do something now; it is dimmed if not."""
+        return not (BY_ID[action].changes and self.board.read_only)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """What changes something may not on a read-only board."""

@@ -278,17 +278,16 @@ class PlanDialog(Dialog[None]):
         title = self.plan["title"] if self.plan else row["title"] if row else self.component
         start: Line = [(KIND.get(self.kind, self.kind), Role.HEADING), ("  ", Role.TEXT), (title, Role.STRONG)]
         failure = row["failure"] if row else None
-        return spread(start, [(cut(failure, 40), Role.DIM)] if failure else [], cells)
+        return spread(start, [(cut(failure, 40), Role.DIM)] if failure and cells >= 72 else [], cells)
 
     def rows(self, cells: int) -> list[Row]:
         if self.plan is None:
             return [Row([(self.trouble or "planning …", Role.ALERT if self.trouble else Role.DIM)])]
         age = self.board.clock() - self.planned_at
-        rows = plan_rows(self.plan, age, cells, self.plan["reason"] if self.reason is None else self.reason)
-        return [*rows, *self._bottom(cells)]
+        return plan_rows(self.plan, age, cells, self.plan["reason"] if self.reason is None else self.reason)
 
-    def _bottom(self, cells: int) -> list[Row]:
-        rows = [Row([])]
+    def status(self, cells: int) -> list[Row]:
+        rows: list[Row] = []
         if self.editing_reason:
             rows.append(Row([("Reason for the journal, then enter:", Role.TEXT)]))
         elif self.count is Count.RUNNING:
@@ -324,16 +323,13 @@ class PlanDialog(Dialog[None]):
             rows += paragraphs(self.message, cells, Role.DEGRADED)
         return rows
 
+    def works(self, action: str) -> bool:
+        return super().works(action) and (action != "confirm" or not (self.obstacle() or self.sending))
+
     def hints(self) -> Line:
-        works = not self.obstacle() and not self.sending
         label = {"failover": "switch", "failback": "switch back", "degrade": "enter it", "restore": "leave it"}
-        names = ["target", "reason", "copy"] if self.kind in {"failover", "failback"} else ["reason", "copy"]
-        return [
-            (keys_of(BY_ID["confirm"], self.board.keys)[0], Role.KEY if works else Role.DIM),
-            (f" {label.get(self.kind, 'do it')}   ", Role.STRONG if works else Role.DIM),
-            *self.keys_line(*names),
-            (" without effect", Role.DIM),
-        ]
+        moves = ("target",) if self.kind in {"failover", "failback"} else ()
+        return self.keys_line("confirm", *moves, "reason", "copy", instead={"confirm": label.get(self.kind, "do it")})
 
 
 def identity(plan: PlanView) -> tuple[object, ...]:
@@ -355,7 +351,7 @@ def plan_rows(plan: PlanView, age: float, cells: int, reason: str) -> list[Row]:
     if plan["guards"]:
         fresh = f"checked again every second, {max(0.0, age):.0f}s ago"
         rows.append(Row(spread([("BEFORE", Role.HEADING)], [(fresh, Role.DIM)], cells)))
-        for guard in plan["guards"]:
+        for guard in sorted(plan["guards"], key=_worst_first):
             rows += _guard(guard, age, cells)
         rows.append(Row([]))
     rows += _after(plan, cells)
@@ -367,6 +363,10 @@ def _ends(plan: PlanView) -> Line:
     source = plan["source_title"] or plan["source"] or "normal operation"
     target = plan["target_title"] or plan["target"] or "normal operation"
     return [("FROM ", Role.DIM), (source, Role.STRONG), ("   TO ", Role.DIM), (target, Role.BACKUP)]
+
+
+def _worst_first(guard: GuardView) -> int:
+    return ("fail", "unknown", "warn", "pass").index(guard["result"]) if guard["result"] in GUARD else 0
 
 
 def _guard(guard: GuardView, age: float, cells: int) -> list[Row]:
@@ -395,8 +395,8 @@ def _after(plan: PlanView, cells: int) -> list[Row]:
     rows = [Row([("WHAT WILL HAPPEN", Role.HEADING)])]
 
     def entry(name: str, text: str, role: Role = Role.TEXT) -> None:
-        for number, line in enumerate(wrap(text, cells - 10)):
-            rows.append(Row([(left(f" {name}" if number == 0 else "", 10), Role.DIM), (line, role)]))
+        for number, line in enumerate(wrap(text, cells - 11)):
+            rows.append(Row([(left(f" {name}" if number == 0 else "", 11), Role.DIM), (line, role)]))
 
     entry("act", plan["manual"] or "no equivalent command", Role.CODE if plan["manual"] else Role.DIM)
     settle = f"wait {format_duration(plan['settle'])}, then " if plan["settle"] else ""

@@ -34,6 +34,8 @@ SETTLED = {
 class ProgressDialog(Dialog[None]):
     """The live or last switch of a component; `awaited`: the one that was just asked for."""
 
+    leaving = "close, it goes on"
+
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.PROGRESS))
 
     def __init__(self, component: str, awaited: str = "") -> None:

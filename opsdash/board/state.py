@@ -97,9 +97,14 @@ class BoardState:
             self.summary = delta["summary"]
             changes.summary = True
         if delta["records"]:
-            self.recent.extend(delta["records"])
+            self.remember(delta["records"])
             changes.summary = True
         return changes
+
+    def remember(self, records: Iterable[JournalLine]) -> None:
+        """Take in journal records, in whatever order and however often they come."""
+        known = {record["seq"]: record for record in (*self.recent, *records)}
+        self.recent = deque((known[seq] for seq in sorted(known)), maxlen=RECENT)
 
     def _put(self, rows: Iterable[WallRow]) -> None:
         for row in rows:

@@ -58,7 +58,7 @@ class Palette:
             table, self._selected, self._dimmed = _truecolor(theme, variables)
         for role, style in table.items():
             self._styles[role, False] = style
-            self._styles[role, True] = style + self._selected
+            self._styles[role, True] = style if role is Role.ALERT else style + self._selected
 
     def style(self, role: Role, *, selected: bool = False, stale: bool = False) -> Style:
         """How a role looks; stale things keep their words and lose their colour."""

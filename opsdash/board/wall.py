@@ -17,10 +17,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from opsdash.board.lines import CURSOR, Line, Role, clip, fit, left, right
+from opsdash.board.lines import CURSOR, Line, Role, clip, cut, fit, left, right
 from opsdash.board.state import Sort, needs_attention
 from opsdash.board.widgets import board_of, draw
-from opsdash.board.words import TIER_SHORT, ago, latency, proof, row_sign, spark
+from opsdash.board.words import TIER_SHORT, ago, count_of, latency, proof, row_sign, spark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Columns:
 
 _DROP_IN_THIS_ORDER = ("spark", "tier", "latency", "provider", "proof", "since", "next")
 _FIXED = {"tier": 4, "latency": 6, "spark": SPARK_CELLS, "since": 6, "proof": 12}
-_LEAST = {"provider": 12, "title": 16, "next": 16}
+_LEAST = {"provider": 13, "title": 16, "next": 16}
 _MARKS = 4  # cursor, bar, mark, and a gap
 
 
@@ -101,7 +101,7 @@ def heading(shape: Columns, sort: Sort) -> Line:
     ]
     for label, size, place in (
         ("TIER", shape.tier, left),
-        ("ACTIVE", shape.provider, left),
+        ("ACTIVE +BACKUP", shape.provider, left),
         ("LAT", shape.latency, right),
         ("LAST 12", shape.spark, left),
         ("SINCE", shape.since, right),
@@ -130,7 +130,7 @@ def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool) -> Line:
         tier = TIER_SHORT.get(row["tier"], row["tier"])
         line += [(" ", Role.DIM), (left(tier, shape.tier), Role.TEXT if row["tier"] == "essential" else Role.DIM)]
     if shape.provider:
-        line += [(" ", Role.DIM), *fit(_provider(row), shape.provider)]
+        line += [(" ", Role.DIM), *fit(_provider(row, shape.provider), shape.provider)]
     if shape.latency:
         line += [(" ", Role.DIM), (right(latency(row["latency"]), shape.latency), Role.TEXT)]
     if shape.spark:
@@ -145,19 +145,20 @@ def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool) -> Line:
     return line
 
 
-def _provider(row: WallRow) -> Line:
+_REDUNDANCY: dict[str, tuple[str, Role]] = {
+    "ready": (" +ok", Role.DIM),
+    "lost": (" +LOST", Role.DEGRADED),
+    "unknown": (" +?", Role.UNKNOWN),
+}
+
+
+def _provider(row: WallRow, cells: int) -> Line:
+    """Who serves, and whether somebody else could."""
+    after, role = _REDUNDANCY.get(row["redundancy"], ("", Role.DIM))
     if row["active"] is None:
-        return [("—" if row["primary"] is None else "not known", Role.DIM if row["primary"] is None else Role.UNKNOWN)]
-    line: Line = [(row["active"], Role.BACKUP if row["on_backup"] else Role.TEXT)]
-    if row["on_backup"]:
-        line.append((" backup", Role.BACKUP))
-    if row["redundancy"] == "lost":
-        line.append((" alone!", Role.DOWN))
-    elif row["redundancy"] == "unknown":
-        line.append((" +?", Role.UNKNOWN))
-    elif row["redundancy"] == "ready":
-        line.append((" +1", Role.DIM))
-    return line
+        return [("—", Role.DIM)] if row["primary"] is None else [("not known", Role.UNKNOWN), (after, role)]
+    name = ("~" if row["on_backup"] else "") + row["active"]
+    return [(cut(name, cells - len(after)), Role.BACKUP if row["on_backup"] else Role.TEXT), (after, role)]
 
 
 def hint(row: WallRow) -> Line:
@@ -187,7 +188,7 @@ def next_words(row: WallRow) -> Line:
     if row["redundancy"] == "lost" and not row["failure"]:
         parts.append([("no backup ready", Role.DEGRADED)])
     if row["problems"]:
-        parts.append([(f"{row['problems']} problems in its file", Role.DEGRADED)])
+        parts.append([(count_of(row["problems"], "problem") + " in its file", Role.DEGRADED)])
     line: Line = []
     for part in parts:
         line += [(" · ", Role.DIM), *part] if line else part

@@ -36,6 +36,7 @@ class WallScreen(ComponentKeys, Page):
         super().__init__()
         self.faults_only = False
         self.held = False
+        self._told = False
 
     def middle(self) -> ComposeResult:
         yield Strips(id="columns")
@@ -52,6 +53,12 @@ class WallScreen(ComponentKeys, Page):
     def component(self) -> str | None:
         """What the keys are about: the row under the cursor."""
         return self.wall.selected
+
+    async def load(self) -> None:
+        """What happened before the board was opened."""
+        if not self._told:
+            self.state.remember(await self.board.session.journal(limit=DESK_ROWS))
+            self._told = True
 
     # --- drawing -------------------------------------------------------------------------------------------------
 

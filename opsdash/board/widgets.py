@@ -32,15 +32,17 @@ def board_of(node: Widget) -> BoardApp:
     return cast("BoardApp", node.app)
 
 
-def draw(line: Line, palette: Palette, *, selected: bool = False, stale: bool = False) -> Strip:
-    """A line as Textual draws it."""
+def draw(
+    line: Line, palette: Palette, *, selected: bool = False, stale: bool = False, reach: int | None = None
+) -> Strip:
+    """A line as Textual draws it. `reach`: how many spans show that it is selected, None for all."""
     return Strip(
         [
             Segment(
                 "▸" if selected and role is Role.CURSOR else text,
-                palette.style(role, selected=selected, stale=stale),
+                palette.style(role, selected=selected and (reach is None or number < reach), stale=stale),
             )
-            for text, role in line
+            for number, (text, role) in enumerate(line)
         ]
     )
 
@@ -80,11 +82,15 @@ class KeyBar(Strips):
 
     def keys(self, hints: Sequence[tuple[str, str, bool]], end: Sequence[tuple[str, str, bool]] = ()) -> None:
         """Show (key, label, works) triples; `end` keeps its place at the right edge."""
-        self.show([[*_keys(hints), *_keys(end)]] if not end else [self._both(_keys(hints), _keys(end))])
-
-    def _both(self, start: Line, end: Line) -> Line:
-        room = max(0, self.size.width - width(end))
-        return [*fit(clip(start, room), room, Role.BAR), *end]
+        last = _keys(end)
+        room = max(0, self.size.width - width(last))
+        line: Line = []
+        for hint in hints:
+            piece = _keys([hint])
+            if width(line) + width(piece) > room:
+                break
+            line += piece
+        self.show([[*fit(line, room, Role.BAR), *last]])
 
 
 def _keys(hints: Sequence[tuple[str, str, bool]]) -> Line:
@@ -156,7 +162,9 @@ class Paper(ScrollView, can_focus=True, inherit_bindings=False):
         if strip is None:
             row = self._rows[number]
             selected = bool(row.item) and row.item == self.cursor and self.has_cursor
-            strip = draw(fit(clip(row.line, cells), cells), palette, selected=selected, stale=self._stale)
+            strip = draw(
+                fit(clip(row.line, cells), cells), palette, selected=selected, stale=self._stale, reach=row.reach
+            )
             self._strips[number] = strip
         return strip
 

@@ -131,6 +131,11 @@ def ago(then: float | None, now: float) -> str:
     return "—" if not then else format_duration(max(0.0, now - then))
 
 
+def count_of(number: int, thing: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def latency(seconds: float | None) -> str:
     """A latency for a narrow column."""
     if seconds is None:

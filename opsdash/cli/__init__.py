@@ -1,0 +1,157 @@
+"""The command line: finds the command that is meant, imports it alone, and turns what happens into an exit code.
+
+The commands are the table `COMMANDS`. Listing them imports none, so `opsdash status` pays for `opsdash status`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opsdash import __version__
+from opsdash.cli import exits
+from opsdash.cli.base import UsageError, add_as, add_workspace
+from opsdash.cli.terminal import never_fail_on_a_character, say
+from opsdash.errors import OpsdashError
+from opsdash.service.session import SessionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "main"]
+
+
+class Entry(NamedTuple):
+    """A command: the module that holds it, and what it does."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry("demo", "the example operation, its services started locally (--tour: without a terminal)"),
+    "init": Entry("init", "a new, commented workspace"),
+    "validate": Entry("validate", "read every file, report every problem; --run runs each check once"),
+    "engine": Entry("engine", "the engine in the foreground; engine status, stop, restart"),
+    "status": Entry("status", "one look at the engine: what is up, what is not"),
+    "register": Entry("register", "every failure mode: detection, response, runbook, owner, proof"),
+    "check": Entry("check", "run one check now, show what it saw"),
+    "failover": Entry("failover", "switch a component to a backup, verified"),
+    "failback": Entry("failback", "switch a component back to its primary, verified"),
+    "switch": Entry("switch", "the live or last switch, and the ways out of an unknown one"),
+    "degrade": Entry("degrade", "enter a degraded mode, verified"),
+    "restore": Entry("restore", "leave a degraded mode, verified"),
+    "runbook": Entry("runbook", "runbooks: list, show, lint, and follow one step by step"),
+    "incident": Entry("incident", "incidents: list, show, ack, note, resolve"),
+    "history": Entry("history", "uptime, latency percentiles, changes of a component"),
+    "people": Entry("people", "who owns what, who is away"),
+    "journal": Entry("journal", "everything that happened: tail, verify, export; works without an engine"),
+    "schema": Entry("schema", "the JSON Schema of opsdash.yaml and checks/*.yaml, for editors"),
+    "kinds": Entry("kinds", "kinds of checks and actions, and their options"),
+    "doctor": Entry("doctor", "is everything in place for opsdash itself?"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code."""
+    never_fail_on_a_character()
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except SystemExit as ended:  # argparse: usage errors, --help, --version
+        return ended.code if isinstance(ended.code, int) else exits.OK
+    except UsageError as error:
+        say(f"opsdash: {error}")
+        return exits.USAGE
+    except (OpsdashError, SessionError) as error:
+        say(f"opsdash: {error}")
+        return exits.FAILED
+    except KeyboardInterrupt:
+        say("interrupted")
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # what is still buffered would raise again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last net; the traceback is kept in a file
+        return _bug(error)
+
+
+def _dispatch(words: list[str]) -> int:
+    before, name, after = _split(words)
+    if name is None:
+        from opsdash.cli import board
+
+        return board.run(_top_parser().parse_args(words))
+    entry = COMMANDS.get(name)
+    if entry is None:
+        raise UsageError(f"there is no command {name!r}. {_nearest(name)}")
+    module: Any = import_module(f"opsdash.cli.{entry.module}")
+    parser = argparse.ArgumentParser(
+        prog=f"opsdash {name}",
+        description=f"{entry.summary[0].upper()}{entry.summary[1:]}.",
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.configure(parser)
+    arguments = parser.parse_args([*before, *after])
+    arguments.command = name
+    code: int = module.run(arguments)
+    return code
+
+
+def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """Options before the command, the command, and the rest. Only `-w` and `--as` may stand before it."""
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if word in {"-w", "--workspace", "--as"}:
+            index += 2
+        elif word.startswith("-") and word != "-":
+            index += 1
+        else:
+            return words[:index], word, words[index + 1 :]
+    return words, None, []
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean `opsdash {near[0]}`?"
+    return f"There are: {', '.join(COMMANDS)}"
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    """Without a command: the board."""
+    listed = "\n".join(f"  {name:<10} {entry.summary}" for name, entry in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="opsdash",
+        usage="opsdash [-w DIR] [--read-only] [--as ID]\n       opsdash COMMAND [...]",
+        description="The board: live status per component, one key to the backup, one key to the runbook.\n"
+        "It attaches to the workspace's engine, and starts one if none runs.",
+        epilog=f"commands:\n{listed}\n\n`opsdash COMMAND --help` tells more.\n\nexample:\n  opsdash demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"opsdash {__version__}")
+    add_workspace(parser)
+    parser.add_argument("--read-only", action="store_true", help="refuse every key that changes something")
+    parser.add_argument("--ephemeral", action="store_true", help="an engine started for this ends with its last client")
+    add_as(parser)
+    return parser
+
+
+def _bug(error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="opsdash-bug-", suffix=".log", delete=False) as log:
+        log.write(f"opsdash {__version__}, Python {sys.version}\n{sys.argv}\n\n")
+        traceback.print_exception(error, file=log)
+    say(f"opsdash: this is a bug: {type(error).__name__}: {error}")
+    say(f"the traceback is in {log.name}; please report it")
+    return exits.BUG

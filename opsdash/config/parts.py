@@ -1,8 +1,8 @@
 """From a tree to its valid parts: what is wrong is told, taken out, and the rest is validated again.
 
-pydantic says everything that is wrong at once. Each error lies in a *part* of the file (a check, a provider, the
-switch, a degraded mode, …): that part is taken out, and nothing else. So the rest of the file always validates in the
-end, and a misspelt check never takes its component with it.
+pydantic says everything that is wrong at once. Each error lies in a *part* of the file (a check, a
+provider, the switch, a degraded mode, …): that part is taken out, and nothing else. So the rest of the file
+always validates in the end, and a misspelt check never takes its component with it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from opsdash.config.problems import KeyPath, Problem, Severity, did_you_mean
+from opsdash.config.problems import KeyPath, Problem, did_you_mean
 from opsdash.config.yaml import Flaw, Marks
+from opsdash.model.runbook import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,7 +64,28 @@ class Report:
         return self._marks.line(path)
 
 
-# --- which part encloses a key -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in a file to which problems belong, and the part that they switch off."""
+
+    report: Report
+    path: KeyPath
+    part: str | None
+
+    def at(self, *keys: str | int) -> Spot:
+        """A place below."""
+        return Spot(self.report, (*self.path, *keys), self.part)
+
+    def error(self, message: str, hint: str = "") -> None:
+        """Something is wrong here."""
+        self.report.error(self.path, message, hint, self.part)
+
+    def warning(self, message: str, hint: str = "") -> None:
+        """Something here is surely a mistake."""
+        self.report.warning(self.path, message, hint)
+
+
+# --- which part encloses a key ------------------------------------------------------------------------------
 
 
 def component_part(path: KeyPath) -> tuple[KeyPath, str | None]:
@@ -90,7 +113,7 @@ def workspace_part(path: KeyPath) -> tuple[KeyPath, str | None]:
 PartOf = typing.Callable[[KeyPath], tuple[KeyPath, "str | None"]]
 
 
-# --- validation --------------------------------------------------------------------------------------------------
+# --- validation ---------------------------------------------------------------------------------------------
 
 
 def valid_parts(
@@ -98,6 +121,7 @@ def valid_parts(
     value: Mapping[str, Any],
     report: Report,
     part_of: PartOf,
+    *,
     flaws: Iterable[Flaw] = (),
     later: frozenset[str] = frozenset(),
 ) -> ModelT:
@@ -112,33 +136,29 @@ def valid_parts(
         try:
             return model.model_validate(rest)
         except ValidationError as error:
-            prunes = [_report(details, rest, model, report, part_of, later) for details in error.errors()]
-            _take_out(rest, prunes)
+            prunes = []
+            for details in error.errors():
+                path = path_of(details, rest)
+                prune, part = part_of(path) if path else ((), None)
+                prunes.append(prune)
+                _tell(details, Spot(report, path, part), model, later)
+            _take_out(rest, [prune for prune in prunes if prune] or [(key,) for key in rest])
 
 
-def _report(
-    details: ErrorDetails,
-    value: Mapping[str, Any],
-    model: type[BaseModel],
-    report: Report,
-    part_of: PartOf,
-    later: frozenset[str],
-) -> KeyPath:
-    """Report one error; returns what to take out."""
-    path = path_of(details, value)
-    prune, part = part_of(path)
-    if details["type"] == "extra_forbidden" and len(path) == 1:
-        part = None
-        if str(path[0]) in later:
-            report.error(path, "this is not in this version", "remove the key: nothing would happen by it")
-            return prune
-    message, hint = describe(details, path, model)
-    report.error(path, message, hint, part)
-    return prune
+def _tell(details: ErrorDetails, spot: Spot, model: type[BaseModel], later: frozenset[str]) -> None:
+    """Report one error. An unknown key at the top of a file switches nothing off."""
+    if details["type"] == "extra_forbidden" and len(spot.path) == 1:
+        spot = Spot(spot.report, spot.path, None)
+        if str(spot.path[0]) in later:
+            spot.error("this is not in this version", "remove the key: nothing would happen by it")
+            return
+    spot.error(*describe(details, spot.path, model))
 
 
 def _without_empty(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy that may be pruned. A section with nothing in it is as good as none; so is a provider without values."""
+    """A copy that may be pruned. A section with nothing in it is as good as none; so is a provider without
+    values.
+    """
     copy: dict[str, Any] = {}
     for key, section in value.items():
         if section is None:
@@ -194,7 +214,7 @@ def options_problems(
     return found
 
 
-# --- words -------------------------------------------------------------------------------------------------------
+# --- words --------------------------------------------------------------------------------------------------
 
 
 def path_of(details: ErrorDetails, value: Any) -> KeyPath:
@@ -207,7 +227,7 @@ def path_of(details: ErrorDetails, value: Any) -> KeyPath:
             isinstance(node, list) and isinstance(key, int) and key < len(node)
         ):
             path.append(key)
-            node = node[key]
+            node = node[key]  # type: ignore[index]
         elif number == last and details["type"] == "missing":
             path.append(key)
     return tuple(path)
@@ -278,15 +298,8 @@ def model_at(model: type[BaseModel] | None, path: KeyPath) -> type[BaseModel] | 
         if model is None:
             return None
         field = next((each for name, each in model.model_fields.items() if (each.alias or name) == key), None)
-        if field is None:
-            model = _model_in(_entry_of(model, key))
-        else:
+        if field is not None:  # else an entry of a mapping or list, which `_model_in` has looked through
             model = _model_in(field.annotation)
-    return model
-
-
-def _entry_of(model: type[BaseModel], _key: str | int) -> Any:
-    """A key that is no field: `_model_in` has already looked through mappings and lists to the entry's model."""
     return model
 
 

@@ -15,6 +15,8 @@ from opsdash.model.runbook import Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from opsdash.model.views import ProblemView
+
 KeyPath = tuple[str | int, ...]
 """Where in a file: the keys and list indexes that lead to a value."""
 
@@ -45,6 +47,17 @@ class Problem:
         hint = f"; {self.hint}" if self.hint else ""
         warning = "warning: " if self.severity is Severity.WARNING else ""
         return f"{where}: {warning}{key}{self.message}{hint}"
+
+    def view(self) -> ProblemView:
+        """The problem for a client."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "path": dotted(self.path),
+            "message": self.message,
+            "hint": self.hint,
+            "severity": self.severity.value,
+        }
 
     @property
     def reason(self) -> str:

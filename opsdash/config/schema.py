@@ -363,6 +363,8 @@ class SwitchModel(Strict):
     """Checks that must pass after a switch."""
     settle: Duration = 0.0
     """How long to wait before verifying."""
+    deadline: Span = 30.0
+    """How long the verification may take."""
     confirm: Confirm = Confirm.KEY
     """`key`: `y` confirms. `countdown`: it acts by itself after 3 s, while the backup's proof is fresh."""
     auto: Annotated[str, BeforeValidator(_auto), WithJsonSchema({"const": "never"})] = "never"
@@ -392,6 +394,8 @@ class ModeModel(Strict):
     """Checks that must pass after entering and leaving."""
     settle: Duration = 0.0
     """How long to wait before verifying."""
+    deadline: Span = 30.0
+    """How long the verification may take."""
     review_after: Span = 24 * 3600.0
     """After how long in this mode somebody is reminded."""
 

@@ -141,7 +141,7 @@ class References:
         self.masker = masker if masker is not None else Masker()
         self.short: dict[str, None] = {}
         self._environment = environment
-        self._variables = variables or {}
+        self.variables = variables or {}
         self._workspace = workspace
         self._read: dict[str, str | ReferenceProblem] = {}
 
@@ -177,7 +177,7 @@ class References:
         return self._variable(name, default if has_default else None)
 
     def _variable(self, name: str, default: str | None) -> str:
-        setting = self._variables.get(name, default)
+        setting = self.variables.get(name, default)
         value = self._environment.get(name) or ""
         if not value and setting is None:
             state = "is empty" if name in self._environment else "is not set"

@@ -197,7 +197,9 @@ def _resumed(_world: Reader, record: r.Resumed) -> Patch:
 
 def _heartbeat_received(world: Reader, record: r.HeartbeatReceived) -> Patch:
     before: Heartbeat = world.get("heartbeats", record.check) or Heartbeat()
-    if record.signal == "start":
+    if record.signal == "awaited":
+        after = replace(before, due=record.due)
+    elif record.signal == "start":
         after = replace(before, started=record.at, detail=record.detail)
     elif record.signal == "fail":
         after = replace(before, failed=record.at, started=None, due=record.due, detail=record.detail)

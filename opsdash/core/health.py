@@ -101,7 +101,7 @@ def judge(
         decided = severity
     after = confirmed
     if decided is not None:
-        window = window if decided > SEVERITY[was] else ()
+        window = window if decided > SEVERITY[was] else _still_better(window, decided)
         after = CheckState(BY_SEVERITY[decided], seen.at, reason, seen.detail)
     agrees = after is not None and SEVERITY[after.status] == severity
     agreed = after is not None and (live.agreed or agrees or decided is not None)
@@ -130,6 +130,14 @@ def judge(
         confirmed=after if decided is not None else None,
         undecided=not agrees,
     )
+
+
+def _still_better(window: tuple[int, ...], decided: int) -> tuple[int, ...]:
+    """The results at the end of the window that are better than what was decided: they lead on from there."""
+    count = 0
+    while count < len(window) and window[-1 - count] < decided:
+        count += 1
+    return window[len(window) - count :]
 
 
 def _judge_unknown(live: CheckLive, confirmed: CheckState | None, seen: Observation, reason: Reason | None) -> Judged:

@@ -71,6 +71,8 @@ def set_away(draft: Draft, who: str, intent: AwayIntent) -> Refused | None:
         return Refused("unknown_person", f"there is no person {intent.person!r}; opsdash.yaml knows {known}")
     if intent.until is not None and intent.until <= draft.now.wall and not intent.back:
         return Refused("past", "the absence would already be over; name a later date")
+    if intent.until is not None and intent.start is not None and intent.until <= intent.start and not intent.back:
+        return Refused("past", "the absence would end before it begins; name a later end")
     draft.emit(AwaySet(draft.now.wall, intent.person, intent.until, who, intent.start, intent.back))
     for component in draft.operation.components.values():
         if intent.person in component.owners:

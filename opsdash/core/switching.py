@@ -161,7 +161,7 @@ def _what(plan: Plan) -> str:
 # --- acting --------------------------------------------------------------------------------------------------------
 
 
-def _act(draft: Draft, switch: Switch, found: str | None) -> None:
+def _act(draft: Draft, switch: Switch, found: str | None, version: str | None = None) -> None:
     plan = switch.plan
     _advance(draft, switch, SwitchEvent.EXPECTED, prior=found)
     if plan.call is None:
@@ -179,6 +179,7 @@ def _act(draft: Draft, switch: Switch, found: str | None) -> None:
             source=plan.source,
             target=plan.target,
             prior=draft.state(plan.component).mode_prior if restoring else None,
+            version=version,
         )
     )
 
@@ -677,7 +678,7 @@ def _still_as_planned(draft: Draft, switch: Switch, event: ReadDone) -> None:
         detail = f"nothing was done: the mechanism says {event.value!r}, expected was {plan.expected!r}"
         _end(draft, switch, SwitchEvent.UNEXPECTED, detail=detail)
     else:
-        _act(draft, switch, event.value)
+        _act(draft, switch, event.value, event.version)
 
 
 def _reads_wanted(draft: Draft, switch: Switch, event: ReadDone) -> tuple[Truth, str]:

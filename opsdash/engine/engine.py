@@ -187,6 +187,9 @@ class Engine:
     def _configure(self, loaded: Loaded) -> None:
         self.runner.put(i.Loaded(loaded.operation, len(loaded.problems)))
         self.poller.configure(loaded.operation.checks, loaded.bindings)
+        for check, spec in loaded.operation.checks.items():
+            if spec.passive and self.runner.world.get("heartbeats", check) is None:
+                self.beat(check, "awaited")
 
     async def stop(self, why: str) -> None:
         """End in good order: no new action, a while for a running one, everything written."""

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from opsdash.errors import ConfigError, KindError
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading
+from opsdash.kinds.offload import in_thread
 from opsdash.kinds.registry import action_kind
 from opsdash.model.inputs import ApplyDone, PreflightDone, ReadDone
 from opsdash.model.text import clean
@@ -90,9 +91,10 @@ class Executor:
         try:
             kind = action_kind(effect.call.kind)
             raw = self._raw(kind, effect)
-            options = kind.options.model_validate(self._resolve(raw))
+            options = kind.options.model_validate(await self._resolved(raw))
             context = self._context(effect.action_id, APPLY_DEADLINE, on_sent)
             context.expected = effect.expected
+            context.expected_version = effect.version
             context.environment = {"OPSDASH_FROM": effect.source, "OPSDASH_TO": effect.target}
         except (ConfigError, KindError, ValidationError) as error:
             return ActionResult(Applied.NOT_STARTED, f"its options cannot be used: {error}")
@@ -131,7 +133,7 @@ class Executor:
             kind = action_kind(call.kind)
             if kind.read is None or kind.read_options is None:
                 return Reading(None, detail=f"{kind.name} cannot read back")
-            options = kind.read_options.model_validate(self._resolve(call.raw))
+            options = kind.read_options.model_validate(await self._resolved(call.raw))
             async with asyncio.timeout(READ_DEADLINE):
                 return await kind.read(options, self._context("read", READ_DEADLINE))
         except TimeoutError:
@@ -146,7 +148,7 @@ class Executor:
         """Find out whether an action could be carried out; nothing is changed."""
         try:
             kind = action_kind(call.kind)
-            options = kind.options.model_validate(self._resolve(call.raw))
+            options = kind.options.model_validate(await self._resolved(call.raw))
             async with asyncio.timeout(PREFLIGHT_DEADLINE):
                 found = await kind.preflight(options, self._context("preflight", PREFLIGHT_DEADLINE))
         except TimeoutError:
@@ -176,6 +178,10 @@ class Executor:
             wall=self._clock().wall,
             on_sent=on_sent,
         )
+
+    async def _resolved(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options with their secrets, which may come from a file or a command and so are read off the loop."""
+        return await in_thread("secrets", lambda: self._resolve(raw))
 
     def _said(self, text: str) -> str:
         return self.mask(clean(text, DETAIL_LIMIT))

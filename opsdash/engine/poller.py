@@ -301,8 +301,9 @@ async def measure(spec: CheckSpec, binding: Binding, context: CheckContext) -> S
         async with asyncio.timeout(spec.timeout):
             return await binding.kind.run(binding.options, context)
     except TimeoutError:
-        waiting = f" while waiting for {context.stage}" if context.stage else ""
-        return Sample(Status.DOWN, Reason.TIMEOUT, f"no answer within {format_duration(spec.timeout)}{waiting}")
+        waiting = f", while waiting for {context.stage.replace('_', ' ')}" if context.stage else ""
+        reason = Reason.DNS if context.stage == "dns" else Reason.TIMEOUT
+        return Sample(Status.DOWN, reason, f"no answer within {format_duration(spec.timeout)}{waiting}")
     except Exception as error:
         log.warning("check %s: the probe itself failed", spec.id, exc_info=error)
         return Sample(Status.UNKNOWN, Reason.PROBE_ERROR, f"the probe itself failed: {type(error).__name__}: {error}")

@@ -5,7 +5,9 @@ before anything else happens: effects, answers and what clients see all wait for
 inputs gather, and the next batch commits them together.
 
 When the journal cannot be written, nothing of the batch has happened: the changes are taken back, no effect runs, and
-whoever waits for an answer is told why.
+whoever waits for an answer is told why. Then every input of the batch is decided on its own. What needs no record goes
+on; what was measured is shown, since a full disk must not keep the wall green; what happens once and never again (an
+action has ended, a timer has fired) is kept and decided again every second, until it can be recorded.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from opsdash.core.decide import decide
 from opsdash.core.evolve import evolve
 from opsdash.errors import JournalError
-from opsdash.model.effects import Answer, Effect
-from opsdash.model.inputs import Input, JournalState, Loaded
+from opsdash.model.effects import Answer, Effect, Poll
+from opsdash.model.inputs import ClockJumped, Input, JournalState, Loaded, Observed, Overdue, Stopping, Wanted
 from opsdash.model.switch import Refused
 from opsdash.storage.codec import encode
 
@@ -41,6 +43,18 @@ log = logging.getLogger(__name__)
 BATCH = 256
 """Inputs that are committed together at most."""
 
+RETRY = 1.0
+"""Seconds after which what could not be recorded is decided again."""
+
+STUCK = 2.0
+"""Seconds after which a write of the journal counts as hanging: what is shown no longer follows what happens."""
+
+SEEN: tuple[type, ...] = (Observed, Overdue, ClockJumped)
+"""Inputs that say what was measured. They come again by themselves, and are shown even when they cannot be recorded."""
+
+SHOWN = frozenset({"checks", "components"})
+"""The tables of `live` that may run ahead of the journal."""
+
 
 @dataclass(slots=True)
 class Committed:
@@ -52,6 +66,7 @@ class Committed:
 
 @dataclass(slots=True)
 class _Batch:
+    inputs: list[Input] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
@@ -83,7 +98,10 @@ class Runner:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._journal_error = ""
+        self._turn = asyncio.Lock()
+        self._held: list[Input] = []
+        self._writing_since: float | None = None
+        self.journal_error = ""
         self.decisions = 0
 
     def put(self, event: Input) -> None:
@@ -96,13 +114,23 @@ class Runner:
         """Wait until everything that was put in has been decided and written."""
         await self._idle.wait()
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the journal has been hanging for so long that nobody may believe what is shown."""
+        return self._writing_since is not None and self._clock().mono - self._writing_since > STUCK
+
+    def between_batches(self) -> asyncio.Lock:
+        """To be held by whoever needs a world in which everything is written: a checkpoint."""
+        return self._turn
+
     async def run(self) -> None:
         """Decide, for ever."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._inputs:
-                await self.step()
+                async with self._turn:
+                    await self.step()
             self._idle.set()
 
     async def step(self) -> None:
@@ -110,25 +138,46 @@ class Runner:
         batch = self._decide_some()
         if batch.records and not await self._commit(batch):
             return
-        for effect in batch.effects:
-            self._perform(effect)
+        self._let_happen(batch.effects)
 
     def _decide_some(self) -> _Batch:
         batch = _Batch()
         for _ in range(min(BATCH, len(self._inputs))):
             event = self._inputs.popleft()
-            try:
-                decision = decide(self.world, self.live, event, self._clock())
-            except Exception:
-                log.exception("no decision about %s: this is a bug", type(event).__name__)
-                continue
-            self.decisions += 1
-            self._take(batch, event, decision)
+            decision = self._decide(event)
+            if decision is not None:
+                self._take(batch, event, decision)
         if not batch.records and batch.touched:
-            self._publish(Committed(touched=batch.touched))
+            self._tell(Committed(touched=batch.touched))
         return batch
 
+    def _decide(self, event: Input) -> Decision | None:
+        """What follows from an input; an error in the core costs that input alone, and whoever asked is told."""
+        self.decisions += 1
+        try:
+            return decide(self.world, self.live, event, self._clock())
+        except Exception as error:
+            log.exception("no decision about %s: this is a bug", type(event).__name__)
+            if isinstance(event, Wanted):
+                why = f"nothing was done, because of a bug in opsdash: {type(error).__name__}; see engine.log"
+                self._let_happen([Answer(event.id, refused=Refused("bug", why))])
+            return None
+
+    def _let_happen(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            try:
+                self._perform(effect)
+            except Exception:
+                log.exception("the effect %s could not begin: this is a bug", type(effect).__name__)
+
+    def _tell(self, committed: Committed) -> None:
+        try:
+            self._publish(committed)
+        except Exception:
+            log.exception("clients could not be told: this is a bug")
+
     def _take(self, batch: _Batch, event: Input, decision: Decision) -> None:
+        batch.inputs.append(event)
         if isinstance(event, Loaded):
             before = self.world.operation
             batch.undo.append(lambda: setattr(self.world, "operation", before))
@@ -151,31 +200,77 @@ class Runner:
                 rows[key] = value
 
     async def _commit(self, batch: _Batch) -> bool:
-        encoded = [encode(record) for record in batch.records]
-        at = datetime.fromtimestamp(self._clock().wall, UTC)
+        now = self._clock()
+        self._writing_since = now.mono
         try:
+            encoded = [encode(record) for record in batch.records]
+            at = datetime.fromtimestamp(now.wall, UTC)
             entries = await self._worker.call(self._journal.append, encoded, at)
         except JournalError as error:
-            self._failed(batch, error)
+            self._failed(batch, str(error))
             return False
-        if self._journal_error:
-            self._journal_error = ""
-            self.put(JournalState(""))
-        self._publish(Committed(list(zip(entries, batch.records, strict=True)), batch.touched))
+        except Exception as error:
+            log.exception("the journal did not take what was decided: this is a bug")
+            self._failed(batch, f"{type(error).__name__}: {error}")
+            return False
+        finally:
+            self._writing_since = None
+        if self.journal_error:
+            self._recovered()
+        self._tell(Committed(list(zip(entries, batch.records, strict=True)), batch.touched))
         return True
 
-    def _failed(self, batch: _Batch, error: JournalError) -> None:
+    def _recovered(self) -> None:
+        """The journal takes entries again. All is judged anew: what changed meanwhile was shown, and not recorded."""
+        log.info("the journal can be written again")
+        self.journal_error = ""
+        self.put(JournalState(""))
+        self.put(Loaded(self.world.operation))
+
+    def _failed(self, batch: _Batch, error: str) -> None:
         """Nothing of the batch has happened."""
         for undo in reversed(batch.undo):
             undo()
-        if str(error) != self._journal_error:
+        if error != self.journal_error:
             log.error("the journal cannot be written: %s", error)
-            self._journal_error = str(error)
-            self.put(JournalState(str(error)))
-        refused = Refused("journal", f"nothing was done, because the journal cannot be written: {error}")
-        for effect in batch.effects:
-            if isinstance(effect, Answer):
-                self._perform(Answer(effect.id, refused=refused))
+            self.journal_error = error
+            self.put(JournalState(error))
+        touched: set[str] = set()
+        for event in batch.inputs:
+            decision = self._decide(event)
+            if decision is not None:
+                touched |= self._without_journal(event, decision, error)
+        if touched:
+            self._tell(Committed(touched=touched))
+
+    def _without_journal(self, event: Input, decision: Decision, error: str) -> set[str]:
+        """What can be done about an input while nothing can be recorded. Returns components that look different."""
+        if not decision.records:
+            self.live.apply(decision.live_patch)
+            self._let_happen(decision.effects)
+            return decision.touched
+        if isinstance(event, SEEN):
+            self.live.apply([change for change in decision.live_patch if change[0] in SHOWN])
+            self._let_happen([effect for effect in decision.effects if isinstance(effect, Poll)])
+            return decision.touched
+        if isinstance(event, Wanted):
+            why = f"nothing was done, because the journal cannot be written: {error}"
+            self._let_happen([Answer(event.id, refused=Refused("journal", why))])
+        elif not isinstance(event, Stopping):
+            self._hold(event)
+        return set()
+
+    def _hold(self, event: Input) -> None:
+        if not self._held:
+            asyncio.get_running_loop().call_later(RETRY, self._release)
+        self._held.append(event)
+
+    def _release(self) -> None:
+        """Decide again about what could not be recorded, before anything that has come in since."""
+        held, self._held = self._held, []
+        self._inputs.extendleft(reversed(held))
+        self._idle.clear()
+        self._wake.set()
 
     def replay(self, records: Sequence[Record]) -> None:
         """Bring the world up to date with records from the journal; nothing else happens."""

@@ -17,7 +17,8 @@ MAX_DEPTH: Final = 100
 IN_LOOP: Final = 64 * 1024
 """Bytes up to which a body is parsed on the event loop, which takes about a millisecond."""
 
-_INTEGER_DIGITS: Final = 19
+_SURELY_64_BITS: Final = 19
+_MAX_DIGITS: Final = 300  # what a float can hold, and quick to convert
 
 
 def decode_text(body: bytes, content_type: str | None = None) -> str:
@@ -58,12 +59,12 @@ def _refuse(constant: str) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    if len(digits) < _INTEGER_DIGITS:
+    if len(digits) < _SURELY_64_BITS:
         return int(digits)
-    value = float(digits)
-    if math.isinf(value):
+    if len(digits) > _MAX_DIGITS:
         raise ValueError(f"a number of {len(digits)} digits is out of range")
-    return int(digits) if -(2**63) <= value < 2**63 else value
+    value = int(digits)
+    return value if -(2**63) <= value < 2**63 else float(value)
 
 
 def _number(text: str) -> float:

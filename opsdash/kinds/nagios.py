@@ -28,8 +28,6 @@ _VALUE: Final = re.compile(rf"({_NUMBER})([^\d\s;'\"=.,+-]*)", re.ASCII)
 _PLAIN_NUMBER: Final = re.compile(_NUMBER, re.ASCII)
 _COMPLAINTS_KEPT: Final = 20
 _EXCERPT: Final = 60
-_LONGEST_LABEL: Final = 256
-"""In quotes. It bounds the search for the closing one, which garbage could make quadratic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def _label_end(text: str, position: int) -> int:
     """Where the `=` after the label is; where the label ends when there is none."""
     if text[position] == "'":
         end = position + 1
-        while (end := text.find("'", end, position + _LONGEST_LABEL)) >= 0:
+        while (end := text.find("'", end)) >= 0:
             if not text.startswith("''", end):
                 return end + 1
             end += 2

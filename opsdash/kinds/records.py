@@ -212,6 +212,8 @@ def _parse_number(value: Any) -> float:
 
 
 def _parse_text(value: Any, zone: tzinfo | None) -> float:
+    if not isinstance(value, str):
+        raise TypeError
     moment = datetime.fromisoformat(value.strip())
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone)

@@ -51,20 +51,18 @@ class OpsdashTransport(httpx.AsyncBaseTransport):
             ours = build_request(
                 request.method,
                 target,
-                headers=[
-                    (name, value) for name, value in request.headers.multi_items() if name.lower() not in OWN_HEADERS
-                ],
+                headers=[pair for pair in _spelled(request.headers) if pair[0].lower() not in OWN_HEADERS],
                 body=body,
                 max_body=self._home.max_body,
                 tls=self._tls_for(request.url),
             )
             response = await fetch(ours, self._caller)
-        except ValueError as error:
-            raise httpx.UnsupportedProtocol(str(error), request=request) from error
         except ProtocolError as error:
             raise httpx.RemoteProtocolError(str(error), request=request) from error
         except OSError as error:
             raise httpx.ConnectError(str(error), request=request) from error
+        except ValueError as error:  # after OSError, since the refusal of a certificate is both
+            raise httpx.UnsupportedProtocol(str(error), request=request) from ProtocolError(str(error))
         return httpx.Response(
             status_code=response.status,
             # The body is decoded by now.
@@ -122,8 +120,13 @@ def _defaults() -> dict[str, str]:
 def _without_the_authors(asked: httpx.Request, request: Request) -> httpx.Headers:
     """The headers of a redirected request without those of the author's, and without any cookie."""
     dropped = {name.lower() for name, _ in request.headers} | {"authorization", "cookie"}
-    kept = [(name, value) for name, value in asked.headers.multi_items() if name.lower() not in dropped]
+    kept = [pair for pair in _spelled(asked.headers) if pair[0].lower() not in dropped]
     return httpx.Headers([*kept, *(pair for pair in _defaults().items() if pair[0].lower() in dropped)])
+
+
+def _spelled(headers: httpx.Headers) -> list[tuple[str, str]]:
+    """Names and values, the names as they were written: not every server knows that their case means nothing."""
+    return [(name.decode("latin-1"), value.decode(headers.encoding)) for name, value in headers.raw]
 
 
 def is_same_origin(one: httpx.URL, other: httpx.URL) -> bool:

@@ -43,7 +43,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Carry out an action once; answered by `ApplyDone`. `prior`: restore this value instead of applying `call`."""
+    """Carry out an action once; answered by `ApplyDone`.
+
+    expected, version: what the mechanism said just before, and of which version (compare-and-swap).
+    prior: restore this value instead of applying `call`.
+    """
 
     switch: str
     component: str
@@ -53,6 +57,7 @@ class Apply:
     source: str
     target: str
     prior: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

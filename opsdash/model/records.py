@@ -212,7 +212,10 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReceived:
-    """The other side reported: `signal` is `ok`, `start` or `fail`; `due` is when the next one is expected."""
+    """The other side reported: `signal` is `ok`, `start` or `fail`; `due` is when the next one is expected.
+
+    `awaited` is no report: a sender was declared, and `due` is when its first one is expected.
+    """
 
     at: float
     check: str

@@ -8,7 +8,6 @@ its default. A record or table that this version does not know stops the start, 
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,9 +28,14 @@ def record_name(record: type) -> str:
 RECORD_TYPES: dict[str, type] = {record_name(each): each for each in get_args(Record)}
 
 
-@cache
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
 def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    adapter = _adapters.get(kind)
+    if adapter is None:
+        adapter = _adapters[kind] = TypeAdapter(kind)
+    return adapter
 
 
 def encode(record: Record) -> tuple[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,8 @@ async def test_whoever_cancels_at_the_deadline_ends_the_process_group(tmp_path: 
             await run(options, context)
     assert context.stage == "run"
     pid = int((tmp_path / "pid").read_text())
-    await_end = Path(f"/proc/{pid}/stat")
-    async with asyncio.timeout(10):
-        while await_end.exists() and ") Z" not in await_end.read_text():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        assert ") Z " in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"), "gone, or a zombie nobody reaps"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_new_key_stands_behind_the_last_one_and_like_the_others() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", r"is no JSON"),
+        ("{", "is no JSON"),
         ("<html>", "is no JSON"),
         ('{"a": NaN}', "is no JSON"),
         ("[" * 5000, "is no JSON"),
@@ -70,7 +70,7 @@ def test_json_that_cannot_be_understood_is_neither_read_nor_written(content: str
 
 
 def test_a_missing_parent_is_named() -> None:
-    with pytest.raises(ValueError, match="has no object under mail.routes"):
+    with pytest.raises(ValueError, match=r"has no object under mail\.routes"):
         edit_json(DOCUMENT, ["mail", "routes", "first"], "x")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from opsdash.kinds.base import CheckContext, Sample
 from opsdash.kinds.checks import http
 from opsdash.model.status import Reason, Status
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
 
 Serve = Callable[..., Awaitable[Any]]
 MakeContext = Callable[..., CheckContext]
@@ -38,24 +41,24 @@ async def test_an_answer_becomes_a_sample_with_the_names_that_expectations_use(
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict", "reason"),
+    ("status", "verdict"),
     [
-        (204, Status.OK, None),
-        (301, Status.OK, None),
-        (400, Status.DOWN, Reason.STATUS),
-        (401, Status.DOWN, Reason.AUTH),
-        (403, Status.DOWN, Reason.AUTH),
-        (404, Status.DOWN, Reason.STATUS),
-        (500, Status.DOWN, Reason.STATUS),
-        (503, Status.DOWN, Reason.STATUS),
+        (204, (Status.OK, None)),
+        (301, (Status.OK, None)),
+        (400, (Status.DOWN, Reason.STATUS)),
+        (401, (Status.DOWN, Reason.AUTH)),
+        (403, (Status.DOWN, Reason.AUTH)),
+        (404, (Status.DOWN, Reason.STATUS)),
+        (500, (Status.DOWN, Reason.STATUS)),
+        (503, (Status.DOWN, Reason.STATUS)),
     ],
 )
 async def test_without_an_expectation_the_status_decides_and_leaves_the_last_word_to_one(
-    serve: Serve, context: MakeContext, http_answer: Answer, status: int, verdict: Status, reason: Reason | None
+    serve: Serve, context: MakeContext, http_answer: Answer, status: int, verdict: tuple[Status, Reason]
 ) -> None:
     server = await serve(http_answer(status=status))
     sample = await check(f"http://{server.origin}/", context())
-    assert (sample.status, sample.reason, sample.soft) == (verdict, reason, True)
+    assert (sample.status, sample.reason, sample.soft) == (*verdict, True)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,7 @@ async def test_digest_answers_the_challenge(serve: Serve, context: MakeContext, 
 
 
 @pytest.mark.parametrize(
-    "location", ["ftp://example/", "http://", "http://[::1", "http://exa mple/", "javascript:alert(1)", "http://\x9b/"]
+    "location", ["ftp://example/", "http://[::1", "javascript:alert(1)", "http://\x9b/", "http://a:99999999/"]
 )
 async def test_a_redirect_to_nowhere_is_a_fault_of_the_server(
     serve: Serve, context: MakeContext, http_answer: Answer, location: str
@@ -254,8 +257,6 @@ async def test_through_httpx_the_native_error_decides_too(
 
 
 def test_httpx_is_not_imported_by_those_who_do_not_need_it() -> None:
-    import subprocess
-
     program = "import sys, opsdash.kinds.checks.http; sys.exit('httpx' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from opsdash.kinds.processes import OUTPUT_LIMIT, Argv, Finished, run_program
+from opsdash.kinds.processes import OUTPUT_LIMIT, Argv, Finished, _wait_by_asking, run_program
 
 
 async def sh(script: str, folder: Path, *, timeout: float | None = 20.0, **env: str) -> Finished:
@@ -197,6 +198,15 @@ async def test_a_signal_is_told_by_name(tmp_path: Path) -> None:
     finished = await sh("kill -SEGV $$", tmp_path)
     assert finished.exit_code is None
     assert finished.ending == "was ended by SIGSEGV"
+
+
+def test_where_no_descriptor_of_a_process_can_be_had_its_end_is_asked_for_without_reaping_it() -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 0.1; exit 5"]) as process:
+        asked: list[int] = []
+        _wait_by_asking(process.pid, lambda: asked.append(1))
+        assert asked
+        assert os.waitpid(process.pid, 0)[1] == 5 << 8, "it can still be reaped"
+        process.returncode = 5
 
 
 async def test_output_that_is_no_text_is_read_all_the_same(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ async def test_each_request_opens_a_connection_of_its_own_and_leaves_none(
     [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n",
         b"HTTP/1.0 200 OK\r\n\r\nabcde",
-        b"HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 103 Hi\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
+        b"HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 103 Hi\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-length: 5\r\n\r\nabcde",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcdeHTTP/1.1 500 smuggled\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc") + gzip.compress(b"de"),
         b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\n\r\n" + gzip.compress(b"abcde") + b"\0\0",
@@ -402,13 +402,12 @@ async def test_tls_is_timed_and_the_certificate_kept(
 async def test_a_certificate_that_is_not_accepted_says_why(
     serve: Serve,
     context: MakeContext,
-    http_answer: Answer,
     authority: Any,
     certificate: dict[str, Any],
     expected: tuple[Reason, str],
 ) -> None:
     tls = authority.server(name=certificate.get("name", "localhost"), days=certificate.get("days", 90))
-    server = await serve(http_answer(), tls=tls)
+    server = await serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", tls=tls)
     settings = TlsSettings(ca=str(authority.file) if certificate.get("trusted", True) else None)
     found, said = await reason_of(get(f"https://{server.origin}/", context(), tls=settings))
     assert found is expected[0]
@@ -466,7 +465,7 @@ async def test_a_renewed_client_certificate_is_used_without_a_restart(
     assert (await get(f"https://{server.origin}/", context(), tls=settings)).status == 200
 
 
-# --- requests that cannot be sent --------------------------------------------------------------------------------------
+# --- requests that cannot be sent ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class HelpPage(Page):
         self.here = here
 
     def place(self) -> Line:
-        return [("help", Role.STRONG), ("   keys marked * change something: they show a plan or ask first", Role.DIM)]
+        return [("help", Role.STRONG), ("   keys marked * change something; a read-only board refuses them", Role.DIM)]
 
     def tick(self) -> None:
         self.draw_head()

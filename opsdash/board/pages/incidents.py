@@ -71,7 +71,7 @@ class IncidentsPage(Page):
         if not shown:
             words = "No incident is open." if self.asked else "asking the engine …"
             return [Row([]), Row([(f"   {words}", Role.DIM)])]
-        rows = [Row([(left("   ID", 13) + left("STATE", 16) + left("SINCE", 8) + "WHAT", Role.DIM)])]
+        rows = [Row([(left("    ID", 14) + left("STATE", 15) + left("SINCE", 8) + "WHAT", Role.DIM)])]
         rows += [Row(incident_line(one, now, cells), one["id"]) for one in shown]
         selected = next((one for one in shown if one["id"] == self.paper.cursor), None)
         if selected is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from opsdash.board.dialogs import AskDialog, ChoiceDialog
 from opsdash.board.keymap import Scope, bindings
-from opsdash.board.lines import CURSOR, Line, Role, Row, left, wrap
+from opsdash.board.lines import CURSOR, Line, Role, Row, cut, left, wrap
 from opsdash.board.page import Page
 from opsdash.board.words import day
 
@@ -45,15 +45,19 @@ class PeoplePage(Page):
         rows = self._uncovered(cells)
         if not self.people:
             return [*rows, Row([("   Nobody is declared in opsdash.yaml.", Role.DIM)])]
-        rows.append(Row([(left("   PERSON", 25) + left("NOW", 24) + left("CONTACT", 24) + "OWNS", Role.DIM)]))
+        name, contact = (22, 24) if cells >= 100 else (14, 0)
+        owned = cells - 3 - name - 24 - contact
+        head = left("   PERSON", name + 3) + left("NOW", 24) + left("CONTACT" if contact else "", contact) + "OWNS"
+        rows.append(Row([(head, Role.DIM)]))
         for person in self.people:
             now, role = self._now(person)
-            owns = wrap(", ".join(person["owns"]) or "nothing", max(10, cells - 73))
+            owns = wrap(", ".join(person["owns"]) or "nothing", max(10, owned))
             rows.append(Row([
-                CURSOR, ("  ", Role.TEXT), (left(person["name"], 21) + " ", Role.STRONG), (left(now, 23) + " ", role),
-                (left(person["contact"] or "—", 23) + " ", Role.DIM), (owns[0], Role.TEXT),
+                CURSOR, ("  ", Role.TEXT), (left(cut(person["name"], name - 1), name), Role.STRONG),
+                (left(now, 24), role), (left(cut(person["contact"] or "—", contact - 1), contact), Role.DIM),
+                (owns[0], Role.TEXT),
             ], person["id"]))  # fmt: skip
-            rows += [Row([(" " * 73, Role.TEXT), (line, Role.TEXT)], person["id"]) for line in owns[1:]]
+            rows += [Row([(" " * (cells - owned), Role.TEXT), (line, Role.TEXT)], person["id"]) for line in owns[1:]]
         return rows
 
     def _uncovered(self, cells: int) -> list[Row]:

@@ -84,7 +84,7 @@ class RunbookPage(Page):
             row = self.detail["row"]
             shown = STALE if stale else sign(STATUS, row["status"])
             return [
-                Row([(f"{row['title']}  ", Role.STRONG), shown.span, (f"  {row['cause']}", Role.TEXT)]),
+                Row([(f" {row['title']}  ", Role.STRONG), shown.span, (f"  {row['cause']}", Role.TEXT)]),
                 *self._steps(cells),
             ]
         half = cells * 58 // 100
@@ -296,7 +296,7 @@ def step_rows(step: StepView, number: int, cells: int, *, current: bool) -> list
     about = "  ".join(part for part in (step["who"], step["time"], "DANGER" if step["danger"] else "") if part)
     title: Line = [
         CURSOR,
-        (f"{'▶' if current else mark.mark} ", Role.BACKUP if current else mark.role),
+        (f"{'●' if current else mark.mark} ", Role.BACKUP if current else mark.role),
         (f"{number}  ", Role.DIM),
         (step["title"], Role.STRONG if current or not step["mark"] else Role.DIM),
         (f"  {mark.word}" if mark.word else "", mark.role),
@@ -373,7 +373,9 @@ def live_rows(detail: ComponentDetail, now: float, cells: int, *, stale: bool) -
         status = STALE if stale else sign(STATUS, provider["status"])
         worst = next((check for check in provider["checks"] if check["status"] != "ok"), None)
         first = worst or (provider["checks"][0] if provider["checks"] else None)
-        rows.append(Row(_live_line(("▸ " if provider["active"] else "  ") + provider["title"], status, first, inner)))
+        rows.append(
+            Row(_live_line(f"  {provider['title']}" + (", serves" if provider["active"] else ""), status, first, inner))
+        )
     for check in detail["checks"]:
         status = STALE if stale else sign(STATUS, check["status"])
         rows.append(Row(_live_line("  " + check["name"], status, check, inner)))
@@ -389,13 +391,13 @@ def live_rows(detail: ComponentDetail, now: float, cells: int, *, stale: bool) -
 
 
 def _live_line(name: str, status: Any, check: Any, cells: int) -> Line:
-    name_cells = max(10, cells - 12 - 8 - 13)
-    graph = spark(check["spark"], 12) if check else []
+    name_cells = max(10, cells - 11 - 7 - 8)
+    graph = spark(check["spark"], 8) if check else []
     speed = latency(check["latency"]) if check else ""
     return [
         (left(cut(name, name_cells - 1), name_cells), Role.TEXT),
-        (left(f"{status.mark} {status.word}", 12), status.role),
-        (right(speed, 7), Role.TEXT),
+        (left(f"{status.mark} {status.word}", 11), status.role),
+        (right(speed, 6), Role.TEXT),
         (" ", Role.TEXT),
         *graph,
     ]

@@ -89,7 +89,7 @@ async def run(options: Options, context: CheckContext) -> Sample:
     observed = _continue(before, quota, context.wall)
     sample.state = observed
     values |= _quota_values(quota, observed, context.wall)
-    _judge(sample, quota, values, options.warn_below)
+    judge(sample, quota, values, options.warn_below)
     return sample
 
 
@@ -147,7 +147,8 @@ def _exhausted_in(quota: Quota, observed: Observed, wall: float) -> float | None
     return None if quota.reset_in is not None and seconds >= quota.reset_in else seconds
 
 
-def _judge(sample: Sample, quota: Quota, values: dict[str, Any], warn_below: float) -> None:
+def judge(sample: Sample, quota: Quota, values: dict[str, Any], warn_below: float) -> None:
+    """Whether what is left is enough, on top of the verdict on the status."""
     if sample.reason is Reason.RATE_LIMITED:
         if sample.retry_after is None:  # else it wins over the header's own idea of a reset
             sample.retry_after = quota.reset_in

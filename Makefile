@@ -1,0 +1,76 @@
+# Everything that can be done here, each with one command. They work on a fresh machine with nothing but
+# Python 3.11 or newer and make: what a command needs is built first, into .venv, by tools/venv.sh.
+#
+#   make demo     the board on the example operation
+#   make test     the tests; ARGS="tests/core -x" for some of them, JOBS=1 for one at a time
+#   make check    everything that has to hold before a change is done; .ci/run runs the same
+#
+# PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv. CONTRIBUTING.md has the same without make.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+PY := .venv/bin/python
+JOBS ?= 2
+ARGS ?=
+
+.PHONY: help venv lock demo test lint format types contracts docs docs-check wheel smoke check bench bench-peers \
+	pictures clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+venv: ## build .venv, or bring it up to date
+	@tools/venv.sh
+
+lock: venv ## pin the newest versions that fit: requirements/*.txt (ARGS=--upgrade for all of them)
+	tools/lock.sh $(ARGS)
+
+demo: venv ## open the board on the example operation
+	@$(PY) -m opsdash demo $(ARGS)
+
+test: venv ## run the tests
+	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+lint: venv ## style, and whether everything is formatted
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: venv ## format everything, and fix what can be fixed
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: venv ## types, strictly
+	$(PY) -m mypy
+
+contracts: venv ## who may import whom
+	.venv/bin/lint-imports --no-logo
+
+docs: venv ## write the generated part of docs/
+	$(PY) -m tools.docs
+
+docs-check: venv ## fail when the generated part of docs/ is not what the code says
+	$(PY) -m tools.docs --check
+
+wheel: venv ## build the source archive, and the wheel from it, into dist/
+	rm -rf dist
+	$(PY) -m build --no-isolation
+
+smoke: wheel ## install the wheel into a fresh environment, and use it there
+	OPSDASH_WHEEL=$$(ls "$(CURDIR)"/dist/*.whl) $(PY) -m pytest tests/smoke
+
+check: lint types contracts docs-check test smoke ## all of it
+
+bench: venv ## what the quality bars say, measured here
+	$(PY) -m benchmarks $(ARGS)
+
+bench-peers: venv ## the same load on other monitoring systems, those that are installed
+	$(PY) -m benchmarks.peers $(ARGS)
+
+pictures: venv ## draw the pictures of the board in docs/pictures/
+	$(PY) -m tools.pictures
+
+clean: ## remove what was built; .venv, too
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find opsdash tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,159 @@
+"""What all commands share: their options, the workspace they are about, and how they talk to its engine.
+
+A command is a module of this package with three names: `EXAMPLE` (shown by `--help`), `configure(parser)` which adds
+its arguments, and `run(arguments)` which does it and returns an exit code. It is imported only when it is meant, and
+imports only what it needs: `opsdash status` has to answer within a sixth of a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opsdash.service.places import Places, find_workspace, places
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Awaitable, Callable
+
+    from opsdash.service.client import EngineSession
+
+T = TypeVar("T")
+
+WORKSPACE_FILE = "opsdash.yaml"
+WORKSPACE_VARIABLE = "OPSDASH_WORKSPACE"
+FIRST_RESULTS_WITHIN = 10.0
+"""Seconds that a command waits for the first results of an engine that it had to start."""
+
+
+class UsageError(Exception):
+    """The command line makes no sense as it stands; the text says what would."""
+
+
+class NoWorkspaceError(UsageError):
+    """There is no workspace to be about."""
+
+
+def add_workspace(parser: argparse.ArgumentParser) -> None:
+    """`-w`, which every command takes."""
+    parser.add_argument(
+        "-w",
+        "--workspace",
+        metavar="DIR",
+        help=f"the workspace (default: ${WORKSPACE_VARIABLE}, else the nearest parent folder with {WORKSPACE_FILE})",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`, for commands that print data."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def add_as(parser: argparse.ArgumentParser) -> None:
+    """`--as`, for commands that change something."""
+    parser.add_argument(
+        "--as", dest="claim", metavar="ID", help="who you are, on an account that several people share"
+    )
+
+
+def workspace_of(arguments: argparse.Namespace) -> Path:
+    """The workspace that is meant. Raises NoWorkspaceError."""
+    named = arguments.workspace or os.environ.get(WORKSPACE_VARIABLE)
+    found = find_workspace(here(), named)
+    if found is None:
+        raise NoWorkspaceError(
+            f"there is no workspace here: neither {here()} nor a folder above it has an {WORKSPACE_FILE}. Name one "
+            "with -w DIR, make one with `opsdash init DIR`, or look at the example with `opsdash demo`"
+        )
+    if not (found / WORKSPACE_FILE).is_file():
+        raise NoWorkspaceError(f"{found} is no workspace: it has no {WORKSPACE_FILE}. `opsdash init {found}` makes one")
+    return found.resolve()
+
+
+def here() -> Path:
+    """The present folder, or the root where that was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
+def places_of(arguments: argparse.Namespace) -> Places:
+    """Where the engine of the workspace lives that is meant."""
+    return places(workspace_of(arguments))
+
+
+def with_engine(arguments: argparse.Namespace, work: Callable[[EngineSession], Awaitable[int]]) -> int:
+    """Do `work` with the workspace's engine, which is started if none runs. Raises EngineError, SessionError."""
+    workspace = workspace_of(arguments)
+
+    async def go() -> int:
+        from opsdash.service.attach import attach
+
+        session = await attach(workspace, claim=getattr(arguments, "claim", None))
+        try:
+            return await work(session)
+        finally:
+            await session.close()
+
+    return asyncio.run(go())
+
+
+def with_files_or_engine(
+    arguments: argparse.Namespace,
+    ask_engine: Callable[[EngineSession], Awaitable[T]],
+    ask_files: Callable[[Path], T],
+) -> T:
+    """Ask the engine if one runs, else the files and the journal: a question alone starts no engine."""
+    workspace = workspace_of(arguments)
+    where = places(workspace)
+
+    async def go() -> T:
+        from opsdash.service.client import EngineSession
+
+        session = EngineSession(where)
+        try:
+            return await ask_engine(session)
+        finally:
+            await session.close()
+
+    if runs(where):
+        return asyncio.run(go())
+    return ask_files(workspace)
+
+
+def runs(where: Places) -> bool:
+    """Whether somebody listens on the engine's socket."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(str(where.socket))
+        except OSError:
+            return False
+    return True
+
+
+async def first_results(session: EngineSession, component: str) -> None:
+    """Wait until every check of a component has a first result, if its engine has just begun."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + FIRST_RESULTS_WITHIN
+    asked = False
+    while loop.time() < until:
+        detail = await session.component(component)
+        checks = [*detail["checks"], *(check for provider in detail["providers"] for check in provider["checks"])]
+        if not any(check["reason"] == "starting" for check in checks):
+            return
+        if not asked:
+            await session.submit("poll", {"target": component})
+            asked = True
+        await asyncio.sleep(0.1)
+
+
+def refusal(refused: Any) -> str:
+    """A refusal in a sentence, with the way around it where there is one."""
+    way = f" ({refused['override']})" if refused["override"] else ""
+    return f"{refused['reason']} [{refused['rule']}]{way}"

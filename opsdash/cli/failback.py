@@ -1,0 +1,23 @@
+"""`opsdash failback`: see `opsdash.cli.switching`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opsdash.cli import switching
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLE = "opsdash failback email --plan"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `opsdash failback`."""
+    switching.configure(parser)
+    parser.add_argument("--to", metavar="PROVIDER", help="where to; without it, the primary")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Switch, and tell what came of it."""
+    return switching.run(arguments, "failback", arguments.to)

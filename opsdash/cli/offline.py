@@ -1,0 +1,93 @@
+"""What can be told without an engine: the files, and the world as the journal left it.
+
+The tool's own death blocks nobody: register, people, incidents, the last switch and every runbook can be read while
+nothing runs. Nobody measures then, so nothing here says how anything *is*; for that there is `opsdash status`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from opsdash.config.loader import load
+from opsdash.core.evolve import evolve
+from opsdash.core.views import Viewer, incident_view
+from opsdash.engine.clock import system_clock
+from opsdash.engine.runviews import run_view, runbook_line
+from opsdash.model.world import Live, World
+from opsdash.service.places import places
+from opsdash.storage.codec import decode, decode_world
+from opsdash.storage.segments import load as load_journal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opsdash.config.loader import Loaded
+    from opsdash.model.views import FailureView, IncidentView, PersonView, RunbookLine, RunView, SwitchView
+
+JOURNAL = "journal"
+HISTORY = "history.sqlite"
+
+
+class Offline:
+    """A workspace without its engine."""
+
+    def __init__(self, loaded: Loaded, world: World) -> None:
+        self.loaded = loaded
+        self.world = world
+        self.viewer = Viewer(world, Live(), system_clock())
+
+    def register(self) -> list[FailureView]:
+        """Every failure mode; none is active, since nobody looks."""
+        return [{**entry, "active": False, "since": None} for entry in self.viewer.register()]
+
+    def people(self) -> list[PersonView]:
+        """All people."""
+        return self.viewer.people()
+
+    def incidents(self, *, closed: bool) -> list[IncidentView]:
+        """Open incidents, newest first; with `closed` the resolved ones too."""
+        found = [incident_view(each) for each in self.world.tables["incidents"].values()]
+        wanted = [each for each in found if closed or each["state"] != "resolved"]
+        return sorted(wanted, key=lambda each: -each["opened_at"])
+
+    def switch(self, component: str) -> SwitchView | None:
+        """The last switch of a component, as the journal tells it."""
+        known = self.viewer.components()
+        if component not in known:
+            from opsdash.cli.status import unknown_component
+
+            raise unknown_component(component, known)
+        switch = self.viewer.draft.switch(component)
+        return self.viewer.switch(switch) if switch else None
+
+    def runbooks(self) -> list[RunbookLine]:
+        """All runbooks."""
+        found = self.loaded.runbooks
+        return [runbook_line(found[name], len(self.loaded.findings.get(name, ()))) for name in sorted(found)]
+
+    def runbook(self, name: str, component: str | None) -> RunView | None:
+        """A runbook, with its open run for that component if there is one."""
+        found = self.loaded.runbooks.get(name)
+        if found is None:
+            return None
+        about = component or found.component or ""
+        runs = self.world.tables["runs"].values()
+        run = next((each for each in runs if (each.runbook, each.component) == (name, about)), None)
+        return run_view(found, run, about, [str(each) for each in self.loaded.findings.get(name, ())])
+
+
+def read_files(workspace: Path) -> Loaded:
+    """The workspace's files, read once."""
+    return load(workspace, dict(os.environ), system_clock().wall)
+
+
+def read_offline(workspace: Path) -> Offline:
+    """Files and journal. Raises JournalError where the journal cannot be read."""
+    loaded = read_files(workspace)
+    replay = load_journal(places(workspace).state / JOURNAL).replay
+    world = World() if replay.checkpoint is None else decode_world(replay.checkpoint)
+    for entry in replay.entries:
+        world.apply(evolve(world, decode(entry.type, entry.data)))
+    world.operation = loaded.operation
+    return Offline(loaded, world)

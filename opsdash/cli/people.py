@@ -1,0 +1,110 @@
+"""People: who owns what, who is away, and what nobody covers then."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+from opsdash.cli import exits
+from opsdash.cli.base import UsageError, add_as, add_json, add_workspace, refusal, with_engine, with_files_or_engine
+from opsdash.cli.terminal import Painted, Role, dim, moment, out, out_json, say, table
+from opsdash.engine.clock import system_clock
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from opsdash.model.views import PersonView
+    from opsdash.service.client import EngineSession
+
+EXAMPLE = "opsdash people away lena --until 2027-01-10"
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `opsdash people`."""
+    add_json(parser)
+    add_workspace(parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="away|back")
+    away = verbs.add_parser("away", help="somebody is not there")
+    back = verbs.add_parser("back", help="somebody is there again")
+    for each in (away, back):
+        each.add_argument("person", metavar="NAME", help="the id in opsdash.yaml")
+        add_as(each)
+    away.add_argument("--until", metavar="DATE", help="last day, as 2027-01-10; without it: until they are back")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List people, or record an absence."""
+    if arguments.verb is None:
+        return _list(arguments)
+    given: dict[str, Any] = {"person": arguments.person, "until": None, "back": arguments.verb == "back"}
+    if arguments.verb == "away" and arguments.until:
+        given["until"] = end_of(arguments.until)
+    return with_engine(arguments, lambda session: _record(session, given))
+
+
+def end_of(text: str) -> float:
+    """The end of a day, or a moment, of this machine's zone, in seconds since 1970 UTC. Raises UsageError."""
+    try:
+        if _DAY.fullmatch(text):
+            day = datetime.combine(datetime.fromisoformat(text).date() + timedelta(days=1), time())
+            at = day.astimezone().timestamp()
+        else:
+            at = datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is no date; write 2027-01-10, or 2027-01-10T12:00") from None
+    if at <= system_clock().wall:
+        raise UsageError(f"{text} has passed already")
+    return at
+
+
+async def _record(session: EngineSession, given: dict[str, Any]) -> int:
+    verdict = await session.submit("away", given)
+    if verdict["refused"] is not None:
+        say(Painted("refused: ", Role.DOWN), refusal(verdict["refused"]))
+        return exits.REFUSED
+    _tell([each for each in await session.people() if each["id"] == given["person"]])
+    uncovered = (await session.snapshot())["summary"]["uncovered"]
+    if uncovered:
+        out(Painted(f"nobody covers {', '.join(uncovered)}", Role.DEGRADED))
+    return exits.OK
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    async def ask_engine(session: EngineSession) -> list[PersonView]:
+        return await session.people()
+
+    def ask_files(workspace: Path) -> list[PersonView]:
+        from opsdash.cli.offline import read_offline
+
+        return read_offline(workspace).people()
+
+    people = with_files_or_engine(arguments, ask_engine, ask_files)
+    if arguments.json:
+        out_json({"component": None, "status": None, "reason": None, "people": people})
+    else:
+        _tell(people)
+    return exits.OK
+
+
+def _tell(people: Sequence[PersonView]) -> None:
+    table([[_state(each), each["id"], each["name"], _owns(each), dim(each["contact"] or "")] for each in people])
+    if not people:
+        say("opsdash.yaml names no people")
+
+
+def _state(person: PersonView) -> Painted:
+    if person["left"]:
+        return Painted("- left", Role.DIM)
+    if not person["away"]:
+        return Painted("✓ here", Role.OK)
+    until = f" until {moment(person['until'])}" if person["until"] else ""
+    return Painted(f"! away{until}", Role.DEGRADED)
+
+
+def _owns(person: PersonView) -> str:
+    return f"owns {', '.join(person['owns'])}" if person["owns"] else "owns nothing"

@@ -1,0 +1,84 @@
+"""The live or last switch of a component, and the ways in which a person leads out of one that is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opsdash.cli import exits
+from opsdash.cli.base import add_as, add_json, add_workspace, refusal, with_engine, with_files_or_engine
+from opsdash.cli.switching import follow, show_switch
+from opsdash.cli.terminal import Painted, Role, out_json, say
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+    from typing import Any
+
+    from opsdash.model.views import SwitchView
+    from opsdash.service.client import EngineSession
+
+EXAMPLE = "opsdash switch settle email committed --reason 'mail leaves by SES, I looked'"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `opsdash switch`."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|undo|settle|take-over")
+    show = verbs.add_parser("show", help="states, facts, times and outcome")
+    undo = verbs.add_parser("undo", help="lead it back to where it came from")
+    settle = verbs.add_parser("settle", help="state how it ended, after looking")
+    take_over = verbs.add_parser("take-over", help="observe it again; nothing is fired")
+    for each in (show, undo, settle, take_over):
+        each.add_argument("component", metavar="COMPONENT")
+        add_json(each)
+        add_workspace(each)
+    settle.add_argument("outcome", choices=["committed", "aborted", "undone"])
+    for each in (undo, settle, take_over):
+        each.add_argument("--reason", required=each is settle, default="", metavar="TEXT")
+        add_as(each)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the switch, or lead out of it."""
+    if arguments.verb == "show":
+        return _show(arguments)
+    return with_engine(arguments, lambda session: _lead_out(session, arguments))
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    component = arguments.component
+
+    async def ask_engine(session: EngineSession) -> SwitchView | None:
+        await session.component(component)  # says which components there are, if this is none
+        return await session.switch(component)
+
+    def ask_files(workspace: Path) -> SwitchView | None:
+        from opsdash.cli.offline import read_offline
+
+        return read_offline(workspace).switch(component)
+
+    switch = with_files_or_engine(arguments, ask_engine, ask_files)
+    if arguments.json:
+        status = switch["state"] if switch else None
+        reason = (switch["detail"] or None) if switch else "never switched"
+        out_json({"component": component, "status": status, "reason": reason, "switch": switch})
+    elif switch is None:
+        say(f"{component} was never switched")
+    else:
+        show_switch(switch)
+    return exits.OK
+
+
+async def _lead_out(session: EngineSession, arguments: argparse.Namespace) -> int:
+    given: dict[str, Any] = {"component": arguments.component, "reason": arguments.reason}
+    if arguments.verb == "settle":
+        given["state"] = arguments.outcome
+    verdict = await session.submit(arguments.verb.replace("-", "_"), given)
+    if verdict["refused"] is not None:
+        why = refusal(verdict["refused"])
+        if arguments.json:
+            out_json({"component": arguments.component, "status": "refused", "reason": why})
+        say(Painted("refused: ", Role.DOWN), why)
+        return exits.REFUSED
+    code = await follow(session, arguments.component, verdict["subject"], json=arguments.json)
+    led_back = arguments.verb == "undo" or getattr(arguments, "outcome", "") in {"undone", "aborted"}
+    return exits.OK if led_back and code == exits.NOT_DONE else code

@@ -1,0 +1,655 @@
+"""What parts say of each other: references to checks, features, people and runbooks, responses, cycles.
+
+Two things can be wrong with a reference. It *dangles*: nothing of that name exists anywhere, which is a
+problem, with the nearest name. Or it names something that is there and switched off by a problem of its
+own: that problem is told once, where it is, and what cannot do without it is switched off too, with the
+same reason.
+
+So an operation never names what is not in it, whatever the files say. A part that is off goes on in its
+last good version where there is one that still fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from opsdash.config.parts import Spot
+from opsdash.config.problems import did_you_mean
+from opsdash.core.planning import template_names
+from opsdash.kinds.expectations import ExpressionError, check_fact
+from opsdash.model.operation import (
+    ACTIVE,
+    ActionCall,
+    Component,
+    DegradedMode,
+    Detection,
+    FailureMode,
+    Feature,
+    OldOut,
+    Provider,
+    Response,
+    ResponseKind,
+    ServedBy,
+    Signal,
+    SwitchSpec,
+)
+from opsdash.model.status import Reason
+from opsdash.model.templates import fill, names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from opsdash.config.build import Builder, Built
+    from opsdash.config.schema import ActionModel, FailureModel, ModeModel, OldOutModel, ServedByModel, SwitchModel
+
+_MAX_STEPS = 3
+_FACTS = "facts."
+
+
+class Dangling(Exception):  # noqa: N818 - it becomes a Problem
+    """A reference to nothing."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class SwitchedOff(Exception):  # noqa: N818 - it becomes the reason of what depends on it
+    """A reference to something that a problem has switched off."""
+
+
+@dataclass(slots=True)
+class Linked:
+    """What is known of a component so far. Each pass over all components adds to it."""
+
+    built: Built
+    features: dict[str, Feature] = field(default_factory=dict)
+    depends_on: list[str] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
+    runbook: str | None = None
+    switch: SwitchSpec | None = None
+    modes: dict[str, DegradedMode] = field(default_factory=dict)
+    failures: dict[str, FailureMode] = field(default_factory=dict)
+
+
+class Linker:
+    """Links the components of one operation.
+
+    lost: components whose files cannot be used at all, with the reason. previous: components as they were.
+    wanted: paths that a check has to extract besides its own facts, by check.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        built: Mapping[str, Built],
+        *,
+        lost: Mapping[str, str],
+        people: Collection[str],
+        runbooks: Collection[str],
+        previous: Mapping[str, Component],
+    ) -> None:
+        self.wanted: dict[str, dict[str, None]] = {}
+        self._builder = builder
+        self._linked = {name: Linked(each) for name, each in built.items()}
+        self._lost = lost
+        self._people = people
+        self._runbooks = runbooks
+        self._previous = previous
+
+    def link(self) -> dict[str, Component]:
+        """All components, each with the parts that fit together."""
+        everybody = list(self._linked.values())
+        for linked in everybody:
+            self._belongings(linked)
+            self._features(linked)
+        self._break_cycles()
+        for linked in everybody:
+            self._switch(linked)
+            self._modes(linked)
+        for linked in everybody:
+            self._failures(linked)
+        return {linked.built.id: self._component(linked) for linked in everybody}
+
+    def _component(self, linked: Linked) -> Component:
+        built, model = linked.built, linked.built.model
+        before = self._previous.get(built.id)
+        tier = model.tier
+        if "tier" in built.report.off and before is not None:
+            tier = before.tier
+            built.keep("tier")
+        of_provider: dict[str, list[str]] = {provider: [] for provider in built.providers}
+        own: list[str] = []
+        for binding in built.bindings.values():
+            spec = binding.check
+            (own if spec.provider is None else of_provider[spec.provider]).append(spec.id)
+        return Component(
+            id=built.id,
+            title=model.title or built.id,
+            tier=tier,
+            owners=tuple(linked.owners),
+            depends_on=tuple(linked.depends_on),
+            features=linked.features,
+            runbook=linked.runbook,
+            providers=tuple(
+                replace(provider, checks=tuple(of_provider[provider.id])) for provider in built.providers.values()
+            ),
+            checks=tuple(own),
+            switch=linked.switch,
+            modes=linked.modes,
+            failures=linked.failures,
+            off=built.off,
+            file=built.parsed.source.name,
+            sha256=built.parsed.sha256,
+        )
+
+    # --- who it belongs to, what it depends on --------------------------------------------------------------
+
+    def _belongings(self, linked: Linked) -> None:
+        built = linked.built
+        for index, owner in enumerate(built.model.owners):
+            if owner in self._people:
+                linked.owners.append(owner)
+            else:
+                hint = did_you_mean(owner, self._people) or "people are listed in opsdash.yaml"
+                _spot(built, "owners", index).error(f"there is no person {owner!r}", hint)
+        for index, parent in enumerate(built.model.depends_on):
+            if parent in self._linked or parent in self._lost:
+                linked.depends_on.append(parent)
+            else:
+                hint = did_you_mean(parent, [*self._linked, *self._lost])
+                _spot(built, "depends_on", index).error(f"there is no component {parent!r}", hint)
+        spot = Spot(built.report, ("runbook",), "runbook")
+        linked.runbook = self._runbook(spot, built.model.runbook)
+
+    def _runbook(self, spot: Spot, name: str | None) -> str | None:
+        """The runbook of that name; None with a problem where there is no such file."""
+        if name is None or name in self._runbooks:
+            return name
+        hint = did_you_mean(name, self._runbooks) or "write the file, or remove the key"
+        if name.endswith(".md"):
+            hint = "leave the .md away"
+        spot.error(f"there is no runbooks/{name.removesuffix('.md')}.md", hint)
+        return None
+
+    def _break_cycles(self) -> None:
+        """Take the edge that closes each cycle out of `depends_on`, and say where."""
+        done: set[str] = set()
+        for start in sorted(self._linked):
+            if start not in done:
+                self._walk(start, done)
+
+    def _walk(self, start: str, done: set[str]) -> None:
+        path: dict[str, None] = {start: None}
+        stack = [iter(tuple(self._linked[start].depends_on))]
+        while stack:
+            parent = next(stack[-1], None)
+            here = next(reversed(path))
+            if parent is None:
+                stack.pop()
+                path.popitem()
+                done.add(here)
+            elif parent in path:
+                self._cut(here, parent, list(path))
+            elif parent not in done and parent in self._linked:
+                path[parent] = None
+                stack.append(iter(tuple(self._linked[parent].depends_on)))
+
+    def _cut(self, child: str, parent: str, path: list[str]) -> None:
+        circle = " → ".join([*path[path.index(parent) :], parent])
+        linked = self._linked[child]
+        linked.depends_on.remove(parent)
+        index = list(linked.built.model.depends_on).index(parent)
+        hint = "a component cannot explain its own failure; remove one of the entries"
+        _spot(linked.built, "depends_on", index).error(f"this goes round in a circle: {circle}", hint)
+
+    # --- features -------------------------------------------------------------------------------------------
+
+    def _features(self, linked: Linked) -> None:
+        built = linked.built
+        for name, model in built.model.features.items():
+            spot = Spot(built.report, ("features", name), f"features/{name}")
+            checks = self._checks(built, spot.at("checks"), model.checks)
+            if checks is not None:
+                tier = model.tier or built.model.tier
+                linked.features[name] = Feature(name, model.title or name, tier, checks)
+        before = self._before(built)
+        for name in _off_names(built, "features"):
+            feature = before.features.get(name) if before else None
+            if feature is not None and all(self._is_check(check) for check in feature.checks):
+                linked.features[name] = feature
+                built.keep(f"features/{name}")
+
+    def _feature(self, built: Built, text: str) -> str:
+        """A feature as `feature`, or `component/feature` where it is another component's."""
+        component, _, name = text.rpartition("/")
+        component = component or built.id
+        if component in self._lost:
+            raise SwitchedOff(f"{component}: {self._lost[component]}")
+        linked = self._linked.get(component)
+        if linked is not None and name in linked.features:
+            return name if component == built.id else text
+        if linked is not None and f"features/{name}" in linked.built.off:
+            raise SwitchedOff(linked.built.off[f"features/{name}"])
+        known = [*self._linked[built.id].features]
+        known += [f"{other}/{each}" for other, found in self._linked.items() for each in found.features]
+        raise Dangling(f"there is no feature {text!r}", did_you_mean(text, known))
+
+    def _feature_list(self, built: Built, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
+        """Features by reference; those that are off are left out, those that dangle are problems (None)."""
+        found: list[str] | None = []
+        for index, text in enumerate(texts):
+            try:
+                feature = self._feature(built, text)
+            except SwitchedOff:
+                continue
+            except Dangling as problem:
+                spot.at(index).error(str(problem), problem.hint)
+                found = None
+            else:
+                if found is not None:
+                    found.append(feature)
+        return None if found is None else tuple(found)
+
+    # --- checks ---------------------------------------------------------------------------------------------
+
+    def _checks(self, built: Built, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
+        """Ids of checks by reference; None where one dangles or is off, with the part switched off."""
+        found: list[str] = []
+        for index, text in enumerate(texts):
+            check = self._one_check(built, spot.at(index), text)
+            if check is not None:
+                found.append(check)
+        return tuple(found) if len(found) == len(texts) else None
+
+    def _one_check(self, built: Built, spot: Spot, text: str) -> str | None:
+        try:
+            return str(self._find_fixed(built, text))
+        except SwitchedOff as reason:
+            _switch_off(spot, str(reason))
+        except Dangling as problem:
+            spot.error(str(problem), problem.hint)
+        return None
+
+    def _find_fixed(self, built: Built, text: str) -> Signal:
+        """What a reference means that has to mean the same before and after a switch."""
+        signal = self._find(built, text)
+        if signal.provider == ACTIVE:
+            message = "active/… stands for another check after a switch"
+            raise Dangling(message, "name a check of the component, or of a certain provider")
+        return signal
+
+    def _find(self, built: Built, text: str) -> Signal:
+        """What a reference means. Raises Dangling or SwitchedOff."""
+        steps = text.split("/")
+        if not all(steps) or len(steps) > _MAX_STEPS:
+            hint = "write check, provider/check, component/check or component/provider/check"
+            raise Dangling(f"{text!r} is no reference to a check", hint)
+        component, provider = built.id, None
+        if len(steps) == _MAX_STEPS:
+            component, provider = steps[0], steps[1]
+        elif len(steps) > 1 and (steps[0] == ACTIVE or steps[0] in built.parsed.provider_order):
+            provider = steps[0]
+        elif len(steps) > 1:
+            component = steps[0]
+        signal = Signal(component, provider, steps[-1])
+        if component in self._lost:
+            raise SwitchedOff(f"{component}: {self._lost[component]}")
+        if not self._exists(signal):
+            self._raise_missing(built, signal, text)
+        return signal
+
+    def _exists(self, signal: Signal) -> bool:
+        linked = self._linked.get(signal.component)
+        if linked is None:
+            return False
+        if signal.provider == ACTIVE:
+            providers = linked.built.providers
+            return any(f"{signal.component}/{each}/{signal.check}" in linked.built.bindings for each in providers)
+        return "/".join(filter(None, (signal.component, signal.provider, signal.check))) in linked.built.bindings
+
+    def _raise_missing(self, built: Built, signal: Signal, text: str) -> None:
+        linked = self._linked.get(signal.component)
+        if linked is not None:
+            for part in _parts_of(signal, linked.built):
+                if part in linked.built.off:
+                    raise SwitchedOff(linked.built.off[part])
+        if "/" not in text:
+            with_it = [provider for provider in built.providers if f"{built.id}/{provider}/{text}" in built.bindings]
+            if with_it:
+                hint = f'did you mean "active/{text}" or "{with_it[0]}/{text}"?'
+                raise Dangling(f"there is no check {text!r} of the component itself", hint)
+        raise Dangling(f"there is no check {text!r}", did_you_mean(text, self._references(built)))
+
+    def _references(self, built: Built) -> Iterator[str]:
+        """Every reference that means something in a file, the shortest first."""
+        for check in built.bindings.values():
+            spec = check.check
+            yield spec.name if spec.provider is None else f"{spec.provider}/{spec.name}"
+            if spec.provider is not None:
+                yield f"{ACTIVE}/{spec.name}"
+        for other in self._linked.values():
+            if other.built is not built:
+                yield from other.built.bindings
+
+    def _is_check(self, check: str) -> bool:
+        linked = self._linked.get(check.partition("/")[0])
+        return linked is not None and check in linked.built.bindings
+
+    # --- switch ---------------------------------------------------------------------------------------------
+
+    def _switch(self, linked: Linked) -> None:
+        built, model = linked.built, linked.built.model.switch
+        if model is not None:
+            linked.switch = self._valid_switch(built, model, Spot(built.report, ("switch",), "switch"))
+        before = self._before(built)
+        spec = before.switch if before else None
+        if (
+            linked.switch is None
+            and spec is not None
+            and "switch" in built.report.off
+            and self._still_fits(built, spec)
+        ):
+            linked.switch = spec
+            built.keep("switch")
+        if linked.switch is not None and linked.switch.served_by is not None:
+            served_by = linked.switch.served_by
+            for path in (served_by.value, served_by.at):
+                if path is not None and not path.startswith(_FACTS):
+                    self.wanted.setdefault(served_by.check, {})[path] = None
+
+    def _still_fits(self, built: Built, spec: SwitchSpec) -> bool:
+        """Whether the last good switch names only what is still there."""
+        checks = [*spec.verify, *([spec.served_by.check] if spec.served_by else [])]
+        samples = list(_samples(built))
+        named = names_in(spec.action.raw)
+        return all(self._is_check(check) for check in checks) and all(named <= names.keys() for names in samples)
+
+    def _valid_switch(self, built: Built, model: SwitchModel, spot: Spot) -> SwitchSpec | None:
+        declared = built.parsed.provider_order
+        if len(declared) < 2:
+            hint = "add a backup to `providers`, or remove `switch`"
+            spot.error(f"a switch needs two providers, and there {_are(len(declared))}", hint)
+            return None
+        action = self._builder.action(model.action, spot.at("action"), list(_samples(built)))
+        read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
+        served_by = None if model.served_by is None else self._served_by(built, model.served_by, spot.at("served_by"))
+        old_out = self._old_out(built, model.old_out, spot.at("old_out"))
+        verify = self._checks(built, spot.at("verify"), model.verify)
+        if action is None or verify is None or "switch" in built.report.off:
+            return None
+        return SwitchSpec(
+            action=action[0],
+            read=read,
+            served_by=served_by,
+            old_out=old_out,
+            verify=verify,
+            settle=max(model.settle, action[1].abilities.settle),
+            deadline=model.deadline,
+            confirm=model.confirm,
+            review_after=model.review_after,
+        )
+
+    def _served_by(self, built: Built, model: ServedByModel, spot: Spot) -> ServedBy | None:
+        check = self._one_check(built, spot.at("check"), model.check)
+        if check is None:
+            return None
+        binding = self._linked[check.partition("/")[0]].built.bindings[check]
+        for key, path in (("value", model.value), ("at", model.at)):
+            if path is None:
+                continue
+            if path.startswith(_FACTS):
+                name = path.removeprefix(_FACTS)
+                if name not in binding.check.facts:
+                    hint = did_you_mean(name, binding.check.facts) or f"add it to `facts` of {check}"
+                    spot.at(key).error(f"the check {check} has no fact {name!r}", hint)
+                continue
+            try:
+                check_fact(path, binding.kind.sample)
+            except ExpressionError as error:
+                spot.at(key).error(str(error), did_you_mean(error.word, error.names) if error.word else "")
+        return ServedBy(check, model.value, model.at, model.times)
+
+    def _old_out(self, built: Built, model: str | OldOutModel | None, spot: Spot) -> OldOut | None:
+        """The check is kept as a template with the component in front: `email/{from}/accepts-writes`."""
+        if model is None or isinstance(model, str):
+            return None if model is None else OldOut(stateless=True)
+        found: Signal | None = None
+        for names in _samples(built):
+            unknown = sorted(names_in(model.check) - names.keys())
+            if unknown:
+                hint = did_you_mean(unknown[0], names)
+                spot.at("check").error(f"nothing can fill {{{unknown[0]}}} here", hint)
+                return None
+            try:
+                found = self._find(built, fill(model.check, names))
+            except SwitchedOff as reason:
+                _switch_off(spot, str(reason))
+                return None
+            except Dangling as problem:
+                spot.at("check").error(str(problem), problem.hint)
+                return None
+        if found is None:
+            return None
+        whole = model.check.count("/") == 2 or found.component != built.id
+        return OldOut(stateless=False, check=model.check if whole else f"{built.id}/{model.check}", status=model.is_)
+
+    # --- degraded modes -------------------------------------------------------------------------------------
+
+    def _modes(self, linked: Linked) -> None:
+        built = linked.built
+        for name, model in built.model.modes.items():
+            mode = self._valid_mode(built, name, model, Spot(built.report, ("modes", name), f"modes/{name}"))
+            if mode is not None:
+                linked.modes[name] = mode
+        before = self._before(built)
+        for name in _off_names(built, "modes"):
+            mode = before.modes.get(name) if before else None
+            if mode is not None and name not in linked.modes and all(self._is_check(check) for check in mode.verify):
+                linked.modes[name] = mode
+                built.keep(f"modes/{name}")
+
+    def _valid_mode(self, built: Built, name: str, model: ModeModel, spot: Spot) -> DegradedMode | None:
+        as_name = self._builder.resolved(model.as_ or name, spot.at("as"))
+        names = {"component": built.id, "mode": name, "mode.as": str(as_name)}
+        enter = self._builder.action(model.enter, spot.at("enter"), [names])
+        leave = self._leave(model.leave, names, spot)
+        read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
+        keeps = self._feature_list(built, spot.at("keeps"), model.keeps)
+        drops = self._feature_list(built, spot.at("drops"), model.drops)
+        verify = self._checks(built, spot.at("verify"), model.verify)
+        for index, feature in enumerate(model.drops):
+            if feature in model.keeps:
+                spot.at("drops", index).error(f"{feature!r} is kept and dropped at once", "remove it from one of them")
+        if enter is not None and not enter[1].abilities.restores and model.leave is None:
+            message = f"the action kind {model.enter.kind!r} cannot put back what was there before"
+            spot.error(message, "say with `leave` how to get out")
+        off = spot.part in built.report.off
+        if off or as_name is None or enter is None or keeps is None or drops is None or verify is None:
+            return None
+        return DegradedMode(
+            id=name,
+            title=model.title or name,
+            as_name=as_name,
+            enter=enter[0],
+            keeps=keeps,
+            drops=drops,
+            read=read,
+            leave=leave,
+            restores=enter[1].abilities.restores,
+            verify=verify,
+            settle=max(model.settle, enter[1].abilities.settle),
+            deadline=model.deadline,
+            review_after=model.review_after,
+        )
+
+    def _leave(self, model: ActionModel | None, names: Mapping[str, str], spot: Spot) -> ActionCall | None:
+        if model is None:
+            return None
+        found = self._builder.action(model, spot.at("leave"), [names])
+        return None if found is None else found[0]
+
+    # --- the register ---------------------------------------------------------------------------------------
+
+    def _failures(self, linked: Linked) -> None:
+        built = linked.built
+        found: dict[str, FailureMode] = {}
+        for name, model in built.model.failures.items():
+            spot = Spot(built.report, ("failures", name), f"failures/{name}")
+            failure = self._valid_failure(linked, name, model, spot)
+            if failure is not None:
+                found[name] = failure
+        before = self._before(built)
+        for name in _off_names(built, "failures"):
+            failure = before.failures.get(name) if before else None
+            if failure is not None and name not in found and self._recognisable(failure):
+                found[name] = self._without_dangling_response(linked, failure)
+                built.keep(f"failures/{name}")
+        linked.failures = found
+
+    def _recognisable(self, failure: FailureMode) -> bool:
+        signals = failure.detected_by.signals if failure.detected_by else ()
+        return all(self._exists(signal) for signal in signals)
+
+    def _without_dangling_response(self, linked: Linked, failure: FailureMode) -> FailureMode:
+        """A last good failure mode, whose runbook or response may be gone meanwhile."""
+        runbook = failure.runbook if failure.runbook in self._runbooks else linked.runbook
+        response = failure.response
+        target = self._linked.get(response.component) if response.component else linked
+        gone = (response.kind is ResponseKind.SWITCH and linked.switch is None) or (
+            response.kind is ResponseKind.DEGRADE and (target is None or response.mode not in target.modes)
+        )
+        return replace(
+            failure, runbook=runbook, response=Response(ResponseKind.RUNBOOK, linked.built.id) if gone else response
+        )
+
+    def _valid_failure(self, linked: Linked, name: str, model: FailureModel, spot: Spot) -> FailureMode | None:
+        built = linked.built
+        detection = self._detection(built, model, spot.at("detected_by"))
+        response = self._response(linked, model, spot.at("response"))
+        own = self._runbook(Spot(built.report, (*spot.path, "runbook"), f"{spot.part}/runbook"), model.runbook)
+        runbook = own or linked.runbook
+        if spot.part in built.report.off or response is None:
+            return None
+        nothing_to_follow = runbook is None and model.runbook is None and built.model.runbook is None
+        if response.kind is ResponseKind.RUNBOOK and nothing_to_follow:
+            spot.warning("the response is a runbook, and there is none", "name it with `runbook`")
+        return FailureMode(name, model.title or name, detection, response, runbook, model.rto)
+
+    def _detection(self, built: Built, model: FailureModel, spot: Spot) -> Detection | None:
+        written = model.detected_by
+        if written is None:
+            return None
+        if written.away:
+            if not built.model.owners:
+                spot.error("nobody owns this component, so nobody can be away", "name people with `owners`")
+            return Detection(away=True)
+        signals: list[Signal] = []
+        off = ""
+        for index, text in enumerate(written.references):
+            try:
+                signals.append(self._signal(built, text))
+            except SwitchedOff as reason:
+                off = str(reason)
+            except Dangling as problem:
+                where = spot.at(index) if spot.report.line((*spot.path, index)) else spot
+                where.error(str(problem), problem.hint)
+        if off and len(signals) < written.at_least:
+            _switch_off(spot, off)
+        return Detection(tuple(signals), written.at_least)
+
+    def _signal(self, built: Built, text: str) -> Signal:
+        reference, hash_, word = text.partition("#")
+        signal = self._find(built, reference)
+        if not hash_:
+            return signal
+        try:
+            return replace(signal, reason=Reason(word))
+        except ValueError:
+            names = [reason.value for reason in Reason]
+            raise Dangling(f"there is no reason {word!r}", did_you_mean(word, names)) from None
+
+    def _response(self, linked: Linked, model: FailureModel, spot: Spot) -> Response | None:
+        """What was decided. Where it is switched off, the failure mode is still recognised, with its
+        runbook.
+        """
+        built = linked.built
+        written = model.response
+        fallback = Response(ResponseKind.RUNBOOK, built.id)
+        part = f"{spot.part}/response"
+        if written.kind is ResponseKind.SWITCH:
+            if linked.switch is not None:
+                return Response(ResponseKind.SWITCH, built.id)
+            if "switch" in built.report.off:
+                built.report.off.setdefault(part, built.report.off["switch"])
+                return fallback
+            spot.error("this component has no `switch`", "add it, or respond with runbook or {degrade: MODE}")
+            return None
+        if written.kind is ResponseKind.DEGRADE and written.mode is not None:
+            return self._degrade(linked, written.mode, spot, part)
+        return fallback
+
+    def _degrade(self, linked: Linked, text: str, spot: Spot, part: str) -> Response | None:
+        built = linked.built
+        component, _, mode = text.rpartition("/")
+        target = self._linked.get(component) if component else linked
+        if component in self._lost:
+            built.report.off.setdefault(part, f"{component}: {self._lost[component]}")
+            return Response(ResponseKind.RUNBOOK, built.id)
+        if target is not None and mode in target.modes:
+            return Response(ResponseKind.DEGRADE, target.built.id, mode)
+        if target is not None and f"modes/{mode}" in target.built.off:
+            built.report.off.setdefault(part, target.built.off[f"modes/{mode}"])
+            return Response(ResponseKind.RUNBOOK, built.id)
+        known = [*linked.modes, *(f"{name}/{each}" for name, other in self._linked.items() for each in other.modes)]
+        spot.error(f"there is no degraded mode {text!r}", did_you_mean(text, known))
+        return None
+
+    # --- what was before ------------------------------------------------------------------------------------
+
+    def _before(self, built: Built) -> Component | None:
+        return self._previous.get(built.id)
+
+
+def _spot(built: Built, *path: str | int) -> Spot:
+    """A place whose problem switches nothing off but itself: an entry of a list is left out."""
+    return Spot(built.report, path, None)
+
+
+def _switch_off(spot: Spot, reason: str) -> None:
+    """What cannot do without something that is off is off too; the problem itself is told where it is."""
+    if spot.part is not None:
+        spot.report.off.setdefault(spot.part, reason)
+
+
+def _off_names(built: Built, section: str) -> list[str]:
+    """Names in a section that a problem has switched off; what is below them (`failures/x/runbook`) is not
+    meant.
+    """
+    prefix = f"{section}/"
+    return [part.removeprefix(prefix) for part in built.off if part.startswith(prefix) and part.count("/") == 1]
+
+
+def _parts_of(signal: Signal, built: Built) -> Iterator[str]:
+    """The parts without which a check is not there."""
+    if signal.provider is None:
+        yield f"checks/{signal.check}"
+        return
+    providers = built.parsed.provider_order if signal.provider == ACTIVE else (signal.provider,)
+    for provider in providers:
+        yield from (f"checks/{provider}/{signal.check}", f"providers/{provider}")
+    yield f"each/{signal.check}"
+
+
+def _samples(built: Built) -> Iterator[dict[str, str]]:
+    """The names that an action's templates may use, once for each provider that could be switched to."""
+    component = Component(built.id, built.id)
+    providers: list[Provider] = list(built.providers.values())
+    for target in providers:
+        source = next((each for each in providers if each is not target), target)
+        yield template_names(component, source, target)
+
+
+def _are(count: int) -> str:
+    return "are none" if count == 0 else "is one" if count == 1 else f"are {count}"

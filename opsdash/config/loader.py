@@ -1,0 +1,331 @@
+"""A workspace folder to an Operation, by difference.
+
+`load` never fails: whatever is in the files, there is an operation, and a list of problems. Loading again
+with the result of last time parses only files that have changed, keeps checks that are the same, and lets
+what no longer loads go on in its last good version. It reads files and runs the programs of `${cmd:…}`, so
+it belongs into a thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from opsdash.config import files, runbooks, workspace
+from opsdash.config.build import Binding, Builder, Built, Parsed, parse, with_facts
+from opsdash.config.link import Linker
+from opsdash.config.parts import Report
+from opsdash.config.problems import Problem, ordered
+from opsdash.config.secrets import Masker, References, resolve_secrets
+from opsdash.config.workspace import ParsedWorkspace, Retention, Settings, parse_workspace
+from opsdash.core.index import index
+from opsdash.model.operation import ANCHORS, Component, Operation
+from opsdash.model.runbook import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from opsdash.config.files import Source
+    from opsdash.model.runbook import Finding, Runbook
+
+__all__ = ["Binding", "Loaded", "Problem", "Retention", "Settings", "Severity", "load"]
+
+KEPT = "the last good version stays in use"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRunbook:
+    """A runbook with what is wrong in its file."""
+
+    source: Source
+    runbook: Runbook
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """What of the files need not be read again, by name: as they are now, and as they were last good."""
+
+    workspace: ParsedWorkspace
+    good_workspace: ParsedWorkspace
+    components: Mapping[str, Parsed]
+    good_components: Mapping[str, Parsed]
+    runbooks: Mapping[str, ReadRunbook]
+    stamps: Mapping[str, files.Stamp | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A workspace as it was loaded. digest: one hash of all its files."""
+
+    workspace: Path
+    operation: Operation
+    problems: tuple[Problem, ...]
+    bindings: Mapping[str, Binding]
+    runbooks: Mapping[str, Runbook]
+    settings: Settings
+    secrets: Masker
+    digest: str
+    environment: Mapping[str, str] = field(repr=False)
+    cache: Cache = field(repr=False)
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Problems that switch something off."""
+        return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
+
+    @property
+    def findings(self) -> dict[str, tuple[Problem, ...]]:
+        """What is wrong with each runbook, by its id; runbooks without a flaw are left out."""
+        by_file: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            by_file.setdefault(problem.file, []).append(problem)
+        found = {key: tuple(by_file.get(runbook.path, ())) for key, runbook in self.runbooks.items()}
+        return {key: problems for key, problems in found.items() if problems}
+
+    def changed(self) -> bool:
+        """Whether a file has changed, come or gone since: one `stat` a file."""
+        return _stamps(self.workspace) != self.cache.stamps
+
+    def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with their secrets filled in, for use at once. Raises ReferenceProblem. Not for an event
+        loop.
+        """
+        return resolve_secrets(
+            raw, self.environment, self.workspace, variables=self.settings.variables, masker=self.secrets
+        )
+
+
+def load(folder: Path, environment: Mapping[str, str], wall: float, previous: Loaded | None = None) -> Loaded:
+    """Read every file of a workspace; `previous` is what it was, `wall` the time in seconds since 1970
+    UTC.
+    """
+    folder = folder.absolute()
+    return _Load(folder, environment, wall, previous).load()
+
+
+def _paths(folder: Path) -> list[Path]:
+    return [
+        folder / files.WORKSPACE_FILE,
+        *files.component_files(folder),
+        *files.runbook_files(folder),
+        *files.drill_files(folder),
+    ]
+
+
+def _stamps(folder: Path) -> dict[str, files.Stamp | None]:
+    return {path.relative_to(folder).as_posix(): files.stamp_of(path) for path in _paths(folder)}
+
+
+class _Load:
+    """One run of `load`."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], wall: float, previous: Loaded | None) -> None:
+        self._folder = folder
+        self._environment = dict(environment)
+        self._wall = wall
+        self._before = previous
+        self._cache = previous.cache if previous is not None else None
+        self._problems: list[Problem] = []
+        self._masker = previous.secrets if previous is not None else Masker()
+
+    def load(self) -> Loaded:
+        stamps = _stamps(self._folder)  # before anything is read, so that a change in between is noticed next time
+        current, good = self._read_workspace()
+        report = Report(files.WORKSPACE_FILE, good.source.data)
+        names = workspace.variables(good.model, References(self._environment, self._folder, self._masker), report)
+        references = References(self._environment, self._folder, self._masker, names)
+        zone = workspace.timezone(good.model, report)
+        people = workspace.people(good.model, zone, references, report)
+        settings = workspace.settings(good.model, zone, self._folder, references, report)
+
+        components, good_components = self._read_components()
+        read_runbooks = self._read_runbooks()
+        self._refuse_drills()
+        builder = Builder(references, good.model.defaults, self._wall, self._before.bindings if self._before else {})
+        anchors = self._anchors(builder, good, report)
+        built, lost = self._build(builder, components, good_components)
+        linker = Linker(
+            builder,
+            built,
+            lost={name: parsed.problem or "" for name, parsed in lost.items()},
+            people=people,
+            runbooks=read_runbooks,
+            previous=self._before.operation.components if self._before else {},
+        )
+        linked = linker.link()
+        bindings = self._bindings(anchors, built, linker.wanted)
+        found = linked | {name: _lost_component(parsed) for name, parsed in lost.items()}
+        sources = [current.source, *(each.source for each in components.values())]
+        digest = workspace.digest(
+            {each.name: each.sha256 for each in (*sources, *(each.source for each in read_runbooks.values()))}
+        )
+        operation = index(
+            Operation(
+                title=settings.title,
+                timezone=zone,
+                components={name: found[name] for name in sorted(found)},
+                checks={name: binding.check for name, binding in bindings.items()},
+                people=people,
+                anchors=tuple(anchors),
+                sha256=digest,
+            )
+        )
+        self._problems += [*current.problems, *report.problems]
+        for each in built.values():
+            self._problems += _told(each)
+        self._runbook_problems(operation, read_runbooks, zone)
+        return Loaded(
+            workspace=self._folder,
+            operation=operation,
+            problems=ordered(self._problems),
+            bindings=bindings,
+            runbooks={name: each.runbook for name, each in read_runbooks.items()},
+            settings=settings,
+            secrets=self._masker,
+            digest=digest,
+            environment=self._environment,
+            cache=Cache(current, good, components, good_components, read_runbooks, stamps),
+        )
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def _read_workspace(self) -> tuple[ParsedWorkspace, ParsedWorkspace]:
+        """opsdash.yaml as it is, and as it was last good."""
+        known = self._cache.workspace if self._cache else None
+        path = self._folder / files.WORKSPACE_FILE
+        source = files.read(self._folder, path, self._environment, known.source if known else None)
+        current = known if known is not None and known.source is source else parse_workspace(source)
+        if not current.lost:
+            return current, current
+        if self._cache is None or self._cache.good_workspace.lost:
+            return current, current
+        problems = tuple(_kept(problem) for problem in current.problems)
+        return replace(current, problems=problems), self._cache.good_workspace
+
+    def _read_components(self) -> tuple[dict[str, Parsed], dict[str, Parsed]]:
+        """Component files as they are, and as they were last good."""
+        known = self._cache.components if self._cache else {}
+        last_good = self._cache.good_components if self._cache else {}
+        current: dict[str, Parsed] = {}
+        good: dict[str, Parsed] = {}
+        for path in files.component_files(self._folder):
+            name = path.stem
+            if name in current:
+                message = f"there is {current[name].source.name} too; a component has one file"
+                relative = path.relative_to(self._folder).as_posix()
+                self._problems.append(Problem(relative, 0, (), message, "remove one of them"))
+                continue
+            before = known.get(name)
+            source = files.read(self._folder, path, self._environment, before.source if before else None)
+            parsed = before if before is not None and before.source is source else parse(source)
+            current[name] = parsed
+            if parsed.model is not None:
+                good[name] = parsed
+            elif name in last_good:
+                good[name] = last_good[name]
+        if not current:
+            hint = "write one file for each part that can fail on its own, such as checks/email.yaml"
+            self._problems.append(Problem(files.CHECKS, 0, (), "there are no components", hint, Severity.WARNING))
+        return current, good
+
+    def _read_runbooks(self) -> dict[str, ReadRunbook]:
+        known = self._cache.runbooks if self._cache else {}
+        found: dict[str, ReadRunbook] = {}
+        for path in files.runbook_files(self._folder):
+            name = path.stem
+            before = known.get(name)
+            source = files.read(self._folder, path, self._environment, before.source if before else None)
+            if before is not None and before.source is source:
+                found[name] = before
+            elif source.refused:
+                problem = Problem(source.name, 0, (), source.refused, source.hint)
+                self._problems.append(_kept(problem) if before is not None else problem)
+                if before is not None:
+                    found[name] = before
+            else:
+                found[name] = ReadRunbook(source, *runbooks.parse(name, source.data, source.name))
+        return found
+
+    def _refuse_drills(self) -> None:
+        for path in files.drill_files(self._folder):
+            name = path.relative_to(self._folder).as_posix()
+            hint = "move the file away: nothing happens by it"
+            self._problems.append(Problem(name, 0, (), "drills are not in this version", hint, Severity.WARNING))
+
+    # --- building -------------------------------------------------------------------------------------------
+
+    def _anchors(self, builder: Builder, good: ParsedWorkspace, report: Report) -> dict[str, Binding]:
+        anchors = builder.anchors(good.model.anchors, report)
+        if self._before is not None:
+            for part in {**good.off, **report.off}:
+                check = f"{ANCHORS}/{part.removeprefix('anchors/')}"
+                if part.startswith("anchors/") and check in self._before.bindings:
+                    anchors[check] = self._before.bindings[check]
+        return anchors
+
+    def _build(
+        self, builder: Builder, components: Mapping[str, Parsed], good: Mapping[str, Parsed]
+    ) -> tuple[dict[str, Built], dict[str, Parsed]]:
+        """Components that can be used, possibly in their last good version; and those of which there is
+        nothing.
+        """
+        built: dict[str, Built] = {}
+        lost: dict[str, Parsed] = {}
+        for name, parsed in components.items():
+            usable = good.get(name)
+            if usable is None or usable.model is None:
+                lost[name] = parsed
+                self._problems += parsed.problems
+                continue
+            before = self._before.operation.components.get(name) if self._before else None
+            built[name] = builder.build(usable, usable.model, components, before.providers if before else ())
+            if usable is not parsed:
+                self._problems += [_kept(problem) for problem in parsed.problems]
+        return built, lost
+
+    def _bindings(
+        self, anchors: Mapping[str, Binding], built: Mapping[str, Built], wanted: Mapping[str, Iterable[str]]
+    ) -> dict[str, Binding]:
+        """All checks, with the paths that switches want from them."""
+        found = dict(anchors)
+        before = self._before.bindings if self._before else {}
+        for component in built.values():
+            for name, binding in component.bindings.items():
+                full = with_facts(binding, wanted.get(name, ()))
+                same = before.get(name)
+                keep = same is not None and same.check == full.check and same.options == full.options
+                found[name] = same if keep and same is not None else full
+        return found
+
+    def _runbook_problems(self, operation: Operation, read: Mapping[str, ReadRunbook], zone: str) -> None:
+        findings = [finding for each in read.values() for finding in each.findings]
+        findings += runbooks.lint(
+            {name: each.runbook for name, each in read.items()},
+            components=operation.components.keys(),
+            failure_modes={f"{c.id}/{name}" for c in operation.components.values() for name in c.failures},
+            checks=operation.checks.keys(),
+            modes={f"{c.id}/{name}" for c in operation.components.values() for name in c.modes},
+            today=datetime.fromtimestamp(self._wall, UTC).astimezone(ZoneInfo(zone)).date(),
+            root=self._folder,
+        )
+        self._problems += [
+            Problem(each.path, each.line, (), each.message, each.remedy, each.severity) for each in findings
+        ]
+
+
+def _told(built: Built) -> list[Problem]:
+    """A component's problems; where a part goes on in its last good version, that is said."""
+    return [_kept(each) if each.part in built.kept else each for each in built.report.problems]
+
+
+def _kept(problem: Problem) -> Problem:
+    return replace(problem, hint=f"{problem.hint}; {KEPT}" if problem.hint else KEPT)
+
+
+def _lost_component(parsed: Parsed) -> Component:
+    """Of a file that cannot be used at all there is at least the name, and the reason."""
+    return Component(parsed.id, parsed.id, problem=parsed.problem, file=parsed.source.name)

@@ -1,0 +1,201 @@
+"""opsdash.yaml: people and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, available_timezones
+
+from opsdash.config import yaml
+from opsdash.config.parts import Report, Spot, valid_parts, workspace_part
+from opsdash.config.problems import Problem, did_you_mean
+from opsdash.config.schema import LATER, WorkspaceModel
+from opsdash.config.secrets import ReferenceProblem, References
+from opsdash.model.operation import Absence, Person
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opsdash.config.files import Source
+    from opsdash.config.schema import AbsenceModel, PersonModel
+
+STATE_FOLDER = ".opsdash"
+UTC_NAME = "UTC"
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Seconds for which single results and their summaries are kept."""
+
+    samples: float
+    minutes: float
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What opsdash.yaml says about the engine and the operation as a whole.
+
+    state: the engine's folder. group: Unix group that may use the engine. variables: `vars`, for `${NAME}`.
+    """
+
+    title: str
+    timezone: str
+    state: Path
+    group: str | None
+    retention: Retention
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedWorkspace:
+    """opsdash.yaml on its own. `lost`: it could not be used as a whole."""
+
+    source: Source
+    model: WorkspaceModel
+    problems: tuple[Problem, ...] = ()
+    off: Mapping[str, str] = field(default_factory=dict)
+    lost: bool = False
+
+
+def parse_workspace(source: Source) -> ParsedWorkspace:
+    """The valid parts of opsdash.yaml."""
+    if source.refused:
+        return _lost(source, source.refused, source.hint)
+    tree = yaml.read(source.data)
+    if tree.fatal:
+        flaw = tree.flaws[0]
+        return _lost(source, flaw.message, flaw.hint, flaw.line)
+    if tree.value is not None and not isinstance(tree.value, dict):
+        return _lost(source, "the file is no mapping of keys", "begin with a line such as title: …", 1)
+    report = Report(source.name, source.data)
+    value = _with_people(tree.value or {})
+    later = LATER["workspace",]
+    model = valid_parts(WorkspaceModel, value, report, workspace_part, flaws=tree.flaws, later=later)
+    return ParsedWorkspace(source, model, tuple(report.problems), report.off)
+
+
+def _with_people(value: dict[str, object]) -> dict[str, object]:
+    """A person of whom nothing is said (`maria:`) is a person all the same."""
+    people = value.get("people")
+    if not isinstance(people, dict):
+        return value
+    return {**value, "people": {name: {} if person is None else person for name, person in people.items()}}
+
+
+def _lost(source: Source, message: str, hint: str = "", line: int = 0) -> ParsedWorkspace:
+    problem = Problem(source.name, line, (), message, hint)
+    return ParsedWorkspace(source, WorkspaceModel(), (problem,), lost=True)
+
+
+def variables(model: WorkspaceModel, references: References, report: Report) -> dict[str, str]:
+    """`vars`, with references to the environment and to secrets replaced."""
+    found: dict[str, str] = {}
+    for name, value in model.vars.items():
+        resolved = _resolved(value, references, Spot(report, ("vars", name), f"vars/{name}"))
+        if resolved is not None:
+            found[name] = resolved
+    return found
+
+
+def timezone(model: WorkspaceModel, report: Report) -> str:
+    """The operation's time zone; UTC with a problem where there is none of that name."""
+    name = model.timezone
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        hint = did_you_mean(name, available_timezones()) or "write it as Europe/Berlin"
+        report.error(("timezone",), f"there is no time zone {name!r:.60}", hint, "timezone")
+        return UTC_NAME
+    return name
+
+
+def settings(model: WorkspaceModel, zone: str, workspace: Path, references: References, report: Report) -> Settings:
+    """What the engine needs to know."""
+    state = workspace / STATE_FOLDER
+    if model.engine.state is not None:
+        resolved = _resolved(model.engine.state, references, Spot(report, ("engine", "state"), "engine/state"))
+        if resolved is not None:
+            state = workspace / Path(resolved).expanduser()
+    kept = model.engine.retention
+    return Settings(
+        title=model.title,
+        timezone=zone,
+        state=state,
+        group=model.engine.group,
+        retention=Retention(kept.samples, kept.minutes, kept.hours),
+        variables=references.variables,
+    )
+
+
+def _resolved(value: str, references: References, spot: Spot) -> str | None:
+    try:
+        return str(references.resolve(value))
+    except ReferenceProblem as problem:
+        spot.error(problem.message, problem.hint)
+        return None
+
+
+# --- people -------------------------------------------------------------------------------------------------
+
+
+def people(model: WorkspaceModel, zone: str, references: References, report: Report) -> dict[str, Person]:
+    """Everybody, with their absences as points in time."""
+    clock = ZoneInfo(zone)
+    return {
+        name: _person(name, person, clock, references, Spot(report, ("people", name), None))
+        for name, person in model.people.items()
+    }
+
+
+def _person(name: str, model: PersonModel, clock: ZoneInfo, references: References, spot: Spot) -> Person:
+    texts = {
+        key: None if value is None else _resolved(value, references, spot.at(key))
+        for key, value in (("name", model.name), ("login", model.login), ("contact", model.contact))
+    }
+    away = [_absence(absence, clock, spot.at("away", index)) for index, absence in enumerate(model.away)]
+    return Person(
+        id=name,
+        name=texts["name"] or name,
+        login=texts["login"],
+        contact=texts["contact"],
+        away=tuple(absence for absence in away if absence is not None),
+        left=None if model.left is None else _moment(model.left, clock, spot.at("left")),
+    )
+
+
+def _absence(model: AbsenceModel, clock: ZoneInfo, spot: Spot) -> Absence | None:
+    """From the beginning of its first day to the end of its last."""
+    start = None if model.from_ is None else _moment(model.from_, clock, spot.at("from"))
+    end = None if model.until is None else _moment(model.until, clock, spot.at("until"), after=1)
+    if (start is None) != (model.from_ is None) or (end is None) != (model.until is None):
+        return None
+    if start is not None and end is not None and end <= start:
+        spot.error(f"the absence ends ({model.until}) before it begins ({model.from_})", "exchange the dates")
+        return None
+    return Absence(start, end)
+
+
+def _moment(text: str, clock: ZoneInfo, spot: Spot, after: int = 0) -> float | None:
+    """Seconds since 1970 UTC. A plain date is its first moment, or that of `after` days later."""
+    try:
+        if _DATE.fullmatch(text):
+            day = date.fromisoformat(text) + timedelta(days=after)
+            return datetime(day.year, day.month, day.day, tzinfo=clock).timestamp()
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=clock)).timestamp()
+    except (ValueError, OverflowError):
+        spot.error(f"{text!r:.40} is no date", "write it as 2026-12-24, or 2026-12-24T12:00")
+        return None
+
+
+def digest(sources: Mapping[str, str]) -> str:
+    """One hash of all files: names and hashes."""
+    lines = "".join(f"{sha256} {name}\n" for name, sha256 in sorted(sources.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
