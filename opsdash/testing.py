@@ -199,13 +199,24 @@ class Timeline:
                 heapq.heappop(self._planned)[2]()
         self.clock.advance(max(0.0, until - self.clock.mono))
 
-    def crash(self, after: int | None = None, *, seconds: float = 5.0, started_first: bool = False) -> Timeline:
+    def crash(
+        self,
+        after: int | None = None,
+        *,
+        seconds: float = 5.0,
+        outside: Outside | None = None,
+        started_first: bool = False,
+    ) -> Timeline:
         """The engine is killed when `after` records were written (None: all); one that is started later goes on."""
         clock = FakeClock(self.clock.wall, mono=self.clock.mono)
         clock.advance(seconds)
-        kept = self.records[:after]
-        operation = self.world.operation
-        return Timeline(operation, outside=self.outside, clock=clock, replay=kept, started_first=started_first)
+        return Timeline(
+            self.world.operation,
+            outside=outside or self.outside,
+            clock=clock,
+            replay=self.records[:after],
+            started_first=started_first,
+        )
 
     def check_replay(self) -> None:
         """Assert that the records, written down and read again, lead to the same world."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import difflib
+import io
 import json
 import pkgutil
 import sys
@@ -19,11 +21,11 @@ from inspect import cleandoc, getdoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import opsdash.cli
 import opsdash.cli.exits
 import opsdash.kinds.actions
 import opsdash.kinds.checks
 from opsdash.board.keymap import keymap_markdown
-from opsdash.cli import COMMANDS
 from opsdash.config.schema import CheckModel, ComponentModel, WorkspaceModel
 from opsdash.core import outcomes
 from opsdash.kinds.registry import action_kind, check_kind
@@ -245,7 +247,10 @@ def exit_codes() -> str:
     for heading, codes in _code_groups(source.read_text(encoding="utf-8")):
         rows = [f"| {code} | {name} | {meaning} |" for code, name, meaning in codes]
         parts += [f"## {heading}", "\n".join(["| code | | |", "|---|---|---|", *rows])]
-    parts += ["## Commands", "\n".join(f"- `opsdash {name}`: {entry.summary}" for name, entry in COMMANDS.items())]
+    parts += [
+        "## Commands",
+        "\n".join(f"- `opsdash {name}`: {entry.summary}" for name, entry in opsdash.cli.COMMANDS.items()),
+    ]
     return _page(parts)
 
 
@@ -276,12 +281,22 @@ def _docstring(statement: ast.stmt | None) -> str:
 
 def component_schema() -> str:
     """docs/schema/component.json"""
-    return _schema("component")
+    return _printed("schema", "component")
 
 
 def workspace_schema() -> str:
     """docs/schema/workspace.json"""
-    return _schema("workspace")
+    return _printed("schema", "workspace")
+
+
+def _printed(*words: str) -> str:
+    """What a command prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = opsdash.cli.main(words)
+    if code:
+        raise SystemExit(f"`opsdash {' '.join(words)}` ended with {code}")
+    return printed.getvalue()
 
 
 # --- all of it ---------------------------------------------------------------------------------------------------

@@ -23,9 +23,10 @@ can_make_venvs() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 # The first that is new enough and complete; the versions we test come before newer ones.
 choose_python() {
+  candidates=${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14 python}
   found=
   for versions in '(3, 11) <= sys.version_info < (3, 14)' 'sys.version_info >= (3, 11)'; do
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14 python}; do
+    for candidate in $candidates; do
       runs "$candidate" "$versions" || continue
       found=${found:-$candidate}
       if can_make_venvs "$candidate"; then
@@ -35,7 +36,7 @@ choose_python() {
     done
   done
   if [ -z "$found" ]; then
-    say "Python 3.11 or newer is needed, and ${PYTHON:-none} was found on the PATH to be that."
+    say "Python 3.11 or newer is needed, and this is none, or does not run: $candidates."
     say "Install it (Debian, Ubuntu: apt-get install python3 python3-venv; macOS: brew install python@3.13),"
     say "or name one: make PYTHON=/path/to/python3.11 ..."
   else

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import uuid4
 
 from textual.app import App
+from textual.filter import Monochrome, NoColor
 from textual.message import Message
 
 from opsdash.board.keymap import Scope, bindings, key_problems
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 FLUSH_EVERY = 0.1
 TICK_EVERY = 0.5
 LOOK_AGAIN_AFTER = 1.0
+
+NET = ControlFilter()
+NO_COLOUR = NoColor()
 
 Leave = Literal["keep", "stop"]
 
@@ -132,13 +136,19 @@ class BoardApp(App[Leave]):
         self.set_interval(TICK_EVERY, self.tick)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """No control byte of a text reaches the terminal."""
-        return [*super().get_line_filters(), ControlFilter()]
+        """No control byte of a text reaches the terminal; and with NO_COLOR no colour does.
+
+        Textual chooses its filter before the theme is set, and would send greys instead of none.
+        """
+        filters = super().get_line_filters()
+        if self.native_ansi_color:
+            filters = [NO_COLOUR if isinstance(one, Monochrome) else one for one in filters]
+        return [*filters, NET]
 
     def _recolour(self, _: object) -> None:
         self.palette = Palette(self.current_theme, self.theme_variables)
         for screen in self.screen_stack:
-            if isinstance(screen, Reloading) and screen.is_mounted:
+            if isinstance(screen, Reloading) and screen.drawable:
                 screen.forget_colours()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
@@ -184,13 +194,13 @@ class BoardApp(App[Leave]):
         self._flushed = time.monotonic()
         changes, self._changes = self._changes, Changes()
         for screen in self.screen_stack:
-            if isinstance(screen, Reloading) and screen.is_mounted:
+            if isinstance(screen, Reloading) and screen.drawable:
                 screen.heard(changes)
 
     def tick(self) -> None:
         """Ages grow, and silence is noticed."""
         for screen in self.screen_stack:
-            if isinstance(screen, Reloading) and screen.is_mounted:
+            if isinstance(screen, Reloading) and screen.drawable:
                 screen.tick()
 
     # --- intents -------------------------------------------------------------------------------------------------

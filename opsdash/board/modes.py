@@ -55,7 +55,7 @@ class ModeDialog(Dialog[None]):
 
     def draw(self) -> None:
         super().draw()
-        if self.detail is not None and not self._pointed and self.is_mounted:
+        if self.detail is not None and not self._pointed and self.drawable:
             self._pointed = True
             advised = [failure["mode"] for failure in self.detail["failures"] if failure["active"] and failure["mode"]]
             if advised:

@@ -49,6 +49,12 @@ class Reloading:
         """What the board knows."""
         return self.board.state
 
+    @property
+    def drawable(self) -> bool:
+        """Whether there are widgets to draw on: not before mounting, and no more while the board closes."""
+        screen = cast("Screen[None]", self)
+        return screen.is_mounted and screen.is_running and bool(screen.children)
+
     async def load(self) -> None:
         """Ask the session for what is shown."""
 
@@ -72,8 +78,7 @@ class Reloading:
                     self.trouble = ""
                 except SessionError as error:
                     self.trouble = str(error)
-                if cast("Screen[None]", self).is_attached:
-                    self.draw()
+                self.draw()
                 if not self._again:
                     return
         finally:
@@ -145,7 +150,7 @@ class Page(Reloading, Screen[None]):
         raise NotImplementedError
 
     def draw(self) -> None:
-        if not self.is_mounted:
+        if not self.drawable:
             return
         self.draw_head()
         self.draw_keys()
@@ -345,7 +350,7 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
         return self.keys_line()
 
     def draw(self) -> None:
-        if not self.is_mounted:
+        if not self.drawable:
             return
         room = self.board.size
         cells = max(10, min(self.cells, room.width) - 5)

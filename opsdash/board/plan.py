@@ -201,7 +201,7 @@ class PlanDialog(Dialog[None]):
             if refused and refused["override"]:
                 self.message += f" {refused['override']}"
         self.sending = False
-        if self.is_attached:
+        if self.drawable:
             self.reload()
 
     def action_target(self) -> None:
@@ -246,7 +246,7 @@ class PlanDialog(Dialog[None]):
         return plan is not None and plan["needs"] != "y" and plan["refused"] is None and not self.name_typed
 
     def _show_field(self) -> None:
-        if not self.is_mounted:
+        if not self.drawable:
             return
         field = self.query_one(Field)
         shown = self.editing_reason or (self._asks_name() and not self.board.read_only)

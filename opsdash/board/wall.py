@@ -4,7 +4,8 @@ Measured: a table widget repaints everything visible for one changed cell (39 to
 changed line keeps 1,000 updates a second on 5,000 rows at 8 % of a core. So the rows live outside the widget, a strip
 is kept per row and thrown away when the row's version, the width, the selection or its age's text changes, and a
 flush refreshes only those changed lines that can be seen. The order is recomputed at most every 1.5 s, and not while
-somebody moves the cursor: a row must not jump away under the finger that is about to press `f`.
+somebody moves the cursor: a row must not jump away under the finger that is about to press `f`. The cursor follows the
+first row until somebody uses it, then it stays on its component, and a minute after the last key it follows again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SORT_EVERY = 1.5
 CALM_AFTER_MOVE = 2.0
+RELEASE_AFTER = 60.0
 SPARK_CELLS = 12
 
 
@@ -241,6 +243,8 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
 
     def resort(self) -> None:
         """Put the rows in order now. The cursor stays on its component; untouched, it stays on the first row."""
+        if self._touched is not None and self.clock() - self._touched > RELEASE_AFTER:
+            self._touched = None
         order = self.state.order(self.sort, self.test)
         self._sorted_at, self._unsorted = self.clock(), False
         place = self._places.get(self.selected or "", 0)
@@ -305,6 +309,10 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
                 self.refresh_line(self._places[row])
         self._keep_in_sight()
         self.post_message(self.Moved())
+
+    def hold(self) -> None:
+        """Somebody is about to do something with the row under the cursor: it is not to change by itself."""
+        self._touched = self.clock()
 
     def release(self) -> None:
         """Let the cursor follow the first row again."""

@@ -17,6 +17,7 @@ from opsdash.model.text import clean
 if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.events import Key
 
     from opsdash.board.state import BoardState, Changes
     from opsdash.model.views import WallRow
@@ -74,7 +75,7 @@ class WallScreen(ComponentKeys, Page):
         self.draw_frame()
 
     def draw(self) -> None:
-        if self.is_mounted:
+        if self.drawable:
             self.wall.resort()
             self.draw_frame()
 
@@ -130,6 +131,10 @@ class WallScreen(ComponentKeys, Page):
             return []
         first, second = note_lines(row, self.state.now(self.board.clock()))
         return [fit(first, cells), fit(second, cells)] if height >= 20 else [clip([*first, *second], cells)]
+
+    def on_key(self, event: Key) -> None:  # noqa: ARG002 - Textual calls this, and that of a page
+        """Whoever presses keys means the row under the cursor."""
+        self.wall.hold()
 
     def on_wall_moved(self) -> None:
         self.draw_frame()

@@ -53,9 +53,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_as(parser: argparse.ArgumentParser) -> None:
     """`--as`, for commands that change something."""
-    parser.add_argument(
-        "--as", dest="claim", metavar="ID", help="who you are, on an account that several people share"
-    )
+    parser.add_argument("--as", dest="claim", metavar="ID", help="who you are, on an account that several people share")
 
 
 def workspace_of(arguments: argparse.Namespace) -> Path:

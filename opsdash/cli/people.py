@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from opsdash.cli import exits
-from opsdash.cli.base import UsageError, add_as, add_json, add_workspace, refusal, with_engine, with_files_or_engine
+from opsdash.cli.base import (
+    UsageError,
+    add_as,
+    add_json,
+    add_workspace,
+    refusal,
+    with_engine,
+    with_files_or_engine,
+    workspace_of,
+)
 from opsdash.cli.terminal import Painted, Role, dim, moment, out, out_json, say, table
 from opsdash.engine.clock import system_clock
 
@@ -43,18 +53,20 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(arguments)
     given: dict[str, Any] = {"person": arguments.person, "until": None, "back": arguments.verb == "back"}
     if arguments.verb == "away" and arguments.until:
-        given["until"] = end_of(arguments.until)
+        from opsdash.cli.offline import read_files
+
+        given["until"] = end_of(arguments.until, read_files(workspace_of(arguments)).operation.timezone)
     return with_engine(arguments, lambda session: _record(session, given))
 
 
-def end_of(text: str) -> float:
-    """The end of a day, or a moment, of this machine's zone, in seconds since 1970 UTC. Raises UsageError."""
+def end_of(text: str, zone: str) -> float:
+    """The end of a day, or a moment, in the operation's zone: seconds since 1970 UTC. Raises UsageError."""
+    clock = ZoneInfo(zone)
     try:
+        given = datetime.fromisoformat(text)
         if _DAY.fullmatch(text):
-            day = datetime.combine(datetime.fromisoformat(text).date() + timedelta(days=1), time())
-            at = day.astimezone().timestamp()
-        else:
-            at = datetime.fromisoformat(text).astimezone().timestamp()
+            given += timedelta(days=1)
+        at = (given if given.tzinfo else given.replace(tzinfo=clock)).timestamp()
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is no date; write 2027-01-10, or 2027-01-10T12:00") from None
     if at <= system_clock().wall:

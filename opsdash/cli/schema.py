@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it."""
-    from opsdash.config.schema import json_schema
+    from opsdash.config.jsonschema import json_schema
 
     print(json.dumps(json_schema(arguments.which), indent=2))
     return exits.OK

@@ -183,8 +183,6 @@ def _refused(wanted: Wanted, plan: PlanView, why: str, rule: str = "") -> int:
     if wanted.json:
         out_json({"component": wanted.component, "status": "refused", "reason": why, "plan": plan})
     say(Painted("refused: ", Role.DOWN), why)
-    if plan["manual"]:
-        say(dim("by hand: "), plan["manual"])
     return exits.REFUSED
 
 
@@ -303,7 +301,8 @@ class _Watcher:
                 say(dim(elapsed), Painted(f"▸ {BUSY[switch['state']]}", Role.BUSY))
         for fact in switch["facts"]:
             seen = (fact["truth"], fact["hits"])
-            if self._facts.get(fact["name"]) != seen and fact["truth"] not in {"not declared", "stateless"}:
+            news = seen != self._facts.get(fact["name"], ("unknown", 0))
+            if news and fact["truth"] not in {"not declared", "stateless"}:
                 self._facts[fact["name"]] = seen
                 say(dim(elapsed), "  ", *_fact(fact))
 
@@ -354,7 +353,9 @@ def show_switch(switch: SwitchView) -> None:
 def times(switch: SwitchView) -> str:
     """Where the time went."""
     parts = [f"{name} {switch['times'][name]:.1f} s" for name in ("act", "settle", "verify") if name in switch["times"]]
-    decide = f"; noticed {format_duration(switch['times']['decide'])} before" if "decide" in switch["times"] else ""
+    away = switch["kind"] in {"failover", "degrade"}
+    noticed = switch["times"].get("decide") if away else None
+    decide = "" if noticed is None else f"; decided {format_duration(noticed)} after it was noticed"
     return f"{switch['times'].get('total', 0.0):.1f} s: {', '.join(parts)}{decide}"
 
 

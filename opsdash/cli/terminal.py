@@ -142,7 +142,7 @@ def coloured(stream: TextIO) -> bool:
 
 
 def can_ask() -> bool:
-    """Whether a person sits there who can be asked: answers come from standard input, questions go to standard error."""
+    """Whether a person can be asked: answers come from standard input, questions go to standard error."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 

@@ -116,7 +116,7 @@ class Linker:
         built, model = linked.built, linked.built.model
         before = self._previous.get(built.id)
         tier = model.tier
-        if "tier" in built.report.off and before is not None:
+        if "tier" in built.report.off and before is not None and "tier" not in before.off:
             tier = before.tier
             built.keep("tier")
         of_provider: dict[str, list[str]] = {provider: [] for provider in built.providers}

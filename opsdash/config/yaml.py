@@ -172,6 +172,8 @@ def _flaw(error: yaml.YAMLError, data: bytes) -> Flaw:
         return Flaw(line, f"this is no YAML: {said}", "indent with spaces, and quote a text that begins so")
     if "mapping values are not allowed" in said:
         return Flaw(line, f"this is no YAML: {said}", "quote a text that contains a colon and a space")
+    if "expected ',' or" in said:
+        return Flaw(line, f"this is no YAML: {said}", "quote a text that contains braces, brackets or commas")
     context = f" ({error.context})" if error.context and error.context != said else ""
     return Flaw(line, f"this is no YAML: {said}{context}")
 

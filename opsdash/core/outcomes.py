@@ -99,9 +99,9 @@ def outcome(facts: Iterable[Fact]) -> SwitchEvent:
         return SwitchEvent.BOTH_SERVE
     if Truth.UNKNOWN in truth.values():
         return SwitchEvent.CANNOT_TELL
-    if Truth.FALSE in truth.values():
+    if Truth.FALSE in (mechanism, front_door, truth.get(FactName.FEATURES)):
         return SwitchEvent.WITHOUT_EFFECT
-    if mechanism is Truth.TRUE or front_door is Truth.TRUE:
+    if Truth.TRUE in (mechanism, front_door):
         return SwitchEvent.VERIFIED
     return SwitchEvent.CANNOT_TELL
 

@@ -585,6 +585,7 @@ def undo(draft: Draft, who: str, intent: UndoIntent) -> Refused | str:
     if restoring and switch.prior is None:
         return Refused("no_undo", f"it is not known what was there before {plan.target}; put it back by hand")
     _advance(draft, switch, SwitchEvent.UNDO, detail=f"undone by {who}: {intent.reason}".rstrip(": "))
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
     attempt = sum(state == SwitchState.UNDOING.value for _, state in switch.history) + 1
     draft.effect(
         Apply(

@@ -162,9 +162,11 @@ class Viewer:
         """All features; an essential component without any stands for itself."""
         found: list[FeatureView] = []
         for component in self.operation.components.values():
-            for feature in component.features.values():
-                if feature.tier is Tier.ESSENTIAL or not essential_only:
-                    found.append(self._feature(component, feature))
+            found += [
+                self._feature(component, feature)
+                for feature in component.features.values()
+                if feature.tier is Tier.ESSENTIAL or not essential_only
+            ]
             if not component.features and component.tier is Tier.ESSENTIAL:
                 found.append(self._whole(component))
         return sorted(found, key=lambda each: TIER_ORDER[Tier(each["tier"])])

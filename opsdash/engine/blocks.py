@@ -7,10 +7,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from opsdash.engine.poller import shown
 from opsdash.kinds.processes import run_program
 from opsdash.model.run import BlockResult, BlockState
 from opsdash.model.runbook import Language
 from opsdash.model.text import clean
+from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
     from opsdash.model.runbook import Block
 
 OUTPUT_LIMIT = 16 * 1024
+DETAIL_LIMIT = 300
 DEFAULT_PAUSE = 2.0
+
+END_WITHIN = 5.0
+"""Seconds after its own time limit in which a program is ended and what it said is read."""
 
 Command = Callable[[tuple[str, ...], str], Awaitable[tuple[bool | None, str]]]
 """Carries out one `opsdash` command for somebody; answers whether it worked (None: unknown) and what it said."""
@@ -35,29 +41,32 @@ class Blocks:
         self.mask = mask
 
     async def execute(self, effect: RunBlock, block: Block) -> BlockResult:
-        """Run a block until it succeeds, fails, or its time is over."""
-        deadline = block.for_ if block.for_ is not None else block.timeout
-        pause = block.every or DEFAULT_PAUSE
+        """Run a block until it succeeds, fails, or its time is over.
+
+        With `for` it is tried again and again for so long; the last try that came to an end is what counts.
+        """
+        program = END_WITHIN if block.language is not Language.OPSDASH else 0.0
+        deadline = block.timeout + program if block.for_ is None else block.for_
         passed: bool | None = None
-        output = detail = ""
+        output = ""
+        detail = f"not within {format_duration(block.timeout if block.for_ is None else block.for_)}"
         try:
-            async with asyncio.timeout(max(deadline, block.timeout)):
+            async with asyncio.timeout(deadline):
                 while True:
                     passed, output, detail = await self._once(effect, block)
                     if passed or block.for_ is None:
                         break
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(block.every or DEFAULT_PAUSE)
         except TimeoutError:
-            detail = detail or f"not within {deadline:.0f} s"
-            passed = False if output or detail.startswith("exit") else None
+            pass
         states = {True: BlockState.PASSED, False: BlockState.FAILED, None: BlockState.UNKNOWN}
         return BlockResult(
             step=effect.step,
             block=effect.block,
             state=states[passed],
             started_at=0.0,
-            detail=self.mask(clean(detail, 300)),
-            output=self.mask(clean_lines(output)),
+            detail=shown(detail, self.mask, DETAIL_LIMIT),
+            output=self.mask(clean_lines(self.mask(output))),
             who=effect.who,
         )
 

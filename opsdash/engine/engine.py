@@ -31,6 +31,7 @@ from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
 from opsdash.engine.threads import Worker
 from opsdash.engine.timers import Timers
+from opsdash.errors import EngineError, JournalError
 from opsdash.kinds.base import HeartbeatState
 from opsdash.kinds.resolver import Resolver
 from opsdash.model import inputs as i
@@ -51,7 +52,7 @@ from opsdash.model.world import Live, World
 from opsdash.storage.codec import decode, decode_world, encode_world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from opsdash.config.loader import Loaded
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from opsdash.model.now import Now
     from opsdash.model.observation import Observation
     from opsdash.model.operation import CheckSpec, Component
+    from opsdash.model.runbook import Block
     from opsdash.model.views import PlanView, Summary, Verdict
     from opsdash.storage.documents import Documents
     from opsdash.storage.history import History
@@ -80,7 +82,16 @@ REMEMBERED = 1000
 """Verdicts that are remembered, so that a request which is repeated is answered and not carried out again."""
 
 GRACE = 30.0
-"""Seconds that a running action may take to end before the engine goes."""
+"""Seconds that a running action or block may take to end before the engine goes."""
+
+STORE_WITHIN = 5.0
+"""Seconds that a store may take to be closed: a dead disk holds up nobody's end."""
+
+OBSERVE_GRACE = 10.0
+"""Seconds beyond its own time limit within which a run that somebody waits for has to have come about."""
+
+NAMED_OPTIONS = frozenset({"--to", "--reason"})
+"""Options of the `opsdash` commands that a runbook may hold; both take a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,7 @@ class Engine:
         self.demo = demo
         self._clock = clock
         self._journal_worker = Worker("journal")
+        self._reader_worker = Worker("journal-reader")
         self._history_worker = Worker("history")
         self._documents_worker = Worker("documents")
         self._resolver = Resolver()
@@ -116,6 +128,7 @@ class Engine:
         self._jump = JumpDetector(clock())
         self._started_at = clock().wall
         self._preflights_running: set[str] = set()
+        self._blocks_running: set[asyncio.Task[Any]] = set()
         self.stopping = False
         self.runner = Runner(
             world=World(),
@@ -139,7 +152,7 @@ class Engine:
             put=self.runner.put,
             resolver=self._resolver,
             workspace=workspace,
-            resolve=lambda raw: self.loaded.resolve(raw),
+            resolve=self._resolve,
             mask=self._mask,
         )
         self.blocks = Blocks(workspace=workspace, command=self._command, mask=self._mask)
@@ -150,7 +163,7 @@ class Engine:
             documents_worker=self._documents_worker,
         )
         self.timers = Timers(clock, self.runner.put)
-        self.hub = Hub(clock=clock, viewer=self.viewer, summary=self._summary)
+        self.hub = Hub(clock=clock, viewer=self.viewer, summary=self._summary, stuck=lambda: self.runner.stuck)
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -172,6 +185,9 @@ class Engine:
         self.runner.put(i.Started(__version__, os.getpid()))
         self._configure(self.loaded)
         await self.runner.settled()
+        if self.runner.journal_error:
+            await tasks.cancel(*self._background)
+            raise JournalError(self.runner.journal_error)
         self.hub.refresh_all()
         self._background += [tasks.spawn(self.poller.run(), "poller"), tasks.spawn(self._watch(), "watch")]
         self._calendar.every_minute("roll-ups", self._maintain)
@@ -196,33 +212,63 @@ class Engine:
         self.stopping = True
         self._calendar.close()
         await self.poller.close()
-        if not await self.executor.idle_within(GRACE):
-            log.warning("an action was still running after %.0f s; the next start finds it in doubt", GRACE)
+        self._give_up_waiting()
+        await self._let_end()
         self.runner.put(i.Stopping(why))
-        await self.runner.settled()
+        await _within(STORE_WITHIN, self.runner.settled(), "the last records")
         self.hub.bye(why)
         self.timers.close()
-        await self.recorder.flush()
+        await _within(STORE_WITHIN, self.recorder.flush(), "the last samples and documents")
         await tasks.cancel(*self._background)
         self._resolver.close()
+        await _within(STORE_WITHIN, self._close_stores(), "the end of the stores")
+
+    def _give_up_waiting(self) -> None:
+        """Whoever waits for a result that will not come any more is told."""
+        waiting: list[asyncio.Future[Any]] = []
+        for observed in self._observed_waiters.values():
+            waiting += observed
+        for switched in self._switch_waiters.values():
+            waiting += switched
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(EngineError("the engine is ending"))
+        self._observed_waiters.clear()
+        self._switch_waiters.clear()
+
+    async def _let_end(self) -> None:
+        """Give running actions and blocks their time. A block is ended after it, with its whole process group."""
+        actions = tasks.spawn(self.executor.idle_within(GRACE), "running actions")
+        await asyncio.wait({actions, *self._blocks_running}, timeout=GRACE + 1)
+        if not actions.done() or not actions.result():
+            log.warning("an action was still running after %.0f s; the next start finds it in doubt", GRACE)
+        await tasks.cancel(*self._blocks_running)
+
+    async def _close_stores(self) -> None:
         await self._journal_worker.call(self.stores.journal.close)
         await self._history_worker.call(self.stores.history.close)
-        for worker in (self._journal_worker, self._history_worker, self._documents_worker):
+        workers = (self._journal_worker, self._reader_worker, self._history_worker, self._documents_worker)
+        for worker in workers:
             await worker.close()
 
     async def _watch(self) -> None:
         """Look at the clock, at silent checks, and keep the preflights of all year fresh."""
         while True:
             await asyncio.sleep(WATCH_EVERY)
-            now = self._clock()
-            jump = self._jump.moved(now)
-            if jump is not None:
-                log.warning("the clock moved by %+.0f s", jump)
-                self.runner.put(i.ClockJumped(jump))
-                self.timers.clock_jumped()
-            for check in views.overdue_checks(self.runner.world, self.runner.live, now):
-                self.runner.put(i.Overdue(check))
-            self._keep_preflights(now)
+            try:
+                self._look(self._clock())
+            except Exception:
+                log.exception("the clock and silent checks could not be looked at: this is a bug")
+
+    def _look(self, now: Now) -> None:
+        jump = self._jump.moved(now)
+        if jump is not None:
+            log.warning("the clock moved by %+.0f s", jump)
+            self.runner.put(i.ClockJumped(jump))
+            self.timers.clock_jumped()
+        for check in views.overdue_checks(self.runner.world, self.runner.live, now):
+            self.runner.put(i.Overdue(check))
+        self._keep_preflights(now)
 
     async def _maintain(self) -> None:
         await self.recorder.maintain(self._clock().wall)
@@ -232,8 +278,9 @@ class Engine:
 
         at = datetime.fromtimestamp(self._clock().wall, UTC)
         if await self._journal_worker.call(self.stores.journal.needs_checkpoint, at):
-            state = encode_world(self.runner.world)
-            await self._journal_worker.call(self.stores.journal.checkpoint, state, at)
+            async with self.runner.between_batches():
+                state = encode_world(self.runner.world)
+                await self._journal_worker.call(self.stores.journal.checkpoint, state, at)
 
     # --- from the world outside to inputs ------------------------------------------------------------------------
 
@@ -279,10 +326,14 @@ class Engine:
                 self.timers.cancel(effect.key)
             case Read():
                 tasks.spawn(self.executor.read(effect), f"read {effect.component}")
+            case Apply() if self.stopping:
+                self.runner.put(i.ApplyDone(effect.switch, "not_started", "the engine was ending; nothing was sent"))
             case Apply():
                 tasks.spawn(self.executor.apply(effect), f"apply {effect.switch}")
             case RunBlock():
-                tasks.spawn(self._run_block(effect), f"run {effect.run}")
+                block = tasks.spawn(self._run_block(effect), f"run {effect.run}")
+                self._blocks_running.add(block)
+                block.add_done_callback(self._blocks_running.discard)
             case SuspendPolling():
                 self.poller.suspend(effect.component, suspended=effect.suspended)
             case Answer():
@@ -352,7 +403,7 @@ class Engine:
                 return {"id": key, "accepted": False, "refused": views.refused_view(refused), "subject": ""}
             future = asyncio.get_running_loop().create_future()
             self._answers[key] = future
-            while len(self._answers) > REMEMBERED:
+            while len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
                 self._answers.popitem(last=False)
             self.runner.put(i.Wanted(key, who, intent))
         return await asyncio.shield(future)
@@ -382,9 +433,12 @@ class Engine:
     def _keep_preflights(self, now: Now) -> None:
         """Try one preflight that has not been tried for five minutes; readiness shows what it said."""
         for component in self.runner.world.operation.components.values():
-            for key, plan in self._plans_to_try(component):
+            for key, kind, target in self._preflights_of(component):
                 known = self.runner.live.get("preflights", key)
-                if (known is None or now.mono - known.at > PREFLIGHT_EVERY) and key not in self._preflights_running:
+                if key in self._preflights_running or (known and now.mono - known.at <= PREFLIGHT_EVERY):
+                    continue
+                plan = make_plan(self.viewer().draft, component.id, kind, target)
+                if isinstance(plan, Plan):
                     self._preflights_running.add(key)
                     tasks.spawn(self._one_preflight(key, plan), f"preflight {key}")
                     return
@@ -396,18 +450,15 @@ class Engine:
         finally:
             self._preflights_running.discard(key)
 
-    def _plans_to_try(self, component: Component) -> list[tuple[str, Plan]]:
-        if component.switch is None and not component.modes:
-            return []
-        draft = self.viewer().draft
-        wanted = [(SwitchKind.FAILOVER, each.id, each.id) for each in component.providers if component.switch]
-        wanted += [(SwitchKind.DEGRADE, mode, f"mode:{mode}") for mode in component.modes]
-        found = []
-        for kind, target, what in wanted:
-            plan = make_plan(draft, component.id, kind, target)
-            if isinstance(plan, Plan):
-                found.append((preflight_key(component.id, what), plan))
-        return found
+    def _preflights_of(self, component: Component) -> Iterator[tuple[str, SwitchKind, str]]:
+        """What could be switched to: the key of its preflight, and how to plan it."""
+        if component.switch is not None:
+            state = self.runner.world.get("components", component.id)
+            for provider in component.providers:
+                if state is None or provider.id != state.active:
+                    yield preflight_key(component.id, provider.id), SwitchKind.FAILOVER, provider.id
+        for mode in component.modes:
+            yield preflight_key(component.id, f"mode:{mode}"), SwitchKind.DEGRADE, mode
 
     async def wait_for_switch(self, switch_id: str) -> SwitchState:
         """Wait until a switch has ended, or only a person can lead it on."""
@@ -420,8 +471,18 @@ class Engine:
         return await waiter
 
     async def observe(self, check: str) -> Observation:
-        """Run a check now, and wait for a result that was requested after this call."""
-        asked = self._clock().mono
+        """Run a check now, and wait for a result that was requested after this call. Raises EngineError."""
+        hindrance = self.poller.hindrance(check)
+        if hindrance or self.stopping:
+            raise EngineError(hindrance or "the engine is ending")
+        within = self.loaded.operation.checks[check].timeout + OBSERVE_GRACE
+        try:
+            async with asyncio.timeout(within):
+                return await self._observe(check, self._clock().mono)
+        except TimeoutError:
+            raise EngineError(f"{check} did not come to its turn within {within:.0f} s") from None
+
+    async def _observe(self, check: str, asked: float) -> Observation:
         while True:
             waiter: asyncio.Future[Observation] = asyncio.get_running_loop().create_future()
             self._observed_waiters.setdefault(check, []).append(waiter)
@@ -432,8 +493,8 @@ class Engine:
                 return seen
 
     async def journal(self, ask: Callable[[JournalPort], T]) -> T:
-        """Ask the journal something, in its thread."""
-        return await self._journal_worker.call(ask, self.stores.journal)
+        """Ask the journal something, in a thread of its own: looking back does not hold up what is written."""
+        return await self._reader_worker.call(ask, self.stores.journal)
 
     async def history(self, component: str, checks: Sequence[CheckSpec], hours: float) -> dict[str, Any]:
         """Uptime, latency percentiles and changes over the last `hours`."""
@@ -456,6 +517,10 @@ class Engine:
         ]
         return switches + blocks
 
+    def _resolve(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """By the files as they are now: they may be read again at any time."""
+        return self.loaded.resolve(raw)
+
     def _mask(self, text: str) -> str:
         return self.loaded.secrets.mask(text)
 
@@ -468,29 +533,40 @@ class Engine:
             detail = "the runbook no longer has this block, or a problem has switched its execution off"
             result = BlockResult(effect.step, effect.block, BlockState.FAILED, 0.0, detail=detail, who=effect.who)
         else:
-            result = await self.blocks.execute(effect, step.blocks[effect.block])
+            result = await self._executed(effect, step.blocks[effect.block])
         self.runner.put(i.BlockDone(effect.run, result))
+
+    async def _executed(self, effect: RunBlock, block: Block) -> BlockResult:
+        """The result of a block, whatever happens: one that nobody ends could never be run again."""
+        try:
+            return await self.blocks.execute(effect, block)
+        except asyncio.CancelledError:
+            detail = "the engine ended while it was running; check by hand what it did"
+        except Exception as error:
+            log.exception("a block of %s failed in a way that nobody foresaw", effect.runbook)
+            detail = f"{type(error).__name__}: {self._mask(str(error))}"
+        return BlockResult(effect.step, effect.block, BlockState.UNKNOWN, 0.0, detail=detail, who=effect.who)
 
     async def _command(self, argv: tuple[str, ...], who: str) -> tuple[bool | None, str]:
         """One `opsdash` line of a runbook, by the same path as a key."""
-        verb, *rest = argv
-        options = [each for each in rest if each.startswith("-")]
-        names = [each for each in rest if not each.startswith("-")]
+        verb, *words = argv
+        names, options, wrong = _split_options(words)
         if verb == "check":
             return await self._command_check(names)
         kinds = {each.value: each for each in SwitchKind}
-        if verb not in kinds or not names:
-            return False, f"{shlex.join(argv)} is not possible in a runbook"
-        target = names[1] if len(names) > 1 else None
-        if "--to" in options and len(names) < 2:
-            return False, "--to names a provider"
-        return await self.switch_now(kinds[verb], names[0], target, who)
+        if verb not in kinds or not names or wrong:
+            return False, f"{shlex.join(argv)} is not possible in a runbook{wrong and f': {wrong}'}"
+        target = options.get("--to") or (names[1] if len(names) > 1 else None)
+        return await self.switch_now(kinds[verb], names[0], target, who, options.get("--reason", ""))
 
     async def _command_check(self, names: list[str]) -> tuple[bool | None, str]:
         check = names[0] if names else ""
         if check not in self.loaded.bindings:
             return False, f"there is no check {check!r}"
-        seen = await self.observe(check)
+        try:
+            seen = await self.observe(check)
+        except EngineError as error:
+            return None, str(error)
         verdicts: Mapping[str, bool | None] = {"ok": True, "degraded": True, "unknown": None}
         return verdicts.get(seen.status.value, False), seen.detail or seen.status.value
 
@@ -504,10 +580,13 @@ class Engine:
         intent = i.SwitchIntent(
             component, SwitchKind(view["kind"]), view["generation"], view["source"], view["target"], reason
         )
-        verdict = await self.submit(f"{who}-{component}-{view['generation'] + 1}", who, intent)
+        verdict = await self.submit(os.urandom(12).hex(), who, intent)
         if verdict["refused"] is not None:
             return False, verdict["refused"]["reason"]
-        state = await self.wait_for_switch(verdict["subject"])
+        try:
+            state = await self.wait_for_switch(verdict["subject"])
+        except EngineError as error:
+            return None, str(error)
         outcomes: Mapping[SwitchState, bool | None] = {
             SwitchState.COMMITTED: True,
             SwitchState.UNKNOWN: None,
@@ -516,3 +595,27 @@ class Engine:
         switch = self.runner.world.get("switches", verdict["subject"])
         detail = f": {switch.detail}" if switch is not None and switch.detail else ""
         return outcomes.get(state, False), f"{state.value}{detail}"
+
+
+def _split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str], str]:
+    """Names, options with their values, and what is wrong with them ("" if nothing is)."""
+    names: list[str] = []
+    options: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            names.append(word)
+        elif option not in NAMED_OPTIONS:
+            return names, options, f"there is no option {option}"
+        else:
+            options[option] = value if equals else next(rest, "")
+    return names, options, next((f"{option} needs a value" for option, value in options.items() if not value), "")
+
+
+async def _within(seconds: float, what: Coroutine[Any, Any, Any], name: str) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await what
+    except TimeoutError:
+        log.error("%s took longer than %.0f s; the engine ends without", name, seconds)  # noqa: TRY400 - it says all

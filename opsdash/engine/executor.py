@@ -1,7 +1,8 @@
 """The executor: carries out actions, reads mechanisms, tries preflights; each with a deadline, each answered once.
 
 What a kind does not answer itself is answered here: once anything may have left, it is `unknown`; before that it was
-`not_started`. Secrets are resolved at the last moment, and masked in whatever comes back.
+`not_started`. Secrets are resolved at the last moment, in a thread since that may read files and run programs, and they
+are masked in whatever comes back.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from opsdash.errors import ConfigError, KindError
-from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading
+from opsdash.engine.poller import shown
+from opsdash.errors import KindError, OpsdashError
+from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
 from opsdash.kinds.offload import in_thread
 from opsdash.kinds.registry import action_kind
 from opsdash.model.inputs import ApplyDone, PreflightDone, ReadDone
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 APPLY_DEADLINE = 30.0
+RESOLVE_DEADLINE = 15.0
 READ_DEADLINE = 10.0
 PREFLIGHT_DEADLINE = 5.0
 DETAIL_LIMIT = 500
@@ -75,11 +78,11 @@ class Executor:
         self._idle.clear()
         try:
             result = await self._apply(effect)
+            self._put(ApplyDone(effect.switch, result.applied.value, self._said(result.detail), result.prior))
         finally:
             self._applying.discard(effect.switch)
             if not self._applying:
                 self._idle.set()
-        self._put(ApplyDone(effect.switch, result.applied.value, self._said(result.detail), result.prior))
 
     async def _apply(self, effect: Apply) -> ActionResult:
         sent = False
@@ -90,14 +93,13 @@ class Executor:
 
         try:
             kind = action_kind(effect.call.kind)
-            raw = self._raw(kind, effect)
-            options = kind.options.model_validate(await self._resolved(raw))
+            options = await self._options(kind.options, self._raw(kind, effect))
             context = self._context(effect.action_id, APPLY_DEADLINE, on_sent)
             context.expected = effect.expected
             context.expected_version = effect.version
             context.environment = {"OPSDASH_FROM": effect.source, "OPSDASH_TO": effect.target}
-        except (ConfigError, KindError, ValidationError) as error:
-            return ActionResult(Applied.NOT_STARTED, f"its options cannot be used: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing has been sent, and that has to be answered
+            return ActionResult(Applied.NOT_STARTED, _unusable(effect.call.kind, error))
         try:
             async with asyncio.timeout(APPLY_DEADLINE):
                 return await kind.apply(options, context)
@@ -122,7 +124,7 @@ class Executor:
             await asyncio.sleep(effect.after)
         requested = self._clock().mono
         reading = await self.read_call(effect.call)
-        value = None if reading.value is None else clean(reading.value, VALUE_LIMIT)
+        value = None if reading.value is None else shown(reading.value, self.mask, VALUE_LIMIT)
         self._put(
             ReadDone(effect.component, effect.what, value, self._said(reading.detail), reading.version, requested)
         )
@@ -133,32 +135,37 @@ class Executor:
             kind = action_kind(call.kind)
             if kind.read is None or kind.read_options is None:
                 return Reading(None, detail=f"{kind.name} cannot read back")
-            options = kind.read_options.model_validate(await self._resolved(call.raw))
+            options = await self._options(kind.read_options, call.raw)
+        except Exception as error:  # noqa: BLE001 - whatever it was has to be answered
+            return Reading(None, detail=_unusable(call.kind, error))
+        try:
             async with asyncio.timeout(READ_DEADLINE):
                 return await kind.read(options, self._context("read", READ_DEADLINE))
         except TimeoutError:
             return Reading(None, detail=f"no answer within {READ_DEADLINE:.0f} s")
-        except (ConfigError, KindError, ValidationError) as error:
-            return Reading(None, detail=f"its options cannot be used: {error}")
         except Exception as error:
             log.exception("reading by %s failed in a way that it did not foresee", call.kind)
             return Reading(None, detail=f"{type(error).__name__}: {error}")
 
     async def preflight(self, key: str, call: ActionCall) -> None:
         """Find out whether an action could be carried out; nothing is changed."""
+        found = await self._preflight(call)
+        self._put(PreflightDone(key, found.passed, self._said(found.detail)))
+
+    async def _preflight(self, call: ActionCall) -> Preflight:
         try:
             kind = action_kind(call.kind)
-            options = kind.options.model_validate(await self._resolved(call.raw))
+            options = await self._options(kind.options, call.raw)
+        except Exception as error:  # noqa: BLE001 - whatever it was has to be answered
+            return Preflight(False, _unusable(call.kind, error))
+        try:
             async with asyncio.timeout(PREFLIGHT_DEADLINE):
-                found = await kind.preflight(options, self._context("preflight", PREFLIGHT_DEADLINE))
+                return await kind.preflight(options, self._context("preflight", PREFLIGHT_DEADLINE))
         except TimeoutError:
-            found = Preflight(None, f"no answer within {PREFLIGHT_DEADLINE:.0f} s")
-        except (ConfigError, KindError, ValidationError) as error:
-            found = Preflight(False, f"its options cannot be used: {error}")
+            return Preflight(None, f"no answer within {PREFLIGHT_DEADLINE:.0f} s")
         except Exception as error:
             log.exception("the preflight of %s failed in a way that it did not foresee", call.kind)
-            found = Preflight(None, f"{type(error).__name__}: {error}")
-        self._put(PreflightDone(key, found.passed, self._said(found.detail)))
+            return Preflight(None, f"{type(error).__name__}: {error}")
 
     def manual(self, call: ActionCall | None) -> str:
         """The equivalent command for a person's shell, with secrets as references."""
@@ -166,8 +173,15 @@ class Executor:
             return ""
         try:
             return clean(action_kind(call.kind).manual(call.raw), 4096)
-        except (KindError, ConfigError) as error:
-            return f"# {error}"
+        except Exception as error:  # noqa: BLE001 - a plan without its manual command is still a plan
+            return f"# {_unusable(call.kind, error)}"
+
+    async def _options(self, kind: type[StrictOptions], raw: Mapping[str, Any]) -> StrictOptions:
+        text = repr(raw)
+        if "${" not in text:
+            return kind.model_validate(self._resolve(raw))
+        async with asyncio.timeout(RESOLVE_DEADLINE):
+            return kind.model_validate(await in_thread(("secrets", text), lambda: self._resolve(raw)))
 
     def _context(self, action_id: str, deadline: float, on_sent: Callable[[], None] = lambda: None) -> ActionContext:
         return ActionContext(
@@ -179,9 +193,17 @@ class Executor:
             on_sent=on_sent,
         )
 
-    async def _resolved(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Options with their secrets, which may come from a file or a command and so are read off the loop."""
-        return await in_thread("secrets", lambda: self._resolve(raw))
-
     def _said(self, text: str) -> str:
-        return self.mask(clean(text, DETAIL_LIMIT))
+        return shown(text, self.mask, DETAIL_LIMIT)
+
+
+def _unusable(kind: str, error: Exception) -> str:
+    """Why an action's options cannot be used. What pydantic quotes stays out of it: that may be half a secret."""
+    if isinstance(error, ValidationError):
+        told = (f"{'.'.join(map(str, each['loc'])) or 'options'}: {each['msg']}" for each in error.errors())
+        return f"its options cannot be used: {'; '.join(told)}"
+    if isinstance(error, TimeoutError):
+        return f"its secrets could not be read within {RESOLVE_DEADLINE:.0f} s"
+    if not isinstance(error, OpsdashError):
+        log.error("the options of %s could not be used, for a reason that nobody foresaw", kind, exc_info=error)
+    return f"its options cannot be used: {str(error) or type(error).__name__}"

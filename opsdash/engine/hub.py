@@ -2,13 +2,16 @@
 
 A change of status goes out at once; what only moves (latencies, ages) is gathered for a tenth of a second. Each delta
 is encoded once, however many clients read it, and at least one goes out every second, so that silence means something.
-The last thousand are kept for clients that were away for a moment.
+While the engine is stuck none goes out: what it would say is no longer so. The last thousand are kept for clients that
+were away for a moment; numbers begin at the engine's start in milliseconds, so that those of an earlier engine are
+known to be none of this one's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from opsdash.model.records import Record
     from opsdash.model.views import Delta, JournalLine, Snapshot, Summary, WallRow
     from opsdash.storage.entries import Entry
+
+log = logging.getLogger(__name__)
 
 COALESCE = 0.1
 HEARTBEAT = 1.0
@@ -52,8 +57,16 @@ class Subscriber:
 class Hub:
     """Gathers changes and sends deltas. `viewer` reads the present state, `summary` adds what the engine knows."""
 
-    def __init__(self, *, clock: Clock, viewer: Callable[[], Viewer], summary: Callable[[Viewer], Summary]) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        viewer: Callable[[], Viewer],
+        summary: Callable[[Viewer], Summary],
+        stuck: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._clock = clock
+        self._stuck = stuck
         self._viewer = viewer
         self._summarise = summary
         self._rows: dict[str, WallRow] = {}
@@ -63,8 +76,8 @@ class Hub:
         self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
         self._subscribers: set[Subscriber] = set()
         self._urgent = asyncio.Event()
-        self._seq = 0
-        self.last_summary = 0.0
+        self._seq = int(clock().wall * 1000)
+        self._bye: str | None = None
 
     def publish(self, committed: Committed) -> None:
         """Take note of what has changed."""
@@ -90,12 +103,22 @@ class Hub:
                 pass
             urgent = self._urgent.is_set()
             self._urgent.clear()
+            if self._stuck():
+                continue
             now = self._clock().mono
-            if urgent or self._dirty or now - last >= HEARTBEAT:
-                self.flush(full=urgent or now - last >= HEARTBEAT)
+            beat = now - last >= HEARTBEAT - COALESCE
+            if urgent or self._dirty or beat:
+                self._flush_guarded(full=urgent or beat)
                 last = now
             if urgent:
                 await asyncio.sleep(0.01)
+
+    def _flush_guarded(self, *, full: bool) -> None:
+        """A view that cannot be made is a bug, and shows as silence: clients draw everything as stale."""
+        try:
+            self.flush(full=full)
+        except Exception:
+            log.exception("clients could not be told what has changed: this is a bug")
 
     def flush(self, *, full: bool = True) -> None:
         """Send one delta now. `full` recomputes the summary as well."""
@@ -155,9 +178,11 @@ class Hub:
     def subscribe(self, since: int | None = None) -> Subscriber:
         """Receive deltas from now on, those after `since` first, or a reset where they are no longer kept."""
         subscriber = Subscriber()
-        if since is not None and since != self._seq:
+        if self._bye is not None:
+            subscriber.queue.put_nowait((BYE, self._seq, self._bye))
+        elif since is not None and since != self._seq:
             missed = [(seq, data) for seq, data in self._kept if seq > since]
-            if since > self._seq or (missed and missed[0][0] != since + 1):
+            if not missed or missed[0][0] != since + 1:
                 subscriber.put(RESET, self._seq, "{}")
             else:
                 for seq, data in missed:
@@ -175,9 +200,10 @@ class Hub:
         return len(self._subscribers)
 
     def bye(self, why: str) -> None:
-        """Tell every client that the engine ends."""
+        """Tell every client that the engine ends, those that come until then included."""
+        self._bye = json.dumps({"why": why})
         for subscriber in self._subscribers:
-            subscriber.queue.put_nowait((BYE, self._seq, json.dumps({"why": why})))
+            subscriber.queue.put_nowait((BYE, self._seq, self._bye))
 
 
 def line(entry: Entry, record: Record) -> JournalLine:

@@ -5,7 +5,8 @@ Slots come from a heap on the monotonic clock, with a phase hashed from the chec
 slot that has passed is skipped and counted, never made up for.
 
 Bulkheads: each component has a lane with its own limit, and a check has at most one run in flight; a run that is still
-going at its next slot skips it. A hard deadline lies around every run, since the time limits of libraries are per
+going at its next slot skips it. What somebody waits for (a switch that is being verified, a person) finds room in a
+lane that hanging checks have filled. A hard deadline lies around every run, since the time limits of libraries are per
 operation, and a server that drips one byte at a time never trips them. Whatever a kind did not foresee becomes
 `unknown` (`probe_error`), never `down`.
 """
@@ -19,9 +20,10 @@ import math
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opsdash.kinds.base import CheckContext, HeartbeatState, Sample
+from opsdash.kinds.expectations import Verdict
 from opsdash.model.observation import Observation
 from opsdash.model.status import Reason, Status
 from opsdash.model.text import clean
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
     from opsdash.config.loader import Binding
     from opsdash.engine.clock import Clock
+    from opsdash.kinds.expectations import Judge
     from opsdash.kinds.resolver import Resolver
+    from opsdash.model.now import Now
     from opsdash.model.operation import CheckSpec
 
 log = logging.getLogger(__name__)
@@ -41,6 +45,12 @@ log = logging.getLogger(__name__)
 TICK = 0.1
 LANE = 4
 """Runs of one component that may be in flight at the same time."""
+
+RESERVED = 2
+"""More of them, for runs that somebody waits for."""
+
+SOON = 1.0
+"""Somebody waits for a run that is wanted within this many seconds; a retry is wanted later."""
 
 START_WITHIN = 2.0
 START_WITHIN_MANY = 10.0
@@ -55,16 +65,25 @@ DETAIL_LIMIT = 300
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One check, its next slot and what is in flight. `queued`: waits for a place in its lane."""
+    """One check, its next slot and what is in flight.
+
+    slot: that of the run which has been released and has not begun.  aligned: first of its regular slots, until the
+    first run has been released.  queued: waits for a place in its lane.
+    stale: the definition has changed since the run in flight began.  problem: of the probe itself, as logged last.
+    """
 
     spec: CheckSpec
     binding: Binding
     lane: Lane
     due: float
+    slot: float | None = None
+    aligned: float | None = None
     task: asyncio.Task[None] | None = None
     queued: bool = False
     again: bool = False
     gone: bool = False
+    stale: bool = False
+    problem: str = ""
     not_before: float = 0.0
     previous: Sample | None = None
     skipped: int = 0
@@ -81,7 +100,9 @@ class Lane:
 
 @dataclass(slots=True)
 class PollerStats:
-    """Counters for `doctor` and the benchmarks. lateness: seconds from slot to start, of the latest runs."""
+    """Counters for `doctor` and the benchmarks. lateness: seconds from slot to start of the latest runs, the wait for
+    a place in the lane included.
+    """
 
     runs: int = 0
     skipped: int = 0
@@ -130,12 +151,15 @@ class Poller:
                 self._drop(job)
                 self._add(check, spec, bindings[check], now, within)
             else:
+                if job.spec != spec:
+                    job.previous, job.not_before, job.stale = None, 0.0, job.task is not None
                 job.spec, job.binding = spec, bindings[check]
 
     def _add(self, check: str, spec: CheckSpec, binding: Binding, now: float, within: float) -> None:
         lane = self._lanes.setdefault(spec.component, Lane())
-        due = now + phase(check) * min(within, spec.every)
-        job = Job(spec, binding, lane, due)
+        share = phase(check)
+        due = now + share * min(within, spec.every)
+        job = Job(spec, binding, lane, due, aligned=now + share * spec.every)
         self._jobs[check] = job
         self._push(job, due)
 
@@ -158,17 +182,37 @@ class Poller:
         if job is None:
             return
         if after > 0:
-            asyncio.get_running_loop().call_later(after, self._extra, job)
+            asyncio.get_running_loop().call_later(after, self._extra, job, after < SOON)
         else:
-            self._extra(job)
+            self._extra(job, waited_for=True)
 
-    def _extra(self, job: Job) -> None:
+    def hindrance(self, check: str) -> str:
+        """Why a check cannot be run now, "" if it can."""
+        job = self._jobs.get(check)
+        if job is None:
+            return f"there is no check {check!r}"
+        if job.lane.suspended:
+            return f"{job.spec.component} is paused"
+        wait = job.not_before - self._clock().mono
+        if wait > 0:
+            return f"the target of {check} asked not to be called again for {format_duration(wait)}"
+        return ""
+
+    def _extra(self, job: Job, waited_for: bool = False) -> None:
         if job.gone or job.lane.suspended or self._clock().mono < job.not_before:
             return
-        if job.task is not None or job.queued:
+        if job.task is not None:
             job.again = True
-        else:
-            self._start(job)
+        elif not job.queued or (waited_for and self._leave_queue(job)):
+            self._start(job, RESERVED if waited_for else 0)
+
+    def _leave_queue(self, job: Job) -> bool:
+        """Take a run that waits for its lane out of the line, if there is reserved room for it."""
+        if job.lane.free <= -RESERVED:
+            return False
+        job.lane.waiting.remove(job)
+        job.queued = False
+        return True
 
     def in_flight(self) -> int:
         """How many runs are going on."""
@@ -193,6 +237,8 @@ class Poller:
             every = job.spec.every
             missed = int((now - due) // every)
             following = due + every * (missed + 1)
+            if job.aligned is not None:
+                following, job.aligned = self._first_regular(job, now), None
             job.due = following
             self._push(job, following)
             if job.lane.suspended or now < job.not_before:
@@ -202,11 +248,19 @@ class Poller:
                 job.skipped += 1
                 self.stats.skipped += 1
                 continue
-            self.stats.lateness.append(now - due - missed * every)
+            job.slot = due + missed * every
             self._start(job)
 
-    def _start(self, job: Job) -> None:
-        if job.lane.free <= 0:
+    @staticmethod
+    def _first_regular(job: Job, now: float) -> float:
+        """From the slot of the start, which all checks share, to the check's own in its interval."""
+        assert job.aligned is not None  # noqa: S101 - asked once, by the caller
+        every = job.spec.every
+        slots = math.ceil((now + every / 4 - job.aligned) / every)
+        return job.aligned + max(0, slots) * every
+
+    def _start(self, job: Job, reserved: int = 0) -> None:
+        if job.lane.free <= -reserved:
             job.queued = True
             job.lane.waiting.append(job)
             return
@@ -219,11 +273,11 @@ class Poller:
         while job.lane.waiting and job.lane.free > 0:
             following = job.lane.waiting.popleft()
             following.queued = False
-            if not following.gone:
+            if not following.gone and not following.lane.suspended:
                 self._start(following)
         if job.again and not job.gone:
             job.again = False
-            self._extra(job)
+            self._extra(job, waited_for=True)
 
     # --- one run -----------------------------------------------------------------------------------------------
 
@@ -241,6 +295,9 @@ class Poller:
     async def _measure(self, job: Job) -> None:
         spec, binding = job.spec, job.binding
         begun = self._clock()
+        if job.slot is not None:
+            self.stats.lateness.append(begun.mono - job.slot)
+            job.slot = None
         context = CheckContext(
             check=spec.id,
             deadline=spec.timeout,
@@ -251,20 +308,32 @@ class Poller:
             heartbeat=self._heartbeat(spec.id) if spec.passive else None,
             wants_json=binding.judge.wants_json,
         )
-        sample = await measure(spec, binding, context)
-        job.previous = sample
-        observation = await self._observation(job, sample, begun.mono)
-        self.stats.runs += 1
-        if not job.gone:
-            self._report(observation)
-
-    async def _observation(self, job: Job, sample: Sample, requested: float) -> Observation:
+        job.stale = False
+        sample = await measure(spec, binding, context, lambda error: self._probe_failed(job, error))
         ended = self._clock()
-        judge = job.binding.judge
-        if sample.values.get("size", 0) > LARGE and judge.wants_json:
-            verdict, facts = await asyncio.to_thread(lambda: (judge(sample, ended.wall), judge.extract(sample.values)))
-        else:
-            verdict, facts = judge(sample, ended.wall), judge.extract(sample.values) if judge.facts else {}
+        try:
+            verdict, facts = await _judged(binding.judge, sample, ended.wall)
+        except Exception as error:  # noqa: BLE001 - the kind's values were not what the author's expressions expect
+            self._probe_failed(job, error)
+            sample = probe_error(error)
+            verdict, facts = Verdict(sample.status, sample.reason, sample.detail), {}
+        self.stats.runs += 1
+        if job.stale:
+            job.again = True
+        elif not job.gone:
+            job.previous = sample
+            self._report(self._observation(job, sample, verdict, facts, requested=begun.mono, ended=ended))
+
+    def _probe_failed(self, job: Job, error: Exception) -> None:
+        """Log what a kind did not foresee, once until it is something else."""
+        problem = f"{type(error).__name__}: {error}"
+        if problem != job.problem:
+            job.problem = problem
+            log.warning("check %s: the probe itself failed", job.spec.id, exc_info=error)
+
+    def _observation(
+        self, job: Job, sample: Sample, verdict: Verdict, facts: Mapping[str, Any], *, requested: float, ended: Now
+    ) -> Observation:
         due = job.due
         if sample.retry_after is not None:
             wait = min(max(sample.retry_after, 0.0), max(job.spec.every, 3600.0))
@@ -274,7 +343,7 @@ class Poller:
             check=job.spec.id,
             status=verdict.status,
             reason=verdict.reason,
-            detail=self.mask(clean(verdict.detail, DETAIL_LIMIT)) if verdict.detail else "",
+            detail=shown(verdict.detail, self.mask, DETAIL_LIMIT),
             latency=sample.latency,
             requested=requested,
             finished=ended.mono,
@@ -295,18 +364,36 @@ class Poller:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def measure(spec: CheckSpec, binding: Binding, context: CheckContext) -> Sample:
-    """One run of a check under its deadline. Never raises anything but a cancellation."""
+async def measure(
+    spec: CheckSpec, binding: Binding, context: CheckContext, failed: Callable[[Exception], None] | None = None
+) -> Sample:
+    """One run of a check under its deadline. Never raises anything but a cancellation.
+
+    failed: is told of an exception that the kind did not foresee.
+    """
     try:
-        async with asyncio.timeout(spec.timeout):
+        async with asyncio.timeout(spec.timeout) as limit:
             return await binding.kind.run(binding.options, context)
-    except TimeoutError:
-        waiting = f", while waiting for {context.stage.replace('_', ' ')}" if context.stage else ""
-        reason = Reason.DNS if context.stage == "dns" else Reason.TIMEOUT
-        return Sample(Status.DOWN, reason, f"no answer within {format_duration(spec.timeout)}{waiting}")
-    except Exception as error:
-        log.warning("check %s: the probe itself failed", spec.id, exc_info=error)
-        return Sample(Status.UNKNOWN, Reason.PROBE_ERROR, f"the probe itself failed: {type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - kinds are extensions: whatever one raises, it says nothing of the target
+        if isinstance(error, TimeoutError) and limit.expired():
+            waiting = f", while waiting for {context.stage.replace('_', ' ')}" if context.stage else ""
+            reason = Reason.DNS if context.stage == "dns" else Reason.TIMEOUT
+            return Sample(Status.DOWN, reason, f"no answer within {format_duration(spec.timeout)}{waiting}")
+        if failed is not None:
+            failed(error)
+        return probe_error(error)
+
+
+def probe_error(error: Exception) -> Sample:
+    """What is known when a kind failed in a way that it did not foresee: nothing."""
+    return Sample(Status.UNKNOWN, Reason.PROBE_ERROR, f"the probe itself failed: {type(error).__name__}: {error}")
+
+
+async def _judged(judge: Judge, sample: Sample, wall: float) -> tuple[Verdict, Mapping[str, Any]]:
+    """The author's expectations applied to a sample, and the facts in it; in a thread where that may take long."""
+    if judge.wants_json and sample.values.get("size", 0) > LARGE:
+        return await asyncio.to_thread(lambda: (judge(sample, wall), judge.extract(sample.values)))
+    return judge(sample, wall), judge.extract(sample.values) if judge.facts else {}
 
 
 def phase(check: str) -> float:
@@ -316,6 +403,15 @@ def phase(check: str) -> float:
 
 def _safe(value: object, mask: Callable[[str], str]) -> object:
     """A fact as it may be shown, stored and compared: text is cleaned and capped, structures are text."""
-    if isinstance(value, bool | int | float) or value is None:
+    if isinstance(value, bool | int) or value is None or (isinstance(value, float) and math.isfinite(value)):
         return value
-    return mask(clean(str(value), DETAIL_LIMIT))
+    return shown(str(value), mask, DETAIL_LIMIT)
+
+
+def shown(text: str, mask: Callable[[str], str], limit: int) -> str:
+    """Text from outside, without secrets, made harmless, and capped.
+
+    It is masked before it is cleaned and cut, since half a secret is no longer found, and once more after it, since
+    cleaning may put one together again that came with a control sequence in its middle.
+    """
+    return mask(clean(mask(text), limit)) if text else ""

@@ -69,7 +69,7 @@ class Recorder:
                 if incident is not None:
                     self._puts.append(("incidents", incident.id, dict(incident_view(incident)), _month(record.at)))
             elif isinstance(record, r.Proved):
-                name, data = encode(record)
+                data = encode(record)[1]
                 self._puts.append(
                     ("evidence", f"{record.component}/{record.what}/{record.by}", data, _month(record.at))
                 )
@@ -85,7 +85,10 @@ class Recorder:
         """Write once a second, for ever."""
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception:
+                log.exception("history or documents could not be written: this is a bug")
 
     async def flush(self) -> None:
         """Write what has gathered."""

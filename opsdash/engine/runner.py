@@ -13,6 +13,7 @@ action has ended, a timer has fired) is kept and decided again every second, unt
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import deque
 from dataclasses import dataclass, field
@@ -23,12 +24,24 @@ from opsdash.core.decide import decide
 from opsdash.core.evolve import evolve
 from opsdash.errors import JournalError
 from opsdash.model.effects import Answer, Effect, Poll
-from opsdash.model.inputs import ClockJumped, Input, JournalState, Loaded, Observed, Overdue, Stopping, Wanted
+from opsdash.model.inputs import (
+    Beat,
+    ClockJumped,
+    Input,
+    JournalState,
+    Loaded,
+    Observed,
+    Overdue,
+    ReadDone,
+    Stopping,
+    TimerFired,
+    Wanted,
+)
 from opsdash.model.switch import Refused
 from opsdash.storage.codec import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from opsdash.core.draft import Decision
     from opsdash.engine.clock import Clock
@@ -68,6 +81,7 @@ class Committed:
 class _Batch:
     inputs: list[Input] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    encoded: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
     undo: list[Callable[[], None]] = field(default_factory=list)
@@ -99,7 +113,7 @@ class Runner:
         self._idle = asyncio.Event()
         self._idle.set()
         self._turn = asyncio.Lock()
-        self._held: list[Input] = []
+        self._held: dict[Hashable, Input] = {}
         self._writing_since: float | None = None
         self.journal_error = ""
         self.decisions = 0
@@ -144,24 +158,30 @@ class Runner:
         batch = _Batch()
         for _ in range(min(BATCH, len(self._inputs))):
             event = self._inputs.popleft()
-            decision = self._decide(event)
-            if decision is not None:
-                self._take(batch, event, decision)
+            decided = self._decide(event)
+            if decided is not None:
+                self._take(batch, event, *decided)
         if not batch.records and batch.touched:
             self._tell(Committed(touched=batch.touched))
         return batch
 
-    def _decide(self, event: Input) -> Decision | None:
-        """What follows from an input; an error in the core costs that input alone, and whoever asked is told."""
+    def _decide(self, event: Input) -> tuple[Decision, list[tuple[str, dict[str, Any]]]] | None:
+        """What follows from an input, and its records as they will be written.
+
+        An error in the core, or a record that is no JSON, costs that input alone; whoever asked is told.
+        """
         self.decisions += 1
         try:
-            return decide(self.world, self.live, event, self._clock())
+            decision = decide(self.world, self.live, event, self._clock())
+            encoded = [encode(record) for record in decision.records]
+            json.dumps(encoded, allow_nan=False)
         except Exception as error:
             log.exception("no decision about %s: this is a bug", type(event).__name__)
             if isinstance(event, Wanted):
                 why = f"nothing was done, because of a bug in opsdash: {type(error).__name__}; see engine.log"
                 self._let_happen([Answer(event.id, refused=Refused("bug", why))])
             return None
+        return decision, encoded
 
     def _let_happen(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -176,7 +196,7 @@ class Runner:
         except Exception:
             log.exception("clients could not be told: this is a bug")
 
-    def _take(self, batch: _Batch, event: Input, decision: Decision) -> None:
+    def _take(self, batch: _Batch, event: Input, decision: Decision, encoded: list[tuple[str, dict[str, Any]]]) -> None:
         batch.inputs.append(event)
         if isinstance(event, Loaded):
             before = self.world.operation
@@ -186,6 +206,7 @@ class Runner:
             self._apply(batch, self.world.tables, evolve(self.world, record))
         self._apply(batch, self.live.tables, decision.live_patch)
         batch.records += decision.records
+        batch.encoded += encoded
         batch.effects += decision.effects
         batch.touched |= decision.touched
 
@@ -203,9 +224,8 @@ class Runner:
         now = self._clock()
         self._writing_since = now.mono
         try:
-            encoded = [encode(record) for record in batch.records]
             at = datetime.fromtimestamp(now.wall, UTC)
-            entries = await self._worker.call(self._journal.append, encoded, at)
+            entries = await self._worker.call(self._journal.append, batch.encoded, at)
         except JournalError as error:
             self._failed(batch, str(error))
             return False
@@ -237,15 +257,17 @@ class Runner:
             self.put(JournalState(error))
         touched: set[str] = set()
         for event in batch.inputs:
-            decision = self._decide(event)
-            if decision is not None:
-                touched |= self._without_journal(event, decision, error)
+            decided = self._decide(event)
+            if decided is not None:
+                touched |= self._without_journal(event, decided[0], error)
         if touched:
             self._tell(Committed(touched=touched))
 
     def _without_journal(self, event: Input, decision: Decision, error: str) -> set[str]:
         """What can be done about an input while nothing can be recorded. Returns components that look different."""
         if not decision.records:
+            if isinstance(event, Loaded):
+                self.world.operation = event.operation
             self.live.apply(decision.live_patch)
             self._let_happen(decision.effects)
             return decision.touched
@@ -263,12 +285,12 @@ class Runner:
     def _hold(self, event: Input) -> None:
         if not self._held:
             asyncio.get_running_loop().call_later(RETRY, self._release)
-        self._held.append(event)
+        self._held[_once(event)] = event
 
     def _release(self) -> None:
         """Decide again about what could not be recorded, before anything that has come in since."""
-        held, self._held = self._held, []
-        self._inputs.extendleft(reversed(held))
+        held, self._held = self._held, {}
+        self._inputs.extendleft(reversed(held.values()))
         self._idle.clear()
         self._wake.set()
 
@@ -276,6 +298,20 @@ class Runner:
         """Bring the world up to date with records from the journal; nothing else happens."""
         for record in records:
             self.world.apply(evolve(self.world, record))
+
+
+def _once(event: Input) -> Hashable:
+    """What an input is about, where a later one of the same kind says all that an earlier one did."""
+    match event:
+        case ReadDone():
+            return "read", event.component, event.what
+        case TimerFired():
+            return "timer", event.key
+        case Beat():
+            return "beat", event.check, event.signal
+        case Loaded():
+            return "loaded"
+    return id(event)
 
 
 def _restore(rows: dict[str, Any], key: str, before: Any) -> Callable[[], None]:

@@ -17,7 +17,6 @@ up when it is cancelled.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -25,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from opsdash.model.status import Reason, Status
 
 if TYPE_CHECKING:
+    from opsdash.model.status import Reason, Status
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from opsdash.kinds.resolver import Resolver

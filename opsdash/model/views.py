@@ -177,7 +177,8 @@ class PlanView(TypedDict):
     """What a switch would do. Titles are for people, `source` and `target` are ids ("" is normal operation).
 
     refused: why there is no plan at all, then everything else is as far as known.
-    needs: "y" or "typed" (the component's name has to be typed first); countdown: seconds, None unless it acts by itself.
+    needs: "y" or "typed" (the component's name has to be typed first).
+    countdown: seconds after which it acts by itself, None unless it does.
     manual, undo: equivalent commands for a person's shell.  last: seconds that it took the last time, when and by whom.
     """
 
@@ -310,7 +311,7 @@ class ComponentDetail(TypedDict):
 
 
 class BlockView(TypedDict):
-    """An executable block and what is known of its latest execution. state: "" | started | passed | failed | unknown."""
+    """An executable block and its latest execution. state: "" | started | passed | failed | unknown."""
 
     index: int
     role: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,12 @@ class Stage:
 
     async def settle(self) -> None:
         """Let everything that was caused come to rest."""
-        for _ in range(4):
-            await self.pilot.pause()
+        await self.pilot.pause()
+        for _ in range(200):
+            if not any(worker.is_running for worker in self.app.workers if worker.name != "reader"):
+                break
+            await asyncio.sleep(0)
+        await self.pilot.pause()
 
     async def live(self, seconds: float = 1.0) -> None:
         """Time passes, and the engine gives signs of life."""

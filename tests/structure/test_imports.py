@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -76,7 +76,38 @@ def test_at_run_time_a_pure_package_brings_no_library_and_no_io(root: Path, pack
     assert {module.partition(".")[0] for module in modules} & DOING == set()
 
 
-def test_status_needs_nothing_but_the_standard_library(tmp_path: Path, python: Python) -> None:
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Path]:
+    """A workspace whose engine runs."""
+    folder = tmp_path / "watched"
+    (folder / "checks").mkdir(parents=True)
+    (folder / "opsdash.yaml").write_text("title: Little\n")
+    (folder / "checks/self.yaml").write_text("checks: {here: {kind: file, path: opsdash.yaml}}\n")
+    engine = subprocess.Popen(
+        [sys.executable, "-m", "opsdash", "engine", "-w", folder],
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    assert engine.stderr is not None
+    told = []
+    while "at work" not in (line := engine.stderr.readline()):
+        told.append(line)
+        assert line, f"the engine ended: {''.join(told)}"
+    yield folder
+    engine.terminate()
+    engine.communicate(timeout=10)
+
+
+def test_status_of_a_running_engine_needs_nothing_but_the_standard_library(watched: Path, python: Python) -> None:
+    told = python("-m", "opsdash", "status", "-w", watched)
+    assert "self" in told.stdout, told.stderr
+    modules = loaded(python, command("status", "-w", watched))
+    assert "opsdash.service.client" in modules
+    assert strangers(modules) == set()
+
+
+def test_status_without_an_engine_needs_nothing_but_the_standard_library(tmp_path: Path, python: Python) -> None:
     (tmp_path / "opsdash.yaml").write_text("title: Nothing\n")
     modules = loaded(python, command("status", "-w", tmp_path))
     assert "opsdash.cli.status" in modules

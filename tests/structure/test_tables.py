@@ -49,28 +49,41 @@ def test_a_switch_ends_where_nothing_leads_on() -> None:
     assert ends == {SwitchState.COMMITTED, SwitchState.ABORTED, SwitchState.UNDONE}
 
 
-def test_the_tree_at_the_top_of_errors_is_the_tree_of_errors() -> None:
-    drawn: list[tuple[str, str]] = []
-    above: dict[int, str] = {}
-    for line in (opsdash.errors.__doc__ or "").splitlines():
+def test_the_tree_at_the_top_of_errors_shows_every_error_wherever_it_lives(root: Path) -> None:
+    assert drawn_tree(opsdash.errors.__doc__ or "") == tree_of_classes(root / "opsdash")
+
+
+def drawn_tree(text: str) -> dict[str, str]:
+    """Each name in the drawing, and the one it hangs on."""
+    tree: dict[str, str] = {}
+    path: list[str] = []
+    for line in text.splitlines():
         match = re.match(r"^ {4}([│├└─ ]*)([A-Z]\w+)(?: {2,}|$)", line)
         if match:
-            depth = len(match[1]) // 4
-            above[depth] = match[2]
-            drawn.append((match[2], above.get(depth - 1, "Exception")))
-    classes = [each for each in vars(opsdash.errors).values() if isinstance(each, type)]
-    assert sorted(drawn) == sorted((each.__name__, each.__bases__[0].__name__) for each in classes)
+            path[len(match[1]) // 4 :] = [match[2]]
+            tree[match[2]] = path[-2] if len(path) > 1 else "Exception"
+    return tree
 
 
-def test_an_error_of_a_module_has_its_place_in_that_tree(root: Path) -> None:
-    """A class elsewhere hangs under one that is drawn, and never under the root: that would be a branch nobody sees."""
-    drawn = {name for name, each in vars(opsdash.errors).items() if isinstance(each, type)}
-    strays = [
-        f"{path.relative_to(root)}:{node.lineno} {node.name}"
-        for path in sorted((root / "opsdash").rglob("*.py"))
-        if path.name != "errors.py"
+def tree_of_classes(package: Path) -> dict[str, str]:
+    """Each public class that descends from OpsdashError, and its base."""
+    bases = {
+        node.name: ast.unparse(node.bases[0]).rpartition(".")[2]
+        for path in sorted(package.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
-        and (node.name in drawn or any(ast.unparse(base).endswith("OpsdashError") for base in node.bases))
+        if isinstance(node, ast.ClassDef) and node.bases
+    }
+    tree = {"OpsdashError": "Exception"}
+    while found := {name: base for name, base in bases.items() if base in tree and name not in tree}:
+        tree |= found
+    return {name: base for name, base in tree.items() if not name.startswith("_")}
+
+
+def test_no_two_errors_have_one_name(root: Path) -> None:
+    names = [
+        node.name
+        for path in sorted((root / "opsdash").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Error")
     ]
-    assert strays == []
+    assert sorted(names) == sorted(set(names))

@@ -210,7 +210,7 @@ def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | Non
         rows.append(_field("it is", (row["failure"], Role.STRONG)))
         rows.append(_field("do this", (key, Role.KEY), (f" {words}", Role.STRONG)))
     rows.append(_field("tier", (row["tier"], Role.TEXT)))
-    rows += _serving(detail, now)
+    rows += _serving(detail, now, stale=stale)
     rows.append(_field("owners", *_owners(detail["owners"], now, tz, uncovered=detail["uncovered"])))
     if row["mode"]:
         mode = next((mode for mode in detail["modes"] if mode["in_force"]), None)
@@ -239,7 +239,7 @@ def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | Non
     return rows
 
 
-def _serving(detail: ComponentDetail, now: float) -> list[Row]:
+def _serving(detail: ComponentDetail, now: float, *, stale: bool) -> list[Row]:
     rows = []
     for provider in detail["providers"]:
         if provider["active"]:
@@ -253,7 +253,7 @@ def _serving(detail: ComponentDetail, now: float) -> list[Row]:
             )
     for provider in detail["providers"]:
         if not provider["active"]:
-            status = sign(STATUS, provider["status"])
+            status = STALE if stale else sign(STATUS, provider["status"])
             text, role = proof(provider["proof"], provider["proof_at"], now)
             name = "backup" if not provider["primary"] else "primary"
             rows.append(_field(name, (f"{provider['title']}  ", Role.TEXT), status.span, (f"  {text}", role)))

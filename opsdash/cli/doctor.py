@@ -1,0 +1,157 @@
+"""Is everything in place for opsdash itself? Each line is a finding, with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opsdash import __version__
+from opsdash.cli import exits
+from opsdash.cli.base import NoWorkspaceError, add_json, add_workspace, runs, workspace_of
+from opsdash.cli.terminal import RESULT, bold, can_draw, out, out_json, sign, table
+from opsdash.errors import OpsdashError
+from opsdash.service.places import is_locked, places, read_engine_file
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from opsdash.service.places import Places
+
+EXAMPLE = "opsdash doctor"
+
+SPARE_DESCRIPTORS = 100
+"""For journal, history, clients, and programs that checks run."""
+
+SPARE_DISK = 100 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """result: pass | warn | fail; text says what was found, and what to do where it is not good."""
+
+    what: str
+    result: str
+    text: str
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `opsdash doctor`."""
+    add_json(parser)
+    add_workspace(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at everything; 1 if something fails."""
+    findings = list(_findings(arguments))
+    worst = next((word for word in ("fail", "warn") if any(each.result == word for each in findings)), "pass")
+    if arguments.json:
+        listed = [{"what": each.what, "result": each.result, "text": each.text} for each in findings]
+        out_json({"component": None, "status": worst, "reason": None, "findings": listed})
+    else:
+        out(bold(f"opsdash {__version__}, Python {sys.version.split()[0]}"))
+        table([[sign(RESULT, each.result), each.what, each.text] for each in findings], indent="  ")
+    return exits.FAILED if worst == "fail" else exits.OK
+
+
+def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
+    yield _terminal()
+    try:
+        workspace = workspace_of(arguments)
+    except NoWorkspaceError as error:
+        yield Finding("workspace", "warn", str(error))
+        return
+    where = places(workspace)
+    yield Finding("workspace", "pass", str(workspace))
+    yield from _files(workspace)
+    yield _state_folder(where)
+    yield _disk(where)
+    yield from _journal(where)
+    yield _engine(where)
+
+
+def _terminal() -> Finding:
+    if can_draw():
+        return Finding("terminal", "pass", f"the board can be drawn (TERM={os.environ.get('TERM')})")
+    return Finding("terminal", "warn", "no board can be drawn here; `opsdash status` and all commands work without")
+
+
+def _files(workspace: Path) -> Iterator[Finding]:
+    from opsdash.cli.offline import read_files
+
+    loaded = read_files(workspace)
+    if loaded.errors:
+        yield Finding("files", "fail", f"{len(loaded.errors)} errors; `opsdash validate` lists them")
+    elif loaded.problems:
+        yield Finding("files", "warn", f"{len(loaded.problems)} warnings; `opsdash validate` lists them")
+    else:
+        yield Finding("files", "pass", f"{len(loaded.operation.components)} components, no problems")
+    if not loaded.operation.anchors:
+        text = "none: opsdash cannot tell whether it is itself that is offline; add `anchors` to opsdash.yaml"
+        yield Finding("anchors", "warn", text)
+    yield _descriptors(len(loaded.bindings))
+
+
+def _descriptors(checks: int) -> Finding:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = checks + SPARE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        return Finding(
+            "descriptors", "fail", f"{checks} checks may need {wanted}, the hard limit is {hard}: ulimit -Hn"
+        )
+    return Finding("descriptors", "pass", f"enough for {checks} checks")
+
+
+def _state_folder(where: Places) -> Finding:
+    if not where.state.exists():
+        return Finding("state", "pass", f"{where.state} will be created by the first engine")
+    found = where.state.stat()
+    if found.st_uid != os.getuid():
+        return Finding("state", "fail", f"{where.state} belongs to somebody else; only its owner's engine can use it")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        return Finding("state", "fail", f"others may read {where.state}: chmod 700 it")
+    near = "" if where.socket.parent == where.state else f"; the path is long, so the socket is {where.socket}"
+    return Finding("state", "pass", f"{where.state}{near}")
+
+
+def _disk(where: Places) -> Finding:
+    free = shutil.disk_usage(where.workspace).free
+    if free < SPARE_DISK:
+        return Finding("disk", "warn", f"{free // 2**20} MiB are free; without space nothing can be switched")
+    return Finding("disk", "pass", f"{free // 2**30} GiB are free")
+
+
+def _journal(where: Places) -> Iterator[Finding]:
+    from opsdash.cli.offline import JOURNAL
+    from opsdash.storage import segments
+
+    folder = where.state / JOURNAL
+    if not segments.segment_paths(folder):
+        return
+    try:
+        problems = segments.verify(folder)
+    except OpsdashError as error:
+        yield Finding("journal", "fail", str(error))
+        return
+    if problems:
+        yield Finding("journal", "fail", f"{len(problems)} places are not what was written; `opsdash journal verify`")
+    else:
+        yield Finding("journal", "pass", "one unbroken chain")
+
+
+def _engine(where: Places) -> Finding:
+    file = read_engine_file(where)
+    if runs(where):
+        if file is not None and file.version != __version__:
+            text = f"version {file.version} is running, this is {__version__}: `opsdash engine restart`"
+            return Finding("engine", "warn", text)
+        return Finding("engine", "pass", f"running, pid {file.pid}" if file else "running")
+    if is_locked(where):
+        return Finding("engine", "fail", f"it holds the lock and does not answer; see {where.log}")
+    return Finding("engine", "warn", "none is running, so nobody watches: `opsdash` or `opsdash engine` starts one")

@@ -1,0 +1,158 @@
+"""The engine in the foreground, and how to see, stop and restart the one that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from opsdash.cli import exits
+from opsdash.cli.base import add_json, add_workspace, places_of, runs, workspace_of
+from opsdash.cli.terminal import ago, dim, latency, out, out_json, say, table
+from opsdash.errors import EngineError
+from opsdash.service.places import is_locked, places, read_engine_file
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from opsdash.service.client import EngineSession
+    from opsdash.service.places import Places
+
+EXAMPLE = "opsdash engine --print-unit > ~/.config/systemd/user/opsdash.service"
+
+STOPS_WITHIN = 40.0
+"""Seconds: the engine gives a running action 30 to end."""
+
+UNIT = """\
+# systemd unit for the opsdash engine of one workspace. As a user's service:
+#   opsdash engine --print-unit > ~/.config/systemd/user/opsdash.service
+#   systemctl --user enable --now opsdash
+#   loginctl enable-linger            (so that it runs while nobody is logged in)
+[Unit]
+Description=opsdash engine for {workspace}
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart={command} engine --workspace {workspace}
+Restart=always
+RestartSec=2
+TimeoutStopSec=40
+KillMode=mixed
+LimitNOFILE=65536
+NoNewPrivileges=yes
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `opsdash engine`."""
+    parser.add_argument(
+        "verb",
+        nargs="?",
+        choices=["run", "status", "stop", "restart"],
+        default="run",
+        help="run (the default): in the foreground",
+    )
+    parser.add_argument("--foreground", action="store_true", help="the default; there for scripts that say so")
+    parser.add_argument("--ephemeral", action="store_true", help="end with the last client")
+    parser.add_argument("--force", action="store_true", help="stop: also while a switch or a runbook step is in flight")
+    parser.add_argument("--print-unit", action="store_true", help="print a systemd unit, and do nothing")
+    add_json(parser)
+    add_workspace(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run, see, stop or restart an engine."""
+    workspace = workspace_of(arguments)
+    if arguments.print_unit:
+        print(UNIT.format(workspace=_for_unit(str(workspace)), command=_for_unit(_command())), end="")
+        return exits.OK
+    if arguments.verb == "run":
+        from opsdash.app import run_engine
+
+        return run_engine(workspace, ephemeral=arguments.ephemeral)
+    if arguments.verb == "status":
+        return asyncio.run(_status(arguments))
+    return asyncio.run(_stop(arguments, workspace, again=arguments.verb == "restart"))
+
+
+def _command() -> str:
+    return shutil.which("opsdash") or f"{sys.executable} -m opsdash"
+
+
+def _for_unit(text: str) -> str:
+    """In a unit file `%` begins a specifier, and a space ends a word."""
+    escaped = text.replace("%", "%%")
+    return f'"{escaped}"' if " " in escaped and not escaped.endswith("-m opsdash") else escaped
+
+
+async def _status(arguments: argparse.Namespace) -> int:
+    from opsdash.engine.clock import system_clock
+    from opsdash.service.client import EngineSession
+
+    where = places_of(arguments)
+    if not runs(where):
+        return _not_there(arguments, where)
+    about = await EngineSession(where).about()
+    file = read_engine_file(where)
+    if arguments.json:
+        out_json({"component": None, "status": "ok", "reason": None, **about})
+        return exits.OK
+    shown: dict[str, Any] = {
+        "version": about["version"],
+        "pid": about["pid"],
+        "since": ago(file.started if file else None, system_clock().wall),
+        "workspace": about["workspace"],
+        "socket": where.socket,
+        "checks": f"{about['checks']}, {about['runs']} runs, {about['skipped']} skipped",
+        "lateness": f"{latency(about['lateness_p99'])} (p99)",
+        "clients": about["clients"],
+        "in flight": ", ".join(about["busy"]) or "nothing",
+        "log": where.log,
+    }
+    table([[dim(name), str(value)] for name, value in shown.items()])
+    return exits.OK
+
+
+def _not_there(arguments: argparse.Namespace, where: Places) -> int:
+    why = f"no engine is running for {where.workspace}"
+    if is_locked(where):
+        why = f"an engine is at work in {where.workspace}, but does not answer (see {where.log})"
+    if arguments.json:
+        out_json({"component": None, "status": "unknown", "reason": why})
+    say(why)
+    return exits.NOT_KNOWN
+
+
+async def _stop(arguments: argparse.Namespace, workspace: Path, *, again: bool) -> int:
+    from opsdash.service.attach import attach
+    from opsdash.service.client import EngineSession
+
+    where = places(workspace)
+    if runs(where):
+        await _end(EngineSession(where), where, force=arguments.force)
+        say("the engine has ended")
+    elif not again:
+        say(f"no engine is running for {where.workspace}")
+        return exits.OK
+    if again:
+        session = await attach(workspace)
+        about = await session.about()
+        out(f"engine {about['version']} started, pid {about['pid']}")
+    return exits.OK
+
+
+async def _end(session: EngineSession, where: Places, *, force: bool) -> None:
+    """Ask it to end, and wait until its lock is free."""
+    await session.stop(force=force)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + STOPS_WITHIN
+    while is_locked(where):
+        if loop.time() > until:
+            raise EngineError(f"the engine did not end within {STOPS_WITHIN:.0f} s; see {where.log}")
+        await asyncio.sleep(0.05)

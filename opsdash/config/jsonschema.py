@@ -1,0 +1,156 @@
+"""JSON Schema of the workspace's files, for editors: `opsdash schema component` and `opsdash schema
+workspace`.
+
+It is made from the models and from the options of every kind, so it cannot be out of date. A check is told
+apart by its `kind`: each kind has a schema of its own, with the keys that every check has and those of the
+kind.
+
+Options may be written as templates (`{port}`) or references (`${PORT}`) whatever their type is, so such a
+text is allowed beside every other type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import TypeAdapter
+
+from opsdash.config.schema import ActionModel, CheckModel, ComponentModel, WorkspaceModel
+from opsdash.kinds.fields import Duration
+from opsdash.kinds.registry import KindError, action_kind, action_kind_names, check_kind, check_kind_names
+from opsdash.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pydantic import BaseModel
+
+Schema = dict[str, Any]
+Which = Literal["component", "workspace"]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_MODELS: dict[Which, type[BaseModel]] = {"component": ComponentModel, "workspace": WorkspaceModel}
+_TEMPLATE: Schema = {"type": "string", "pattern": r"\{.+\}"}
+_DURATION = TypeAdapter(Duration).json_schema()["pattern"]
+_CHECK, _ACTION, _READ = "CheckModel", "ActionModel", "ReadModel"
+
+
+def json_schema(which: Which) -> Schema:
+    """The schema of checks/*.yaml (`component`) or opsdash.yaml (`workspace`)."""
+    schema = _MODELS[which].model_json_schema()
+    definitions: Schema = schema.get("$defs", {})
+    _kinds(definitions, _CHECK, check_kind_names(), _check_options, CheckModel)
+    if which == "component":
+        _kinds(definitions, _ACTION, action_kind_names(), _action_options, ActionModel)
+        _kinds(definitions, _READ, action_kind_names(), _read_options, ActionModel)
+        for model in ("SwitchModel", "ModeModel"):
+            definitions[model]["properties"]["read"] = {
+                "$ref": f"#/$defs/{_READ}",
+                "description": definitions[model]["properties"]["read"]["description"],
+            }
+    cleaned: Schema = _tidied(schema)
+    return {"$schema": DIALECT, "title": f"opsdash {which}", **cleaned}
+
+
+def _check_options(name: str) -> tuple[type[BaseModel] | None, str]:
+    kind = check_kind(name)
+    return kind.options, kind.summary
+
+
+def _action_options(name: str) -> tuple[type[BaseModel] | None, str]:
+    kind = action_kind(name)
+    return kind.options, kind.summary
+
+
+def _read_options(name: str) -> tuple[type[BaseModel] | None, str]:
+    kind = action_kind(name)
+    return kind.read_options, kind.summary
+
+
+def _kinds(
+    definitions: Schema,
+    name: str,
+    kinds: Iterable[str],
+    options_of: Callable[[str], tuple[type[BaseModel] | None, str]],
+    common: type[BaseModel],
+) -> None:
+    """Put a schema for each kind into `definitions`, and under `name` the choice among them."""
+    usable = []
+    for kind in kinds:
+        try:
+            options, summary = options_of(kind)
+        except KindError:
+            continue  # its driver is not installed, so its options are not known
+        if options is not None:
+            usable.append(kind)
+            definitions[_of(name, kind)] = _kind(definitions, _of(name, kind), options, common) | {
+                "title": kind,
+                "description": summary,
+            }
+    definitions[name] = {
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": {"enum": usable, "description": "What is measured, or what acts."}},
+        "allOf": [
+            {
+                "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+                "then": {"$ref": f"#/$defs/{_of(name, kind)}"},
+            }
+            for kind in usable
+        ],
+    }
+
+
+def _of(name: str, kind: str) -> str:
+    return f"{name}.{kind}"
+
+
+def _kind(definitions: Schema, name: str, options: type[BaseModel], common: type[BaseModel]) -> Schema:
+    """The schema of one kind: what all have, and its own keys."""
+    shared = common.model_json_schema(ref_template="#/$defs/{model}")
+    own = options.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    for model, definition in own.get("$defs", {}).items():
+        definitions[f"{name}.{model}"] = _or_template_below(definition)
+    properties = {key: _or_template(value) for key, value in own.get("properties", {}).items()}
+    return {
+        "type": "object",
+        "properties": {**shared["properties"], **properties, "kind": {"const": name.rpartition(".")[2]}},
+        "required": ["kind", *own.get("required", [])],
+        "additionalProperties": False,
+    }
+
+
+def _or_template_below(schema: Schema) -> Schema:
+    if "properties" not in schema:
+        return schema
+    return {**schema, "properties": {key: _or_template(value) for key, value in schema["properties"].items()}}
+
+
+def _or_template(schema: Schema) -> Schema:
+    """The schema of an option, or a text with braces in it."""
+    if schema.get("type") == "string" and "pattern" not in schema and "format" not in schema:
+        return schema
+    described: Schema = {key: schema[key] for key in ("description", "default", "title") if key in schema}
+    rest = {key: value for key, value in schema.items() if key not in described}
+    return {**described, "anyOf": [rest, _TEMPLATE]} if rest else schema
+
+
+def _tidied(value: Any) -> Any:
+    """For people: no `null`, which nobody writes for a key that may be left away; durations as they are
+    written.
+    """
+    if isinstance(value, list):
+        return [_tidied(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    cleaned = {key: _tidied(each) for key, each in value.items() if not (key == "default" and each is None)}
+    if cleaned.get("pattern") == _DURATION and isinstance(cleaned.get("default"), float):
+        cleaned["default"] = format_duration(cleaned["default"])
+    choices = cleaned.get("anyOf")
+    if isinstance(choices, list):
+        left = [choice for choice in choices if choice != {"type": "null"}]
+        if len(left) == 1:
+            del cleaned["anyOf"]
+            return {**left[0], **cleaned}
+        cleaned["anyOf"] = left
+    return cleaned
