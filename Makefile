@@ -66,7 +66,7 @@ bench: venv ## what the quality bars say, measured here
 	$(PY) -m benchmarks $(ARGS)
 
 bench-peers: venv ## the same load on other monitoring systems, those that are installed
-	$(PY) -m benchmarks.peers $(ARGS)
+	$(PY) -m benchmarks peers $(ARGS)
 
 pictures: venv ## draw the pictures of the board in docs/pictures/
 	$(PY) -m tools.pictures

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from opsdash import __version__
+from opsdash.model.text import clean_lines
 from opsdash.service.places import API, EngineFile, Lock, Places, places, write_engine_file
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opsdash.config.loader import Loaded
+    from opsdash.config.secrets import Masker
     from opsdash.engine.engine import Engine, Stores
 
 log = logging.getLogger(__name__)
@@ -29,13 +31,19 @@ FIRST_CLIENT_WITHIN = 30.0
 LAST_CLIENT_GONE_FOR = 3.0
 """An ephemeral engine ends when nobody has listened for this many seconds."""
 
+LOG_LIMIT = 16 * 1024
+"""Characters of one entry of the log, a traceback included."""
+
 ALREADY_RUNNING = 0
 """Exit status of an engine that finds another one at work: nothing is wrong."""
 
 
 def run_engine(workspace: Path, *, ephemeral: bool = False, environment: Mapping[str, str] | None = None) -> int:
     """The engine in the foreground, until it is told to end. Raises OpsdashError when it cannot start."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    spoken = _Spoken("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(spoken)
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     where = places(workspace)
     lock = Lock(where)
@@ -44,12 +52,23 @@ def run_engine(workspace: Path, *, ephemeral: bool = False, environment: Mapping
         return ALREADY_RUNNING
     _raise_descriptor_limit()
     try:
-        return asyncio.run(_engine(where, ephemeral, {**os.environ, **(environment or {})}))
+        return asyncio.run(_engine(where, ephemeral, {**os.environ, **(environment or {})}, spoken))
     finally:
         lock.release()
 
 
-async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]) -> int:
+class _Spoken(logging.Formatter):
+    """What the log says: without secrets, and without anything that a terminal would obey."""
+
+    masker: Masker | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One entry; masked first, since a secret that was made visible or cut is no longer found."""
+        text = super().format(record)
+        return clean_lines(text if self.masker is None else self.masker.mask(text), LOG_LIMIT)
+
+
+async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str], spoken: _Spoken) -> int:
     from opsdash.config.loader import load
     from opsdash.engine.clock import system_clock
     from opsdash.engine.engine import Engine
@@ -58,6 +77,7 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     _handle_signals(stop)
     loaded = load(where.workspace, environment, system_clock().wall)
+    spoken.masker = loaded.secrets
     _report_problems(loaded)
     demo = "DEMO_CONTROL" in environment
     engine = Engine(workspace=where.workspace, loaded=loaded, stores=_stores(where), demo=demo)
@@ -65,7 +85,10 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     await engine.start()
     await service.start()
     now = system_clock()
-    write_engine_file(where, EngineFile(os.getpid(), __version__, API, str(where.socket), now.wall))
+    try:
+        write_engine_file(where, EngineFile(os.getpid(), __version__, API, str(where.socket), now.wall))
+    except OSError as error:
+        log.warning("%s cannot be written: %s", where.engine_file, error.strerror)
     log.info("engine %s at work in %s with %d checks", __version__, where.workspace, len(loaded.bindings))
     gc.collect()
     gc.freeze()
@@ -98,11 +121,14 @@ def _stores(where: Places) -> Stores:
 
 
 def _handle_signals(stop: asyncio.Future[str]) -> None:
-    """TERM and INT end the engine in good order; it survives the hang-up of a terminal."""
+    """TERM and INT end the engine in good order; it survives the hang-up of a terminal.
+
+    The hang-up is handled, not ignored: what is ignored is ignored by every program that the engine starts, too.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _finish, stop, f"signal {signal.Signals(number).name}")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    loop.add_signal_handler(signal.SIGHUP, log.info, "the terminal has hung up; the engine goes on")
 
 
 def _finish(stop: asyncio.Future[str], why: str) -> None:
@@ -119,20 +145,26 @@ async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, 
     """Read the files again when they change; what no longer loads keeps its last good version."""
     from opsdash.config.loader import load
 
+    trouble = ""
     while True:
         await asyncio.sleep(WATCH_FILES_EVERY)
         before = engine.loaded
-        if not await asyncio.to_thread(before.changed):
-            continue
         try:
+            if not await asyncio.to_thread(before.changed):
+                continue
             after = await asyncio.to_thread(load, where.workspace, environment, engine.now().wall, before)
-        except Exception:
-            log.exception("the files could not be read again; the engine goes on with what it has")
+        except Exception as error:
+            if str(error) != trouble:
+                log.exception("the files could not be read again; the engine goes on with what it has")
+            trouble = str(error)
             continue
-        if after.digest != before.digest:
-            log.info("the files have changed")
-            _report_problems(after)
-            engine.reload(after)
+        trouble = ""
+        if after.digest == before.digest:
+            engine.loaded = after
+            continue
+        log.info("the files have changed")
+        _report_problems(after)
+        engine.reload(after)
 
 
 async def _end_with_last_client(engine: Engine, stop: asyncio.Future[str]) -> None:

@@ -140,6 +140,7 @@ class Timeline:
     """A core at work: inputs in, records and effects out, and a clock to advance.
 
     records: all so far.  effects: those not yet taken by `take`, timers and answers excepted.  timers: by key, when.
+    touched: components that a client may have to draw again; clear it to see what comes next.
     """
 
     def __init__(
@@ -149,7 +150,6 @@ class Timeline:
         outside: Outside | None = None,
         clock: FakeClock | None = None,
         replay: Sequence[Record] = (),
-        started_first: bool = False,
     ) -> None:
         self.clock = clock or FakeClock()
         self.outside = outside
@@ -159,13 +159,14 @@ class Timeline:
         self.effects: list[e.Effect] = []
         self.timers: dict[tuple[str, ...], float] = {}
         self.answers: dict[str, e.Answer] = {}
+        self.touched: set[str] = set()
         self._planned: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count(1)
         for record in replay:
             self.world.apply(evolve(self.world, record))
-        beginning: list[i.Input] = [i.Loaded(operation), i.Started("test", 1)]
-        for event in reversed(beginning) if started_first else beginning:
-            self.feed(event)
+        self.world.operation = replace(operation, sha256="")
+        self.feed(i.Started("test", 1))
+        self.feed(i.Loaded(operation))
 
     # --- going on ----------------------------------------------------------------------------------------------
 
@@ -178,6 +179,7 @@ class Timeline:
             self.world.apply(evolve(self.world, record))
         self.live.apply(decision.live_patch)
         self.records += decision.records
+        self.touched |= decision.touched
         for effect in decision.effects:
             self._perform(effect)
         return decision.records
@@ -205,7 +207,6 @@ class Timeline:
         *,
         seconds: float = 5.0,
         outside: Outside | None = None,
-        started_first: bool = False,
     ) -> Timeline:
         """The engine is killed when `after` records were written (None: all); one that is started later goes on."""
         clock = FakeClock(self.clock.wall, mono=self.clock.mono)
@@ -215,7 +216,6 @@ class Timeline:
             outside=outside or self.outside,
             clock=clock,
             replay=self.records[:after],
-            started_first=started_first,
         )
 
     def check_replay(self) -> None:

@@ -97,9 +97,9 @@ class KeyTables:
 
     def _type(self, key: Schema) -> str:
         """What a key takes, in words."""
-        mark = _MARKS.get(next(iter(key.get("examples", ())), None))
-        if mark is not None:
-            return mark
+        for example in key.get("examples", ()):
+            if example in _MARKS:
+                return _MARKS[example]
         if "$ref" in key:
             return self._type(self._definitions[key["$ref"].rpartition("/")[2]])
         if "anyOf" in key:
@@ -117,8 +117,8 @@ class KeyTables:
             of = self._type(key["items"]) if key.get("items") else "anything"
             return f"list of {of}" if " or " not in of else f"list, each {of}"
         if kind == "object":
-            of = {self._type(value) for value in _values(key)}
-            return f"mapping, each {of.pop()}" if len(of) == 1 else "mapping"
+            types = {self._type(value) for value in _values(key)}
+            return f"mapping, each {types.pop()}" if len(types) == 1 else "mapping"
         if isinstance(kind, list):
             return " or ".join(_WORDS[each] for each in kind)
         return _WORDS.get(kind or "", "anything")

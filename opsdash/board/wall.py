@@ -247,6 +247,7 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
             self._touched = None
         order = self.state.order(self.sort, self.test)
         self._sorted_at, self._unsorted = self.clock(), False
+        self._stale = self.state.stale(self._sorted_at)
         place = self._places.get(self.selected or "", 0)
         moved = order != self.order
         self.order = order
@@ -315,9 +316,10 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
         self._touched = self.clock()
 
     def release(self) -> None:
-        """Let the cursor follow the first row again."""
+        """Let the cursor go to the first row, and follow it again."""
         self._touched = None
         self.resort()
+        self._keep_in_sight()
 
     def _keep_in_sight(self) -> None:
         place = self._places.get(self.selected or "")

@@ -198,6 +198,7 @@ class WallScreen(ComponentKeys, Page):
             return by_text(row) and (not self.faults_only or needs_attention(row))
 
         self.wall.test = test
+        self.wall.release()
         self.draw()
 
     def leave(self) -> bool:

@@ -97,7 +97,7 @@ def _dispatch(words: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.configure(parser)
-    arguments = parser.parse_args([*before, *after])
+    arguments = parser.parse_args([*after, *before])
     arguments.command = name
     code: int = module.run(arguments)
     return code

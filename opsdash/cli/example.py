@@ -111,7 +111,7 @@ def _tidy_when_signalled() -> Iterator[None]:
         return
 
     def interrupt(*_: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in _ENDING}
     signal.signal(signal.SIGTERM, interrupt)

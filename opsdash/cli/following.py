@@ -65,7 +65,8 @@ class _Conversation:
         position = _first_open(view, 0)
         while position is not None:
             _show_step(view["steps"][position], position + 1, len(view["steps"]))
-            answer = ask(dim(HELP), "\n>").lower()
+            say(dim(HELP))
+            answer = ask(">").lower()
             if answer in {"q", ""}:
                 say(f"left; `opsdash runbook run {self._runbook}` goes on")
                 return exits.OK
@@ -142,7 +143,5 @@ def _show_step(step: StepView, number: int, count: int) -> None:
 def _show_block(block: BlockView) -> None:
     danger = Painted(" danger", Role.DOWN) if block["danger"] else ""
     out(f"  x{block['index'] + 1} {{{block['role']}}} ", sign(BLOCKS, block["state"]), danger, f"  {block['detail']}")
-    for line in block["code"].strip().splitlines():
-        out(dim(f"       {line}"))
     for line in block["output"].splitlines():
         out("       │ ", line)

@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING
 
 from opsdash.config.loader import load
-from opsdash.config.problems import dotted
 from opsdash.core.evolve import evolve
 from opsdash.core.views import Viewer, incident_view
 from opsdash.engine.clock import system_clock
@@ -24,12 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opsdash.config.loader import Loaded
-    from opsdash.config.problems import Problem
     from opsdash.model.views import (
         FailureView,
         IncidentView,
         PersonView,
-        ProblemView,
         RunbookLine,
         RunView,
         SwitchView,
@@ -74,7 +71,7 @@ class Offline:
     def runbooks(self) -> list[RunbookLine]:
         """All runbooks."""
         found = self.loaded.runbooks
-        return [runbook_line(found[name], len(self._findings(name))) for name in sorted(found)]
+        return [runbook_line(found[name], len(self.loaded.findings.get(name, ()))) for name in sorted(found)]
 
     def runbook(self, name: str, component: str | None) -> RunView | None:
         """A runbook, with its open run for that component if there is one."""
@@ -84,24 +81,7 @@ class Offline:
         about = component or found.component or ""
         runs = self.world.tables["runs"].values()
         run = next((each for each in runs if (each.runbook, each.component) == (name, about)), None)
-        return run_view(found, run, about, self._findings(name))
-
-    def _findings(self, name: str) -> list[str]:
-        """What is wrong with a runbook."""
-        path = self.loaded.runbooks[name].path
-        return [str(problem) for problem in self.loaded.problems if problem.file == path]
-
-
-def problem_view(problem: Problem) -> ProblemView:
-    """A problem as JSON."""
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "path": dotted(problem.path),
-        "message": problem.message,
-        "hint": problem.hint,
-        "severity": problem.severity.value,
-    }
+        return run_view(found, run, about, [str(each) for each in self.loaded.findings.get(name, ())])
 
 
 def read_files(workspace: Path) -> Loaded:

@@ -36,21 +36,22 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `opsdash people`."""
+    parser.add_argument(
+        "verb", nargs="?", choices=["away", "back"], help="say that somebody is not there, or is there again"
+    )
+    parser.add_argument("person", nargs="?", metavar="NAME", help="the id in opsdash.yaml")
+    parser.add_argument("--until", metavar="DATE", help="last day, as 2027-01-10; without it: until they are back")
     add_json(parser)
+    add_as(parser)
     add_workspace(parser)
-    verbs = parser.add_subparsers(dest="verb", metavar="away|back")
-    away = verbs.add_parser("away", help="somebody is not there")
-    back = verbs.add_parser("back", help="somebody is there again")
-    for each in (away, back):
-        each.add_argument("person", metavar="NAME", help="the id in opsdash.yaml")
-        add_as(each)
-    away.add_argument("--until", metavar="DATE", help="last day, as 2027-01-10; without it: until they are back")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List people, or record an absence."""
     if arguments.verb is None:
         return _list(arguments)
+    if arguments.person is None:
+        raise UsageError(f"who is {arguments.verb}? `opsdash people` lists everybody")
     given: dict[str, Any] = {"person": arguments.person, "until": None, "back": arguments.verb == "back"}
     if arguments.verb == "away" and arguments.until:
         from opsdash.cli.offline import read_files

@@ -111,7 +111,7 @@ def unknown_runbook(name: str, known: Iterable[str]) -> UsageError:
 
 def _lint(arguments: argparse.Namespace) -> int:
     """0: nothing, 1: warnings, 2: errors, as `validate` says it."""
-    from opsdash.cli.offline import problem_view, read_files
+    from opsdash.cli.offline import read_files
 
     loaded = read_files(workspace_of(arguments))
     if arguments.runbook and arguments.runbook not in loaded.runbooks:
@@ -123,7 +123,7 @@ def _lint(arguments: argparse.Namespace) -> int:
     code = exits.ERRORS if errors else exits.WARNINGS if problems else exits.OK
     if arguments.json:
         status = ("clean", "warnings", "errors")[code]
-        out_json({"component": None, "status": status, "reason": None, "findings": [problem_view(p) for p in problems]})
+        out_json({"component": None, "status": status, "reason": None, "findings": [p.view() for p in problems]})
         return code
     for problem in problems:
         out(Painted(str(problem), Role.DOWN if problem.severity is Severity.ERROR else Role.DEGRADED))

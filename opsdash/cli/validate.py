@@ -93,14 +93,12 @@ def show_result(result: Result) -> None:
 
 
 def _object(loaded: Loaded, results: Sequence[Result]) -> dict[str, object]:
-    from opsdash.cli.offline import problem_view
-
     code = _code(loaded, results)
     return {
         "component": None,
         "status": ("clean", "warnings", "errors")[code],
         "reason": _summary(loaded, results),
-        "problems": [problem_view(problem) for problem in loaded.problems],
+        "problems": [problem.view() for problem in loaded.problems],
         "results": [result_object(result) for result in results],
     }
 

@@ -30,6 +30,7 @@ from opsdash.config.schema import (
     ProviderModel,
 )
 from opsdash.config.secrets import ReferenceProblem, References
+from opsdash.errors import KindError
 from opsdash.kinds.expectations import (
     ExpressionError,
     Judge,
@@ -39,7 +40,6 @@ from opsdash.kinds.expectations import (
     compile_judge,
 )
 from opsdash.kinds.registry import (
-    KindError,
     UnknownKindError,
     action_kind,
     action_kind_names,
@@ -61,6 +61,7 @@ RESERVED = frozenset({ACTIVE, ANCHORS})
 HEARTBEAT = "heartbeat"
 """The kind that sends nothing: the other side reports."""
 
+_EVERY = "every"
 _NAME = re.compile(NAME_PATTERN)
 _COMMON_KEYS = tuple(keys_of(CheckModel))
 
@@ -323,7 +324,7 @@ class Builder:
         kind = self._check_kind(place, model)
         if kind is None:
             return None
-        raw = self._filled(model.others, place)
+        raw = self._filled(_own_options(model, kind), place)
         if raw is None:
             return None
         options = self._options(kind.options, raw, place.spot, _COMMON_KEYS)
@@ -393,7 +394,8 @@ class Builder:
     def _spec(
         self, place: Place, model: CheckModel, defaults: DefaultsModel, raw: Mapping[str, Any], judge: Judge
     ) -> CheckSpec:
-        every = self._first("every", model, defaults) or DEFAULT_EVERY
+        own = () if _EVERY in raw else (model,)
+        every = self._first(_EVERY, *own, defaults) or DEFAULT_EVERY
         return CheckSpec(
             id=place.id,
             component=place.component,
@@ -505,6 +507,13 @@ class Builder:
             if self._options(options, fill_all(model.others, names), spot) is None:
                 return False
         return True
+
+
+def _own_options(model: CheckModel, kind: CheckKind) -> dict[str, Any]:
+    """The keys that belong to the kind. `every` does where the kind has such an option: how often a heartbeat comes."""
+    if _EVERY not in kind.options.model_fields or model.every is None:
+        return model.others
+    return {_EVERY: f"{model.every:g}s", **model.others}
 
 
 def _is_sound(spot: Spot, trial: Callable[[], None]) -> bool:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import TypeAdapter
 
 from opsdash.config.schema import ActionModel, CheckModel, ComponentModel, WorkspaceModel
+from opsdash.errors import KindError
 from opsdash.kinds.fields import Duration
-from opsdash.kinds.registry import KindError, action_kind, action_kind_names, check_kind, check_kind_names
+from opsdash.kinds.registry import action_kind, action_kind_names, check_kind, check_kind_names
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:

@@ -69,9 +69,7 @@ class Problem:
 def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Problems by file and line, each once."""
     unique = {(each.file, each.line, each.path, each.message): each for each in problems}
-    return tuple(
-        sorted(unique.values(), key=lambda each: (each.file, each.line, dotted(each.path), each.message))
-    )
+    return tuple(sorted(unique.values(), key=lambda each: (each.file, each.line, dotted(each.path), each.message)))
 
 
 def dotted(path: KeyPath) -> str:

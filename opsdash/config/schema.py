@@ -34,9 +34,7 @@ only.
 """
 
 LATER: dict[tuple[str, ...], frozenset[str]] = {
-    ("workspace",): frozenset(
-        {"alarms", "alarm_routes", "routes", "windows", "notifiers", "drills", "calendars"}
-    ),
+    ("workspace",): frozenset({"alarms", "alarm_routes", "routes", "windows", "notifiers", "drills", "calendars"}),
     ("component",): frozenset({"alarms", "windows", "drills", "drill", "injections", "escalation"}),
     ("switch",): frozenset({"canary", "schedule"}),
 }
@@ -76,9 +74,7 @@ def _threshold(value: Any) -> Threshold:
     hits = int(match[1])
     of = int(match[2]) if match[2] else hits
     if not 1 <= hits <= of <= _MAX_THRESHOLD:
-        raise ValueError(
-            f"{value!r} is no threshold; write 3, or 3 of 5 (1 to {_MAX_THRESHOLD}, the smaller first)"
-        )
+        raise ValueError(f"{value!r} is no threshold; write 3, or 3 of 5 (1 to {_MAX_THRESHOLD}, the smaller first)")
     return Threshold(hits, of)
 
 
@@ -101,9 +97,7 @@ def _kind_of(value: Any) -> str:
 
 def _old_out(value: Any) -> Any:
     if isinstance(value, str) and value != "stateless":
-        raise ValueError(
-            f'{value!r} is not possible; write stateless, or {{check: "{{from}}/NAME", is: down}}'
-        )
+        raise ValueError(f'{value!r} is not possible; write stateless, or {{check: "{{from}}/NAME", is: down}}')
     return value
 
 
@@ -145,14 +139,8 @@ def _detection(value: Any) -> DetectionText:
     if keys == {"at_least", "of"}:
         references = _references(value["of"])
         at_least = value["at_least"]
-        if (
-            not isinstance(at_least, int)
-            or isinstance(at_least, bool)
-            or not 1 <= at_least <= len(references)
-        ):
-            raise ValueError(
-                f"at_least must be a number from 1 to {len(references)}, the number of checks in `of`"
-            )
+        if not isinstance(at_least, int) or isinstance(at_least, bool) or not 1 <= at_least <= len(references):
+            raise ValueError(f"at_least must be a number from 1 to {len(references)}, the number of checks in `of`")
         return DetectionText(references=references, at_least=at_least)
     raise ValueError(f"unknown form with {', '.join(sorted(keys)) or 'no key'}; {_FORMS}")
 
@@ -200,9 +188,7 @@ References = Annotated[
 DownAfter = Annotated[
     Threshold,
     BeforeValidator(_threshold),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "examples": [3, "3 of 5"]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "examples": [3, "3 of 5"]}),
 ]
 DetectedBy = Annotated[
     DetectionText,
@@ -494,7 +480,7 @@ class EngineModel(Strict):
     group: str | None = None
     """Unix group whose members may use the engine. Without it: only you."""
     retention: RetentionModel = RetentionModel()
-    """How long history is kept."""
+    """How long results and their summaries are kept."""
 
 
 class WorkspaceModel(Strict):
@@ -507,10 +493,10 @@ class WorkspaceModel(Strict):
     people: dict[Name, PersonModel] = {}
     """Who can be asked, by the id that `owners` uses."""
     defaults: DefaultsModel = DefaultsModel()
-    """What holds for every check that does not say otherwise."""
+    """What holds for every check of the operation that does not say otherwise."""
     anchors: dict[Name, CheckModel] = {}
     """Checks of outside targets that tell whether opsdash itself is connected; three are a good number."""
     vars: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar] = {}
     """Values for `${NAME}` where the environment has none."""
     engine: EngineModel = EngineModel()
-    """Settings of the engine."""
+    """State folder, group and retention of the engine."""

@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-from opsdash.errors import OpsdashError
+from opsdash.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +53,7 @@ _SECRET_NAME = re.compile(
 )
 
 
-class ReferenceProblem(OpsdashError):  # noqa: N818 - it becomes a Problem
+class ReferenceProblem(ConfigError):  # noqa: N818 - it becomes a Problem
     """A reference that gives nothing. The message never contains a value."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -96,10 +96,10 @@ class Masker:
 def _spellings(value: str) -> Iterator[str]:
     """A value as programs repeat it: plain, stripped, escaped, in an address, in base64, line by line."""
     yield value
+    escaped = (repr(value), json.dumps(value), json.dumps(value, ensure_ascii=False))
     for spelling in (
         value.strip(),
-        repr(value)[1:-1],
-        json.dumps(value)[1:-1],
+        *(text[1:-1] for text in escaped),
         quote(value, safe=""),
         quote_plus(value),
     ):

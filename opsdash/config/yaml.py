@@ -165,9 +165,7 @@ def _flaw(error: yaml.YAMLError, data: bytes) -> Flaw:
     line = mark.line + 1 if mark is not None else 0
     said = error.problem or error.context or "cannot be read"
     if "another document" in said or "single document" in f"{error.context}":
-        return Flaw(
-            line, "a second document begins here", "write one document a file, without `---` in between"
-        )
+        return Flaw(line, "a second document begins here", "write one document a file, without `---` in between")
     if "cannot start any token" in said:
         return Flaw(line, f"this is no YAML: {said}", "indent with spaces, and quote a text that begins so")
     if "mapping values are not allowed" in said:
@@ -232,7 +230,7 @@ class _Constructor:
             key = key_node.value
             if key in lines:
                 said = f"the key is here twice; the first is in line {lines[key]}"
-                self._flaw(key_node, (*path, key), said, "only the first counts; remove one")
+                self._flaw(key_node, (*path, key), said, "remove one of them")
                 continue
             lines[key] = _line(key_node)
             if key == "<<" and key_node.tag == _PLAIN:
@@ -268,9 +266,7 @@ class _Constructor:
 
     def _refuse_tag(self, node: Node, path: KeyPath) -> None:
         if node.tag not in {_PLAIN, _TEXT, _COLLECTION}:
-            self._flaw(
-                node, path, f"tags such as {node.tag!r:.60} are not allowed", "remove the word with the !"
-            )
+            self._flaw(node, path, f"tags such as {node.tag!r:.60} are not allowed", "remove the word with the !")
 
     def _flaw(self, node: Node, path: KeyPath, message: str, hint: str = "") -> None:
         self._tree.flaws.append(Flaw(_line(node), message, hint, path))
@@ -278,9 +274,7 @@ class _Constructor:
     def _count(self, values: int, node: Node) -> None:
         self._values += values
         if self._values > MAX_VALUES:
-            raise _TooLarge(
-                _line(node), f"the file expands to more than {MAX_VALUES:,} values; are aliases nested?"
-            )
+            raise _TooLarge(_line(node), f"the file expands to more than {MAX_VALUES:,} values; are aliases nested?")
 
 
 def _number(text: str) -> Any:

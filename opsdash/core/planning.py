@@ -14,7 +14,7 @@ from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.operation import ActionCall, Confirm, ResponseKind, Tier
 from opsdash.model.status import Status
 from opsdash.model.switch import Guard, GuardResult, Plan, Refused, SwitchKind
-from opsdash.model.templates import fill_all
+from opsdash.model.templates import fill_all, names_in
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
         return found
     kind = SwitchKind.FAILBACK if found.id == component.primary else SwitchKind.FAILOVER
     source = component.provider(state.active)
+    if source is None and any(name.partition(".")[0] == "from" for name in names_in(component.switch.action.raw)):
+        return Refused(
+            "active_unknown", "the action names the provider that serves now, and nobody can tell which that is"
+        )
     names = template_names(component, source, found)
     back = template_names(component, found, source) if source else {}
     spec = component.switch

@@ -306,10 +306,21 @@ def _sample(draft: Draft, switch: Switch, seen: Observation) -> None:
         live = _with_sample(live, f"check:{seen.check}", truth, f"{seen.check}: {seen.detail or seen.status.value}")
     draft.set_live("switches", switch.id, live)
     draft.touch(switch.plan.component)
-    if not _conclude(draft, switch, at_deadline=False) and live.asked.get(seen.check, 0.0) <= draft.now.mono:
-        asked = {**live.asked, seen.check: draft.now.mono + SAMPLE_EVERY}
-        draft.set_live("switches", switch.id, replace(live, asked=asked))
+    if not _conclude(draft, switch, at_deadline=False) and _is_next(draft, switch, seen.check):
         draft.effect(Poll(seen.check, SAMPLE_EVERY))
+
+
+def _is_next(draft: Draft, switch: Switch, check: str = "") -> bool:
+    """Whether the next sample of a check (or, without one, of the mechanism) has yet to be asked for; notes that it is.
+
+    Results also come in that nobody asked for. If each of them asked for the next one, there would soon be many.
+    """
+    live: SwitchLive = draft.live("switches", switch.id)
+    if live.asked.get(check, 0.0) > draft.now.mono:
+        return False
+    asked = {**live.asked, check: draft.now.mono + SAMPLE_EVERY}
+    draft.set_live("switches", switch.id, replace(live, asked=asked))
+    return True
 
 
 def _is(seen: Observation, wanted: Status) -> Truth:
@@ -663,7 +674,7 @@ def _read_for_switch(draft: Draft, switch: Switch, event: ReadDone) -> None:
         truth, evidence = _reads_wanted(draft, switch, event)
         draft.set_live("switches", switch.id, _with_sample(live, FactName.MECHANISM.value, truth, evidence))
         draft.touch(event.component)
-        if not _conclude(draft, switch, at_deadline=False) and switch.plan.read is not None:
+        if not _conclude(draft, switch, at_deadline=False) and switch.plan.read is not None and _is_next(draft, switch):
             draft.effect(Read(event.component, event.what, switch.plan.read, SAMPLE_EVERY))
 
 

@@ -105,8 +105,9 @@ class LeadRouter(Service):
         self._last = {"at": stamp(), "lead": lead, "to": team, "scored_by": scored_by}
 
     def _last_lead(self, _request: Request) -> Response:
+        """With the mode that it works in, and the version of the one that it was told: who reads may switch by it."""
         facts = {"routed": self._routed, "held": len(self._held), "error": self._error}
-        return json_response({**self._last, "mode": self._working_in, **facts})
+        return json_response({**self._last, "mode": self._working_in, **facts}, headers=self._mode.etag())
 
 
 def _score_of(answer: object) -> tuple[float, str]:

@@ -25,7 +25,7 @@ class Register:
         self.value, self._version = self._restore()
 
     def get(self, _request: Request) -> Response:
-        return json_response({self._key: self.value}, headers=self._etag())
+        return json_response({self._key: self.value}, headers=self.etag())
 
     def put(self, request: Request) -> Response:
         wanted = self._wanted(request)
@@ -34,7 +34,7 @@ class Register:
         if wanted not in self._allowed:
             return refusal(422, f"{self._key} must be one of {', '.join(self._allowed)}")
         if not self._matches(request.headers.get("if-match")):
-            return refusal(412, f"{self._key} is {self.value} by now", headers=self._etag())
+            return refusal(412, f"{self._key} is {self.value} by now", headers=self.etag())
         if wanted != self.value:
             self.value, self._version = wanted, self._version + 1
             write_json(self._path, {self._key: self.value, "version": self._version})
@@ -50,7 +50,7 @@ class Register:
             return True
         return f'"{self._version}"' in (tag.strip() for tag in condition.split(","))
 
-    def _etag(self) -> Headers:
+    def etag(self) -> Headers:
         return (("ETag", f'"{self._version}"'),)
 
     def _restore(self) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from opsdash.engine.poller import shown
 from opsdash.kinds.processes import run_program
 from opsdash.model.run import BlockResult, BlockState
-from opsdash.model.runbook import Language
+from opsdash.model.runbook import Language, Role
 from opsdash.model.text import clean
 from opsdash.model.units import format_duration
 
@@ -76,11 +76,12 @@ class Blocks:
         return await self._program(effect, block)
 
     async def _commands(self, effect: RunBlock, block: Block) -> tuple[bool | None, str, str]:
+        """Line by line up to the first that did not work. What is only to be shown is shown to its end."""
         said: list[str] = []
         for command in block.commands:
             passed, text = await self._command(command.argv, effect.who)
             said.append(f"{' '.join(command.argv)}: {text}")
-            if passed is not True:
+            if passed is not True and block.role is not Role.SHOW:
                 return passed, "\n".join(said), text
         return True, "\n".join(said), ""
 

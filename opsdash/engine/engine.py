@@ -568,7 +568,8 @@ class Engine:
         except EngineError as error:
             return None, str(error)
         verdicts: Mapping[str, bool | None] = {"ok": True, "degraded": True, "unknown": None}
-        return verdicts.get(seen.status.value, False), seen.detail or seen.status.value
+        said = f"{seen.status.value}, {seen.detail}" if seen.detail else seen.status.value
+        return verdicts.get(seen.status.value, False), said
 
     async def switch_now(
         self, kind: SwitchKind, component: str, target: str | None, who: str, reason: str = ""

@@ -2,9 +2,9 @@
 
 A change of status goes out at once; what only moves (latencies, ages) is gathered for a tenth of a second. Each delta
 is encoded once, however many clients read it, and at least one goes out every second, so that silence means something.
-While the engine is stuck none goes out: what it would say is no longer so. The last thousand are kept for clients that
-were away for a moment; numbers begin at the engine's start in milliseconds, so that those of an earlier engine are
-known to be none of this one's.
+While the engine is stuck none goes out: what it would say is no longer so. While nobody listens none is made, which
+saves a sixth of what a check costs. The last thousand are kept for clients that were away for a moment; numbers begin
+at the engine's start in milliseconds, so that those of an earlier engine are known to be none of this one's.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ class Hub:
                 continue
             now = self._clock().mono
             beat = now - last >= HEARTBEAT - COALESCE
-            if urgent or self._dirty or beat:
+            if not self._subscribers:
+                self._skip()
+            elif urgent or self._dirty or beat:
                 self._flush_guarded(full=urgent or beat)
                 last = now
             if urgent:
@@ -119,6 +121,13 @@ class Hub:
             self.flush(full=full)
         except Exception:
             log.exception("clients could not be told what has changed: this is a bug")
+
+    def _skip(self) -> None:
+        """Make no delta. Components stay noted; a client of before is told to take a new snapshot."""
+        if self._dirty or self._records:
+            self._seq += 1
+            self._records = []
+            self._kept.clear()
 
     def flush(self, *, full: bool = True) -> None:
         """Send one delta now. `full` recomputes the summary as well."""
@@ -186,7 +195,7 @@ class Hub:
                 subscriber.put(RESET, self._seq, "{}")
             else:
                 for seq, data in missed:
-                    subscriber.put("delta", seq, data)
+                    subscriber.queue.put_nowait(("delta", seq, data))
         self._subscribers.add(subscriber)
         return subscriber
 

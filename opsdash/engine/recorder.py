@@ -18,7 +18,7 @@ from opsdash.storage.codec import encode
 from opsdash.storage.samples import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from opsdash.engine.threads import Worker
     from opsdash.model.observation import Observation
@@ -95,16 +95,24 @@ class Recorder:
         samples, self._samples = self._samples, []
         changes, self._changes = self._changes, []
         puts, self._puts = self._puts, []
+        errors: list[str] = []
+        if samples or changes:
+            errors += await self._attempt(self._history_worker, self._write_history, samples, changes)
+        if puts:
+            errors += await self._attempt(self._documents_worker, self._write_documents, puts)
+        error = "; ".join(errors)
+        if error and error != self.error:
+            log.error("history or documents could not be written: %s", error)
+        self.error = error
+
+    @staticmethod
+    async def _attempt(worker: Worker, write: Callable[..., None], *what: Any) -> list[str]:
+        """Write one of the two; the other does not suffer from what is wrong with it."""
         try:
-            if samples or changes:
-                await self._history_worker.call(self._write_history, samples, changes)
-            if puts:
-                await self._documents_worker.call(self._write_documents, puts)
-            self.error = ""
+            await worker.call(write, *what)
         except StorageError as error:
-            if str(error) != self.error:
-                log.error("history or documents could not be written: %s", error)  # noqa: TRY400 - it says all
-            self.error = str(error)
+            return [str(error)]
+        return []
 
     def _write_history(self, samples: list[Sample], changes: list[r.ComponentChanged]) -> None:
         self._history.write(samples)

@@ -18,18 +18,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from opsdash.errors import OpsdashError
+from opsdash.errors import KindError
 from opsdash.kinds.base import ActionKind, CheckKind
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+__all__ = [
+    "KindError",
+    "KindUnavailableError",
+    "UnknownKindError",
+    "action_kind",
+    "action_kind_names",
+    "check_kind",
+    "check_kind_names",
+]
+
 _CHECKS = "checks"
 _ACTIONS = "actions"
-
-
-class KindError(OpsdashError):
-    """A kind cannot be used."""
 
 
 class UnknownKindError(KindError):
@@ -85,30 +91,28 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
 
 
 def _load(group: str, name: str) -> Any:
-    word = group.removesuffix("s")
+    what = f"{group.removesuffix('s')} kind {name!r}"
     if name in _own(group):
-        return _import_own(group, word, name)
+        return _import_module(f"opsdash.kinds.{group}.{name}", what)
     entry = _entry_points(group).get(name)
     if entry is None:
-        raise UnknownKindError(f"there is no {word} kind {name!r}")
+        raise UnknownKindError(f"there is no {what}")
     try:
         loaded = entry.load()
     except Exception as error:  # code of other packages; whatever it raises, the rest of the workspace runs
-        raise KindUnavailableError(f"the {word} kind {name!r} of {entry.value} cannot be loaded: {error}") from error
+        raise KindUnavailableError(f"the {what} of {entry.value} cannot be loaded: {error}") from error
     return loaded.KIND if isinstance(loaded, ModuleType) and hasattr(loaded, "KIND") else loaded
 
 
-def _import_own(group: str, word: str, name: str) -> Any:
-    module_name = f"opsdash.kinds.{group}.{name}"
+def _import_module(module: str, what: str) -> Any:
+    """The `KIND` of a module; where its driver is missing, the error says what to install."""
     try:
-        return importlib.import_module(module_name).KIND
+        return importlib.import_module(module).KIND
     except ImportError as error:
-        missing = error.name or str(error)
-        extra = _extra_of(module_name)
+        extra = _extra_of(module)
         remedy = f"install it with: pip install 'opsdash[{extra}]'" if extra else "install it with pip"
-        raise KindUnavailableError(
-            f"the {word} kind {name!r} needs {missing}, which is not installed; {remedy}"
-        ) from error
+        missing = error.name or str(error)
+        raise KindUnavailableError(f"the {what} needs {missing}, which is not installed; {remedy}") from error
 
 
 def _extra_of(module_name: str) -> str | None:

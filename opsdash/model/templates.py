@@ -1,8 +1,8 @@
 """Templates in options: `{host}`, `{to.as}`, `{from}`.
 
 A name in braces is replaced once, by a plain string, and never again: a value that itself contains braces stays as it
-is. `{{` and `}}` are braces. References to the environment and to secrets (`${NAME}`) are no templates: they pass
-through.
+is. `{{` is a brace; a closing one needs no doubling, so that JSON can be written as it is. References to the
+environment and to secrets (`${NAME}`) are no templates: they pass through.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_TOKEN = re.compile(r"\$\{[^}]*\}|\{\{|\}\}|\{([A-Za-z_][\w.-]*)\}")
+_TOKEN = re.compile(r"\$\{[^}]*\}|\{\{|\{([A-Za-z_][\w.-]*)\}")
 
 
 def fill(text: str, names: Mapping[str, str]) -> str:
@@ -19,13 +19,13 @@ def fill(text: str, names: Mapping[str, str]) -> str:
 
     def replacement(match: re.Match[str]) -> str:
         token = match[0]
-        if token in ("{{", "}}"):
-            return token[0]
+        if token == "{{":
+            return "{"
         if token.startswith("$"):
             return token
         return names.get(match[1], token)
 
-    return _TOKEN.sub(replacement, text) if "{" in text or "}" in text else text
+    return _TOKEN.sub(replacement, text) if "{" in text else text
 
 
 def fill_all(value: Any, names: Mapping[str, str]) -> Any:

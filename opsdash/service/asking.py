@@ -9,6 +9,7 @@ from opsdash import __version__
 from opsdash.core.views import incident_view, refused_view
 from opsdash.engine.hub import line
 from opsdash.engine.runviews import run_view, runbook_line
+from opsdash.errors import JournalTooNew
 from opsdash.model.switch import Refused
 from opsdash.model.text import clean
 from opsdash.service.places import API
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         RunView,
         Verdict,
     )
+    from opsdash.storage.entries import Entry
 
 READ_AT_ONCE = 2000
 """Journal entries that are looked through in one go when some of them are to be skipped."""
@@ -59,7 +61,7 @@ def _journal(port: Any, before: int | None, limit: int, component: str | None) -
     latest = port.tail(1)
     if not latest:
         return []
-    upto = latest[0].seq if before is None else before - 1
+    upto = latest[0].seq if before is None else min(before - 1, latest[0].seq)
     found: list[JournalLine] = []
     while upto > 0 and len(found) < limit:
         since = max(0, upto - (limit if component is None else READ_AT_ONCE))
@@ -68,10 +70,20 @@ def _journal(port: Any, before: int | None, limit: int, component: str | None) -
             if entry.seq > upto:
                 break
             if entry.type != CHECKPOINT:
-                chunk.append(line(entry, decode(entry.type, entry.data)))
+                chunk.append(_line(entry))
         found += [each for each in reversed(chunk) if component in (None, each["component"])]
         upto = since
     return found[:limit]
+
+
+def _line(entry: Entry) -> JournalLine:
+    """An entry for a client; one that another version wrote is shown as what it is, a line that cannot be told."""
+    try:
+        return line(entry, decode(entry.type, entry.data))
+    except JournalTooNew:
+        text = f"a {clean(entry.type, 40)} that this version cannot read; see `opsdash journal export`"
+        at = entry.at.timestamp()
+        return {"seq": entry.seq, "at": at, "type": entry.type, "component": None, "who": "", "text": text, "data": {}}
 
 
 def runbooks(engine: Engine) -> list[RunbookLine]:

@@ -26,6 +26,9 @@ START_WITHIN = 15.0
 LAST_WORDS = 5
 LOG_LIMIT = 5 * 1024 * 1024
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Engines that this process has started, so that one which ends is reaped."""
+
 
 async def attach(
     workspace: Path,
@@ -57,23 +60,30 @@ async def attach(
 def spawn_engine(
     workspace: Path, *, environment: Mapping[str, str] | None = None, ephemeral: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start an engine that outlives this process. Whether it came up is for the caller to see."""
+    """Start an engine that outlives this process. Whether it came up is for the caller to see. Raises EngineError."""
     where = places(workspace)
     make_state_folder(where)
-    _rotate(where.log)
-    command = [sys.executable, "-m", "opsdash", "engine", "--workspace", str(where.workspace)]
+    command = [sys.executable, "-P", "-m", "opsdash", "engine", "--workspace", str(where.workspace)]
     if ephemeral:
         command.append("--ephemeral")
-    with where.log.open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-            close_fds=True,
-        )
+    _started[:] = [child for child in _started if child.poll() is None]
+    try:
+        _rotate(where.log)
+        with where.log.open("ab") as log:
+            child = subprocess.Popen(
+                command,
+                cwd=where.workspace,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        raise EngineError(f"the engine cannot be started: {error.filename}: {error.strerror}") from error
+    _started.append(child)
+    return child
 
 
 def _rotate(log: Path) -> None:

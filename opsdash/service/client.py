@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
+from opsdash.errors import OpsdashError
 from opsdash.service.places import API, Places
 from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
 from opsdash.service.wire import Reply, WireError, events, request
@@ -76,15 +77,17 @@ class EngineSession:
                     yield event
                     if isinstance(event, Lost):
                         break
-            except WireError as error:
+            except (WireError, SessionError) as error:
                 yield Lost(str(error))
             await asyncio.sleep(RETRY)
             if not said_bye:
-                self._start_again()
+                trouble = self._start_again()
+                if trouble:
+                    yield Lost(trouble)
 
     async def _stream(self) -> AsyncIterator[Event]:
         """One connection's events; ends after a goodbye, a reset or silence."""
-        stream = events(self.where.socket, "/v1/events", self._headers())
+        stream = events(self.where.socket, "/v1/events", self._headers(), self._note_api)
         try:
             while True:
                 try:
@@ -108,14 +111,19 @@ class EngineSession:
         finally:
             await cast("Any", stream).aclose()
 
-    def _start_again(self) -> None:
+    def _start_again(self) -> str:
+        """Start an engine, at most three times a minute. Returns what stood in the way, "" if nothing did."""
         if self._revive is None:
-            return
+            return ""
         now = asyncio.get_running_loop().time()
         self._revived = [at for at in self._revived if now - at < REVIVE_WITHIN]
         if len(self._revived) < REVIVE_AT_MOST:
             self._revived.append(now)
-            self._revive()
+            try:
+                self._revive()
+            except OpsdashError as error:
+                return str(error)
+        return ""
 
     # --- questions ---------------------------------------------------------------------------------------------
 
@@ -223,11 +231,14 @@ class EngineSession:
             raise SessionError(str(error)) from error
 
     def _read(self, reply: Reply) -> Any:
-        self._other_api = reply.headers.get("opsdash-api", str(API)) != str(API)
+        self._note_api(reply.headers)
         if reply.status >= 400:
             text = reply.body.get("error") if isinstance(reply.body, dict) else None
             raise SessionError(text or f"the engine answered {reply.status}")
         return reply.body
+
+    def _note_api(self, headers: Mapping[str, str]) -> None:
+        self._other_api = headers.get("opsdash-api", str(API)) != str(API)
 
     def _headers(self) -> dict[str, str]:
         return {"opsdash-as": self._claim} if self._claim else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 2000
 """Characters of a text that a person may send."""
+
+LARGEST = 253_402_300_799.0
+"""Numbers beyond this are no time (the year 9999), no duration and no position."""
+
+MEANINGLESS = frozenset({"unknown_intent", "arguments"})
+"""Rules by which a request is refused that makes no sense, whatever the state of the operation."""
 
 KINDS: dict[str, type] = {
     "undo": i.UndoIntent,
@@ -44,7 +51,10 @@ NAMES = frozenset({*KINDS, *SWITCHES, "open_run", "run_block"})
 
 def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent | Refused:
     """The intent that is meant, or why it makes no sense."""
-    given = {key: _cleaned(value) for key, value in arguments.items()}
+    try:
+        given = {key: _cleaned(value) for key, value in arguments.items()}
+    except (ValueError, RecursionError) as error:
+        return Refused("arguments", f"an argument is {error}" if isinstance(error, ValueError) else "too deep")
     if name in SWITCHES:
         switch: i.Intent | Refused = _build(i.SwitchIntent, {**given, "kind": name})
         return switch
@@ -52,6 +62,8 @@ def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent |
         return _open_run(engine, given)
     if name == "run_block":
         return _run_block(engine, given)
+    if name in ("tick", "mark_step"):
+        return _of_a_step(engine, KINDS[name], given)
     kind = KINDS.get(name)
     if kind is None:
         return Refused("unknown_intent", f"there is no intent {name!r}; there are: {', '.join(sorted(NAMES))}")
@@ -64,6 +76,8 @@ def _cleaned(value: Any) -> Any:
         return clean(value, TEXT_LIMIT)
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
+        raise ValueError("a number out of all range")
     return value
 
 
@@ -76,7 +90,8 @@ def _build(kind: type, arguments: Mapping[str, Any]) -> Any:
     known = {field.name for field in fields(kind)}
     unknown = sorted(arguments.keys() - known)
     if unknown:
-        return Refused("arguments", f"it takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
+        names = ", ".join(clean(name, 40) for name in unknown)
+        return Refused("arguments", f"it takes no {names}; it takes {', '.join(sorted(known))}")
     try:
         return _adapter(kind).validate_python(dict(arguments))
     except ValidationError as error:
@@ -93,6 +108,21 @@ def _open_run(engine: Engine, arguments: Mapping[str, Any]) -> i.OpenRunIntent |
     if component not in engine.loaded.operation.components:
         return Refused("unknown_component", f"there is no component {component!r}")
     return i.OpenRunIntent(runbook.id, component, runbook.sha256)
+
+
+def _of_a_step(engine: Engine, kind: type, arguments: Mapping[str, Any]) -> i.Intent | Refused:
+    """A tick or a mark, of a step that the runbook has."""
+    intent: i.TickIntent | i.MarkStepIntent | Refused = _build(kind, arguments)
+    if isinstance(intent, Refused):
+        return intent
+    run = engine.runner.world.get("runs", intent.run)
+    runbook = engine.loaded.runbooks.get(run.runbook) if run is not None else None
+    step = runbook.step(intent.step) if runbook is not None else None
+    if run is not None and step is None:
+        return Refused("unknown_step", f"the runbook has no step {intent.step!r}; open it again")
+    if isinstance(intent, i.TickIntent) and step is not None and not 0 <= intent.tick < len(step.ticks):
+        return Refused("unknown_step", f"the step has {len(step.ticks)} ticks; there is no number {intent.tick}")
+    return intent
 
 
 def _run_block(engine: Engine, arguments: Mapping[str, Any]) -> i.RunBlockIntent | Refused:

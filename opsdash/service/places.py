@@ -13,6 +13,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +23,10 @@ API = 1
 """Version of the engine's interface; a client of another one only reads."""
 
 STATE = ".opsdash"
+LOCK_TRIES = 3
+LOCK_PAUSE = 0.05
+"""Whoever asks whether an engine is alive shares the lock for a moment; that must not keep one from starting."""
+
 LONGEST_SOCKET_PATH = 100
 """Bytes; Linux allows 107, macOS 103 (`sun_path`, unix(7))."""
 
@@ -79,18 +84,32 @@ def make_state_folder(where: Places) -> None:
     """Create the state folder, private, and unknown to Git. Raises EngineError."""
     try:
         where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(where.state)
         ignore = where.state / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")
     except OSError as error:
-        raise EngineError(f"the state folder {where.state} cannot be created: {error.strerror}") from error
+        raise EngineError(
+            f"the state folder {where.state} cannot be used: {error.strerror}. The engine keeps its journal there; "
+            "see that the folder is there, is writable and has space"
+        ) from error
     folder = where.socket.parent
     if folder == where.state:
         return
-    folder.mkdir(mode=0o700, exist_ok=True)
-    owner = folder.lstat()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owner = folder.lstat()
+    except OSError as error:
+        raise EngineError(f"the folder {folder}, for the socket, cannot be created: {error.strerror}") from error
     if owner.st_uid != os.getuid() or not stat.S_ISDIR(owner.st_mode) or stat.S_IMODE(owner.st_mode) & 0o077:
         raise EngineError(f"{folder} is not a private folder of yours; remove it, it stands where the socket belongs")
+
+
+def _make_private(folder: Path) -> None:
+    """Take from others what an earlier umask, or a copy of the workspace, has given them."""
+    there = folder.stat()
+    if there.st_uid == os.getuid() and stat.S_IMODE(there.st_mode) & 0o077:
+        folder.chmod(0o700)
 
 
 class Lock:
@@ -103,17 +122,14 @@ class Lock:
     def take(self) -> bool:
         """Take the lock; False if another engine holds it. Raises EngineError."""
         make_state_folder(self._where)
-        try:
-            descriptor = os.open(self._where.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise EngineError(f"{self._where.lock} cannot be opened: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        self._file = descriptor
-        return True
+        descriptor = _open_lock(self._where)
+        for _ in range(LOCK_TRIES):
+            if _lock(descriptor, fcntl.LOCK_EX, self._where):
+                self._file = descriptor
+                return True
+            threading.Event().wait(LOCK_PAUSE)
+        os.close(descriptor)
+        return False
 
     def release(self) -> None:
         """Let another engine take over."""
@@ -124,12 +140,29 @@ class Lock:
 
 def is_locked(where: Places) -> bool:
     """Whether an engine is alive."""
-    lock = Lock(where)
     if not where.lock.exists():
         return False
-    if lock.take():
-        lock.release()
+    descriptor = _open_lock(where)
+    try:
+        return not _lock(descriptor, fcntl.LOCK_SH, where)
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(where: Places) -> int:
+    try:
+        return os.open(where.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EngineError(f"{where.lock} cannot be opened: {error.strerror}") from error
+
+
+def _lock(descriptor: int, how: int, where: Places) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    except OSError as error:
+        raise EngineError(f"{where.lock} cannot be locked: {error.strerror}; is it on a network drive?") from error
     return True
 
 

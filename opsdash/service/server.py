@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
+import math
 import os
 import pwd
 import socket
@@ -21,12 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from opsdash.engine.hub import BYE
-from opsdash.model.switch import SwitchKind
+from opsdash.errors import EngineError, OpsdashError
+from opsdash.model.switch import Refused, SwitchKind
 from opsdash.service import asking, intents
 from opsdash.service.metrics import openmetrics
 from opsdash.service.places import API
@@ -37,7 +41,15 @@ if TYPE_CHECKING:
     from opsdash.engine.engine import Engine
     from opsdash.service.places import Places
 
+log = logging.getLogger(__name__)
+
 Stop = Callable[[str], None]
+LONGEST_BODY = 256 * 1024
+"""Bytes of a request; what a heartbeat's sender has to say beyond the first thousand is dropped."""
+
+LONGEST_ID = 18
+"""Digits of an event's number."""
+
 _API = {"opsdash-api": str(API)}
 _SO_PEERCRED = getattr(socket, "SO_PEERCRED", None)
 _LOCAL_PEERCRED = 0x001  # sys/un.h on macOS: a struct xucred at level 0
@@ -113,7 +125,11 @@ class Service:
         )
         self._server = _Server(config)
         self._task = spawn(self._server.serve(sockets=[listening]), "service")
-        await self._server.listening.wait()
+        ready = spawn(self._server.listening.wait(), "service starts")
+        await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            raise EngineError(f"nobody can be served on {self._where.socket}; see the log for the reason")
 
     async def close(self) -> None:
         """Serve no more; streams were told before. The socket file goes too."""
@@ -147,7 +163,10 @@ class Service:
             Route("/v1/demo", self._demo, methods=["GET", "POST"]),
             Route("/v1/heartbeats/{check:path}", self._heartbeat, methods=["POST"]),
         ]
-        return Starlette(routes=routes)
+        return Starlette(
+            routes=routes,
+            exception_handlers={HTTPException: _refused, OpsdashError: _unable, Exception: _bug},
+        )
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -155,14 +174,16 @@ class Service:
         return PlainTextResponse("ok\n", headers=_API)
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(openmetrics(self._engine), media_type="application/openmetrics-text; version=1.0.0")
+        kind = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        return Response(openmetrics(self._engine), media_type=kind, headers=_API)
 
     async def _snapshot(self, _: Request) -> Response:
         return _json(self._engine.hub.snapshot())
 
     async def _events(self, request: Request) -> Response:
         since = request.headers.get("last-event-id") or request.query_params.get("since")
-        stream = self._stream(int(since) if since and since.isdecimal() else None)
+        known = since is not None and since.isdecimal() and len(since) <= LONGEST_ID
+        stream = self._stream(int(since) if since is not None and known else None)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_API)
 
     async def _stream(self, since: int | None) -> AsyncIterator[str]:
@@ -223,6 +244,8 @@ class Service:
         try:
             hours = float(request.query_params.get("hours", "24"))
         except ValueError:
+            hours = math.nan
+        if not math.isfinite(hours):
             return _problem(400, "hours is a number")
         name = request.path_params["component"]
         if name not in self._engine.loaded.operation.components:
@@ -251,14 +274,19 @@ class Service:
         if not isinstance(arguments, dict):
             return _problem(400, "arguments is a mapping")
         parsed = intents.parse(self._engine, str(wanted.get("intent")), arguments)
-        return _json(await asking.submit(self._engine, key, self._who(request), parsed))
+        if isinstance(parsed, Refused) and parsed.rule in intents.MEANINGLESS:
+            return _problem(400, parsed.reason)
+        return _json(await asking.submit(self._engine, asking.cleaned(key), self._who(request), parsed))
 
     async def _observe(self, request: Request) -> Response:
         wanted = await _body(request)
         check = str(wanted.get("check"))
         if check not in self._engine.loaded.bindings:
             return _problem(404, f"there is no check {check!r}")
-        await self._engine.observe(check)
+        try:
+            await self._engine.observe(check)
+        except EngineError as error:
+            return _problem(409, str(error))
         return _json(self._engine.viewer().check(check))
 
     async def _heartbeat(self, request: Request) -> Response:
@@ -267,7 +295,7 @@ class Service:
         for ending in ("start", "fail"):
             if name.endswith(f"/{ending}") and name not in self._engine.loaded.bindings:
                 name, signal = name.removesuffix(f"/{ending}"), ending
-        detail = (await request.body())[:1000].decode("utf-8", "replace")
+        detail = (await _raw_body(request))[:1000].decode("utf-8", "replace")
         if not self._engine.beat(name, signal, asking.cleaned(detail)):
             return _problem(404, f"there is no heartbeat {name!r}")
         return PlainTextResponse("OK\n", headers=_API)
@@ -309,12 +337,14 @@ class Service:
 
 def _bind(where: Places) -> socket.socket:
     """The listening socket, which only its owner may use. The caller holds the lock, so what is there is stale."""
-    with contextlib.suppress(FileNotFoundError):
-        where.socket.unlink()
     before = os.umask(0o177)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            where.socket.unlink()
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listening.bind(str(where.socket))
+    except OSError as error:
+        raise EngineError(f"the socket {where.socket} cannot be made: {error.strerror or error}") from error
     finally:
         os.umask(before)
     listening.listen(128)
@@ -335,17 +365,52 @@ def _event(name: str, seq: int, data: str) -> str:
     return f"event: {name}\nid: {seq}\ndata: {data}\n\n"
 
 
+class _Json(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        """Names that clients make up come back in answers; half a character among them is no reason to fail."""
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
 def _json(value: Any) -> Response:
-    return JSONResponse(value, headers=_API)
+    return _Json(value, headers=_API)
 
 
 def _problem(status: int, text: str) -> Response:
-    return JSONResponse({"error": text}, status_code=status, headers=_API)
+    return _Json({"error": text}, status_code=status, headers=_API)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """What the routes have no answer for, and what `_body` refuses."""
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    return _problem(status, error.detail if isinstance(error, HTTPException) else str(error))
+
+
+async def _unable(_: Request, error: Exception) -> Response:
+    """A store or a part of the engine cannot answer; the rest can."""
+    return _problem(503, str(error))
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _problem(500, f"a bug in opsdash: {type(error).__name__}; see engine.log")
+
+
+async def _raw_body(request: Request) -> bytes:
+    found = bytearray()
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > LONGEST_BODY:
+            raise HTTPException(413, f"a request has at most {LONGEST_BODY >> 10} KiB")
+    return bytes(found)
 
 
 async def _body(request: Request) -> dict[str, Any]:
+    raw = await _raw_body(request)
     try:
-        found = await request.json()
-    except (ValueError, UnicodeDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        found = json.loads(raw) if raw.strip() else {}
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the request is no JSON") from None
+    if not isinstance(found, dict):
+        raise HTTPException(400, "the request is no JSON object")
+    return found

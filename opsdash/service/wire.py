@@ -12,12 +12,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from opsdash.model.text import clean
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
 LIMIT = 32 * 1024 * 1024
 """Bytes of one answer or event at most."""
+
+MOST_HEADERS = 100
+
+BROKEN = (OSError, EOFError, ValueError, RecursionError, asyncio.LimitOverrunError)
+"""What a connection that breaks, or a server that is none of ours, comes to."""
 
 
 class WireError(Exception):
@@ -59,25 +66,34 @@ async def request(
             raw = await _body(reader, answered)
     except TimeoutError:
         raise WireError(f"the engine did not answer within {timeout:.0f} s") from None
-    except (OSError, EOFError, ValueError) as error:
+    except BROKEN as error:
         raise WireError(_why(error)) from error
     try:
         return Reply(status, answered, json.loads(raw) if raw else None)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WireError(f"the engine's answer is no JSON: {raw[:80]!r}") from error
 
 
-async def events(socket: Path, path: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[ServerEvent]:
-    """The events of one stream until it ends. Raises WireError when it cannot be opened or breaks."""
+async def events(
+    socket: Path,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    opened: Callable[[Mapping[str, str]], None] = lambda _: None,
+) -> AsyncIterator[ServerEvent]:
+    """The events of one stream until it ends. Raises WireError when it cannot be opened or breaks.
+
+    opened: is given the headers of the answer.
+    """
     try:
         async with _connection(socket) as (reader, writer):
             await _send(writer, "GET", path, None, headers or {})
             status, answered = await _head(reader)
             if status != 200:
                 raise WireError(f"the engine refused the stream ({status})")
+            opened(answered)
             async for event in _parse(_lines(reader, answered)):
                 yield event
-    except (OSError, EOFError, ValueError) as error:
+    except BROKEN as error:
         raise WireError(_why(error)) from error
 
 
@@ -101,12 +117,16 @@ async def _send(writer: asyncio.StreamWriter, method: str, path: str, body: Any,
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    first = (await reader.readuntil(b"\r\n")).decode("latin-1").split(" ", 2)
+    version, _, rest = (await reader.readuntil(b"\r\n")).decode("latin-1").partition(" ")
+    if not version.startswith("HTTP/1."):
+        raise ValueError("an answer that is no HTTP")
     headers: dict[str, str] = {}
     while (row := await reader.readuntil(b"\r\n")) != b"\r\n":
+        if len(headers) >= MOST_HEADERS:
+            raise ValueError(f"an answer with more than {MOST_HEADERS} headers")
         name, _, value = row.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    return int(first[1]), headers
+    return int(rest[:3]), headers
 
 
 async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
@@ -116,8 +136,21 @@ async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> byt
             raise ValueError(f"an answer of {length} bytes")
         return await reader.readexactly(length)
     if headers.get("transfer-encoding") == "chunked":
-        return b"".join([chunk async for chunk in _chunks(reader)])
-    return await reader.read(LIMIT)
+        found = bytearray()
+        async for chunk in _chunks(reader):
+            found += chunk
+            _check_length(found)
+        return bytes(found)
+    found = bytearray()
+    while piece := await reader.read(65536):
+        found += piece
+        _check_length(found)
+    return bytes(found)
+
+
+def _check_length(found: bytes | bytearray | str) -> None:
+    if len(found) > LIMIT:
+        raise ValueError(f"an answer of more than {LIMIT >> 20} MiB")
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -140,6 +173,7 @@ async def _lines(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> As
     rest = b""
     async for chunk in _chunks(reader):
         *rows, rest = (rest + chunk).split(b"\n")
+        _check_length(rest)
         for row in rows:
             yield row.decode().rstrip("\r")
 
@@ -150,7 +184,7 @@ async def _parse(rows: AsyncIterator[str]) -> AsyncIterator[ServerEvent]:
     async for row in rows:
         if not row:
             if data:
-                yield ServerEvent(name, number, json.loads(data))
+                yield ServerEvent(name, number, _mapping(data))
             name, data = "message", ""
             continue
         field, _, value = row.partition(":")
@@ -161,6 +195,14 @@ async def _parse(rows: AsyncIterator[str]) -> AsyncIterator[ServerEvent]:
             number = int(value)
         elif field == "data":
             data = f"{data}\n{value}" if data else value
+            _check_length(data)
+
+
+def _mapping(data: str) -> dict[str, Any]:
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        raise ValueError("an event that is no mapping")  # noqa: TRY004 - a server may send what it likes
+    return found
 
 
 def _why(error: Exception) -> str:
@@ -168,4 +210,5 @@ def _why(error: Exception) -> str:
         return "no engine is running"
     if isinstance(error, PermissionError):
         return "this user may not talk to the engine"
-    return f"the connection to the engine broke ({type(error).__name__})"
+    detail = str(error) if type(error) is ValueError else type(error).__name__
+    return f"the connection to the engine broke ({clean(detail, 100)})"

@@ -48,9 +48,10 @@ class Stage:
         """Let everything that was caused come to rest."""
         await self.pilot.pause()
         for _ in range(200):
-            if not any(worker.is_running for worker in self.app.workers if worker.name != "reader"):
+            working = any(worker.is_running for worker in self.app.workers if worker.name != "reader")
+            if not working and not self.app._flush_waits:
                 break
-            await asyncio.sleep(0)
+            await asyncio.sleep(0 if working else 0.001)
         await self.pilot.pause()
 
     async def live(self, seconds: float = 1.0) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -68,6 +68,11 @@ class Workspace:
     def problems(self, environment: Mapping[str, str] | None = None) -> list[str]:
         """What is wrong, as `opsdash validate` prints it."""
         return [str(problem) for problem in self.load(environment).problems]
+
+
+def options(loaded: Loaded, check: str) -> Any:
+    """The options with which a check runs."""
+    return loaded.bindings[check].options
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from opsdash.config.build import parse
 from opsdash.config.files import Source
 from opsdash.model.operation import ResponseKind
+from tests.config.conftest import options
 
 if TYPE_CHECKING:
     from tests.config.conftest import Workspace
@@ -31,7 +32,7 @@ providers:
 each:
   api: {kind: http, url: "https://{host}/status", expect: [status == 200, json.healthy]}
 checks:
-  delivery: {kind: http, url: "https://mailer.example/last", expect: ['age(json.at) < duration("2m")'], facts: {provider: json.provider}}
+  delivery: {kind: http, url: "http://m/x", expect: ['age(json.at) < duration("2m")'], facts: {provider: json.provider}}
   newsletters: {kind: tcp, host: mailer.example, port: 25}
 switch:
   read: {kind: pointer, file: provider.json, key: provider}
@@ -66,7 +67,7 @@ def test_a_sound_file_says_nothing_and_everything_is_there(workspace: Workspace)
         "runbook", "switch", "degrade email to orders-only",
     ]  # fmt: skip
     assert {failure.runbook for failure in email.failures.values()} == {"email-down"}
-    assert loaded.bindings["email/ses/api"].options.url == "https://ses.example/status"
+    assert options(loaded, "email/ses/api").url == "https://ses.example/status"
     assert email.off == {}
 
 
@@ -88,114 +89,266 @@ def test_a_path_that_only_a_switch_wants_is_extracted_with_the_facts(workspace: 
 
 CASES = [
     # (what is replaced, by what, the problem, the part that is off)
-    ("api: {kind: http, url:", "api: {kind: http, urll:",
-     'checks/email.yaml:12: each.api.urll: unknown key; did you mean "url"?', "checks/postmark/api"),
-    ("kind: tcp, host", "kind: tpc, host",
-     "checks/email.yaml:15: checks.newsletters.kind: there is no check kind 'tpc'; did you mean \"tcp\"?", "checks/newsletters"),
-    ("{kind: tcp, host: mailer.example, port: 25}", "{kind: tcp, port: 25}",
-     "checks/email.yaml:15: checks.newsletters.host: the key is missing", "checks/newsletters"),
-    ("{kind: tcp, host: mailer.example, port: 25}", "{host: mailer.example}",
-     "checks/email.yaml:15: checks.newsletters.kind: the key is missing", "checks/newsletters"),
-    ("port: 25", "port: smtp",
-     "checks/email.yaml:15: checks.newsletters.port: a whole number is needed, not 'smtp'", "checks/newsletters"),
-    ("port: 25", "port: 25, every: 15",
-     "checks/email.yaml:15: checks.newsletters.every: 15 is no duration; write a number with a unit, such as 15s, 5m or 90d",
-     "checks/newsletters"),
-    ("port: 25", "port: 25, down_after: 5 of 3",
-     "checks/email.yaml:15: checks.newsletters.down_after: '5 of 3' is no threshold; write 3, or 3 of 5 (1 to 60, the smaller first)",
-     "checks/newsletters"),
-    ("port: 25", "port: 25, evry: 15s",
-     'checks/email.yaml:15: checks.newsletters.evry: unknown key; did you mean "every"?', "checks/newsletters"),
-    ("port: 25", "port: 25, port: 26",
-     "checks/email.yaml:15: checks.newsletters.port: the key is here twice; the first is in line 15; only the first counts; remove one",
-     "checks/newsletters"),
-    ("port: 25", "port: 25, expect: [latncy < 0.5]",
-     "checks/email.yaml:15: checks.newsletters.expect[0]: there is no 'latncy' here; did you mean \"latency\"?", "checks/newsletters"),
-    ("port: 25", "port: 25, expect: ['latency <']",
-     "checks/email.yaml:15: checks.newsletters.expect[0]: this is no CEL expression, at character 10: mismatched input the end",
-     "checks/newsletters"),
-    ("port: 25", "port: 25, expect: ['lenght(reply) > 1']",
-     "checks/email.yaml:15: checks.newsletters.expect[0]: there is no function 'lenght'", "checks/newsletters"),
-    ("port: 25", "port: 25, expect: ['latency > \"a\"']",
-     "checks/email.yaml:15: checks.newsletters.expect[0]: this cannot be computed", "checks/newsletters"),
-    ("port: 25", "port: 25, expect: [latency]",
-     "checks/email.yaml:15: checks.newsletters.expect[0]: this gives", "checks/newsletters"),
-    ("facts: {provider: json.provider}", "facts: {provider: jsn.provider}",
-     "checks/email.yaml:14: checks.delivery.facts.provider: there is no 'jsn' here; did you mean \"json\"?", "checks/delivery"),
-    ("host: ses.example", "hots: ses.example",
-     "checks/email.yaml:12: each.api.url: the provider ses has no value 'host' for {host}; did you mean \"hots\"?", "checks/ses/api"),
-    ("host: ses.example", 'host: "${SES_HOST}"',
-     "checks/email.yaml:12: each.api.url: the variable SES_HOST is not set; set it, or give it a default: ${SES_HOST:-default}",
-     "checks/ses/api"),
-    ("as: ses-eu", "as: pm-prod",
-     "checks/email.yaml:10: providers.ses.as: postmark has the same name for the mechanism, 'pm-prod'", "providers/ses"),
-    ("  ses: {title", "  crm: {title",
-     "checks/email.yaml:10: providers.crm: 'crm' is a component too; a reference could mean either", "providers/crm"),
-    ("tier: essential\nowners", "tier: esential\nowners",
-     "checks/email.yaml:2: tier: 'esential' is not possible; did you mean \"essential\"?", "tier"),
-    ("owners: [maria, ken]", "owners: [maria, kne]",
-     "checks/email.yaml:3: owners[1]: there is no person 'kne'; did you mean \"ken\"?", None),
-    ("runbook: email-down", "runbook: email-dwon",
-     'checks/email.yaml:4: runbook: there is no runbooks/email-dwon.md; did you mean "email-down"?', "runbook"),
-    ("title: Transactional email", "title: x\nchekcs: {}",
-     'checks/email.yaml:2: chekcs: unknown key; did you mean "checks"?', None),
-    ("title: Transactional email", "title: x\nwindows: {}",
-     "checks/email.yaml:2: windows: this is not in this version", None),
-    ("title: Transactional email", "depends_on: [crmm]",
-     "checks/email.yaml:1: depends_on[0]: there is no component 'crmm'; did you mean \"crm\"?", None),
-    ("title: Transactional email", "depends_on: [email]",
-     "checks/email.yaml:1: depends_on[0]: this goes round in a circle: email → email", None),
-    ("news: {tier: droppable, checks: [newsletters]}", "news: {checks: [newslettres]}",
-     "checks/email.yaml:7: features.news.checks[0]: there is no check 'newslettres'; did you mean \"newsletters\"?", "features/news"),
-    ("verify: [delivery]", "verify: [delivery, api]",
-     "checks/email.yaml:21: switch.verify[1]: there is no check 'api' of the component itself; did you mean \"active/api\" or \"postmark/api\"?",
-     "switch"),
-    ("verify: [delivery]", "verify: [active/api]",
-     "checks/email.yaml:21: switch.verify[0]: active/… stands for another check after a switch", "switch"),
-    ("verify: [delivery]", "auto: always",
-     "checks/email.yaml:21: switch.auto: automatic switching (auto: always) is not in this version; write auto: never", "switch"),
-    ("old_out: stateless", "old_out: none",
-     "checks/email.yaml:20: switch.old_out: 'none' is not possible; write stateless", "switch"),
-    ("old_out: stateless", 'old_out: {check: "{from}/accepts"}',
-     "checks/email.yaml:20: switch.old_out.check: there is no check 'ses/accepts'", "switch"),
-    ("value: facts.provider", "value: facts.prvider",
-     "checks/email.yaml:19: switch.served_by.value: the check email/delivery has no fact 'prvider'; did you mean \"provider\"?", "switch"),
-    ('value: "{to.as}"', 'value: "{to.az}"',
-     "checks/email.yaml:18: switch.action.value: nothing can fill {to.az} here; did you mean \"to.as\"?", "switch"),
-    ("action: {kind: pointer", "action: {kind: ponter",
-     "checks/email.yaml:18: switch.action.kind: there is no action kind 'ponter'; did you mean \"pointer\"?", "switch"),
-    ("read: {kind: pointer, file: provider.json, key: provider}", "read: {kind: manual, text: look}",
-     "checks/email.yaml:17: switch.read.kind: the action kind 'manual' cannot tell what is in force", "switch"),
-    ("drops: [news]", "drops: [newz]",
-     "checks/email.yaml:25: modes.orders-only.drops[0]: there is no feature 'newz'; did you mean \"news\"?", "modes/orders-only"),
-    ("drops: [news]", "drops: [orders]",
-     "checks/email.yaml:25: modes.orders-only.drops[0]: 'orders' is kept and dropped at once", "modes/orders-only"),
-    ("enter: {kind: pointer, file: mode.json, key: mode, value: orders-only}",
-     'enter: {kind: http, method: PUT, url: "http://x.example/", json: {mode: a}}',
-     "checks/email.yaml:23: modes.orders-only: the action kind 'http' cannot put back what was there before; say with `leave`",
-     "modes/orders-only"),
-    ("response: switch", "response: swich",
-     "checks/email.yaml:30: failures.unreachable.response: 'swich' is no response; write switch, runbook or {degrade: MODE}",
-     "failures/unreachable"),
-    ("{degrade: orders-only}", "{degrade: order-only}",
-     "checks/email.yaml:31: failures.limited.response: there is no degraded mode 'order-only'; did you mean \"orders-only\"?",
-     "failures/limited"),
-    ("#rate_limited", "#rate_limit",
-     "checks/email.yaml:31: failures.limited.detected_by[0]: there is no reason 'rate_limit'; did you mean \"rate_limited\"?",
-     "failures/limited"),
-    ("[active/api], response", "[active/apy], response",
-     "checks/email.yaml:30: failures.unreachable.detected_by[0]: there is no check 'active/apy'; did you mean \"active/api\"?",
-     "failures/unreachable"),
-    ("{all: [postmark/api, ses/api]}", "{at_least: 3, of: [postmark/api, ses/api]}",
-     "checks/email.yaml:29: failures.nobody.detected_by: at_least must be a number from 1 to 2", "failures/nobody"),
-    ("{all: [postmark/api, ses/api]}", "{any: [postmark/api]}",
-     "checks/email.yaml:29: failures.nobody.detected_by: unknown form with any", "failures/nobody"),
-    ("response: runbook}", "response: runbook, runbook: no-such}",
-     "checks/email.yaml:29: failures.nobody.runbook: there is no runbooks/no-such.md", "failures/nobody/runbook"),
-]  # fmt: skip
+    (
+        "api: {kind: http, url:",
+        "api: {kind: http, urll:",
+        '12: each.api.urll: unknown key; did you mean "url"?',
+        "checks/postmark/api",
+    ),
+    (
+        "kind: tcp, host",
+        "kind: tpc, host",
+        "15: checks.newsletters.kind: there is no check kind 'tpc'; did you mean \"tcp\"?",
+        "checks/newsletters",
+    ),
+    (
+        "{kind: tcp, host: mailer.example, port: 25}",
+        "{kind: tcp, port: 25}",
+        "15: checks.newsletters.host: the key is missing",
+        "checks/newsletters",
+    ),
+    (
+        "{kind: tcp, host: mailer.example, port: 25}",
+        "{host: mailer.example}",
+        "15: checks.newsletters.kind: the key is missing",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: smtp",
+        "15: checks.newsletters.port: a whole number is needed, not 'smtp'",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, every: 15",
+        "15: checks.newsletters.every: 15 is no duration; write a number with a unit, such as 15s, 5m or 90d",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, down_after: 5 of 3",
+        "15: checks.newsletters.down_after: '5 of 3' is no threshold; write 3, or 3 of 5 (1 to 60, the smaller first)",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, evry: 15s",
+        '15: checks.newsletters.evry: unknown key; did you mean "every"?',
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, port: 26",
+        "15: checks.newsletters.port: the key is here twice; the first is in line 15; remove one of them",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, expect: [latncy < 0.5]",
+        "15: checks.newsletters.expect[0]: there is no 'latncy' here; did you mean \"latency\"?",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, expect: ['latency <']",
+        "15: checks.newsletters.expect[0]: this is no CEL expression, at character 10: mismatched input the end",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, expect: ['lenght(reply) > 1']",
+        "15: checks.newsletters.expect[0]: there is no function 'lenght'",
+        "checks/newsletters",
+    ),
+    (
+        "port: 25",
+        "port: 25, expect: ['latency > \"a\"']",
+        "15: checks.newsletters.expect[0]: this cannot be computed",
+        "checks/newsletters",
+    ),
+    ("port: 25", "port: 25, expect: [latency]", "15: checks.newsletters.expect[0]: this gives", "checks/newsletters"),
+    (
+        "facts: {provider: json.provider}",
+        "facts: {provider: jsn.provider}",
+        "14: checks.delivery.facts.provider: there is no 'jsn' here; did you mean \"json\"?",
+        "checks/delivery",
+    ),
+    (
+        "host: ses.example",
+        "hots: ses.example",
+        "12: each.api.url: the provider ses has no value 'host' for {host}; did you mean \"hots\"?",
+        "checks/ses/api",
+    ),
+    (
+        "host: ses.example",
+        'host: "${SES_HOST}"',
+        "12: each.api.url: the variable SES_HOST is not set; set it, or give it a default: ${SES_HOST:-default}",
+        "checks/ses/api",
+    ),
+    (
+        "as: ses-eu",
+        "as: pm-prod",
+        "10: providers.ses.as: postmark has the same name for the mechanism, 'pm-prod'",
+        "providers/ses",
+    ),
+    (
+        "  ses: {title",
+        "  crm: {title",
+        "10: providers.crm: 'crm' is a component too; a reference could mean either",
+        "providers/crm",
+    ),
+    (
+        "tier: essential\nowners",
+        "tier: esential\nowners",
+        "2: tier: 'esential' is not possible; did you mean \"essential\"?",
+        "tier",
+    ),
+    (
+        "owners: [maria, ken]",
+        "owners: [maria, kne]",
+        "3: owners[1]: there is no person 'kne'; did you mean \"ken\"?",
+        None,
+    ),
+    (
+        "runbook: email-down",
+        "runbook: email-dwon",
+        '4: runbook: there is no runbooks/email-dwon.md; did you mean "email-down"?',
+        "runbook",
+    ),
+    ("title: Transactional email", "title: x\nchekcs: {}", '2: chekcs: unknown key; did you mean "checks"?', None),
+    ("title: Transactional email", "title: x\nwindows: {}", "2: windows: this is not in this version", None),
+    (
+        "title: Transactional email",
+        "depends_on: [crmm]",
+        "1: depends_on[0]: there is no component 'crmm'; did you mean \"crm\"?",
+        None,
+    ),
+    (
+        "title: Transactional email",
+        "depends_on: [email]",
+        "1: depends_on[0]: this goes round in a circle: email → email",
+        None,
+    ),
+    (
+        "news: {tier: droppable, checks: [newsletters]}",
+        "news: {checks: [newslettres]}",
+        "7: features.news.checks[0]: there is no check 'newslettres'; did you mean \"newsletters\"?",
+        "features/news",
+    ),
+    (
+        "verify: [delivery]",
+        "verify: [delivery, api]",
+        "21: switch.verify[1]: there is no check 'api' of the component itself; did you mean \"active/api\" or",
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        "verify: [active/api]",
+        "21: switch.verify[0]: active/… stands for another check after a switch",
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        "auto: always",
+        "21: switch.auto: automatic switching (auto: always) is not in this version; write auto: never",
+        "switch",
+    ),
+    ("old_out: stateless", "old_out: none", "20: switch.old_out: 'none' is not possible; write stateless", "switch"),
+    (
+        "old_out: stateless",
+        'old_out: {check: "{from}/accepts"}',
+        "20: switch.old_out.check: there is no check 'ses/accepts'",
+        "switch",
+    ),
+    (
+        "value: facts.provider",
+        "value: facts.prvider",
+        "19: switch.served_by.value: the check email/delivery has no fact 'prvider'; did you mean \"provider\"?",
+        "switch",
+    ),
+    (
+        'value: "{to.as}"',
+        'value: "{to.az}"',
+        '18: switch.action.value: nothing can fill {to.az} here; did you mean "to.as"?',
+        "switch",
+    ),
+    (
+        "action: {kind: pointer",
+        "action: {kind: ponter",
+        "18: switch.action.kind: there is no action kind 'ponter'; did you mean \"pointer\"?",
+        "switch",
+    ),
+    (
+        "read: {kind: pointer, file: provider.json, key: provider}",
+        "read: {kind: manual, text: look}",
+        "17: switch.read.kind: the action kind 'manual' cannot tell what is in force",
+        "switch",
+    ),
+    (
+        "drops: [news]",
+        "drops: [newz]",
+        "25: modes.orders-only.drops[0]: there is no feature 'newz'; did you mean \"news\"?",
+        "modes/orders-only",
+    ),
+    (
+        "drops: [news]",
+        "drops: [orders]",
+        "25: modes.orders-only.drops[0]: 'orders' is kept and dropped at once",
+        "modes/orders-only",
+    ),
+    (
+        "enter: {kind: pointer, file: mode.json, key: mode, value: orders-only}",
+        'enter: {kind: http, method: PUT, url: "http://x.example/", json: {mode: a}}',
+        "23: modes.orders-only: the action kind 'http' cannot put back what was there before; say with `leave`",
+        "modes/orders-only",
+    ),
+    (
+        "response: switch",
+        "response: swich",
+        "30: failures.unreachable.response: 'swich' is no response; write switch, runbook or {degrade: MODE}",
+        "failures/unreachable",
+    ),
+    (
+        "{degrade: orders-only}",
+        "{degrade: order-only}",
+        "31: failures.limited.response: there is no degraded mode 'order-only'; did you mean \"orders-only\"?",
+        "failures/limited",
+    ),
+    (
+        "#rate_limited",
+        "#rate_limit",
+        "31: failures.limited.detected_by[0]: there is no reason 'rate_limit'; did you mean \"rate_limited\"?",
+        "failures/limited",
+    ),
+    (
+        "[active/api], response",
+        "[active/apy], response",
+        "30: failures.unreachable.detected_by[0]: there is no check 'active/apy'; did you mean \"active/api\"?",
+        "failures/unreachable",
+    ),
+    (
+        "{all: [postmark/api, ses/api]}",
+        "{at_least: 3, of: [postmark/api, ses/api]}",
+        "29: failures.nobody.detected_by: at_least must be a number from 1 to 2",
+        "failures/nobody",
+    ),
+    (
+        "{all: [postmark/api, ses/api]}",
+        "{any: [postmark/api]}",
+        "29: failures.nobody.detected_by: unknown form with any",
+        "failures/nobody",
+    ),
+    (
+        "response: runbook}",
+        "response: runbook, runbook: no-such}",
+        "29: failures.nobody.runbook: there is no runbooks/no-such.md",
+        "failures/nobody/runbook",
+    ),
+]
 
 
-@pytest.mark.parametrize(("old", "new", "problem", "part"), CASES, ids=[case[2][23:80] for case in CASES])
+@pytest.mark.parametrize(("old", "new", "problem", "part"), CASES, ids=[case[2][4:60] for case in CASES])
 def test_a_mistake_is_told_with_line_and_hint_and_switches_off_its_part_alone(
     workspace: Workspace, old: str, new: str, problem: str, part: str | None
 ) -> None:
@@ -206,7 +359,8 @@ def test_a_mistake_is_told_with_line_and_hint_and_switches_off_its_part_alone(
     assert sound.problems == ()
     workspace.component(SOUND.replace(old, new))
     broken = workspace.load()
-    assert any(str(each).startswith(problem) for each in broken.problems), [str(each) for each in broken.problems]
+    told = [str(each) for each in broken.problems]
+    assert any(each.startswith(f"checks/email.yaml:{problem}") for each in told), told
     off = broken.operation.components["email"].off
     assert part is None or part in off
     assert broken.operation.components["crm"] == sound.operation.components["crm"]
@@ -227,7 +381,7 @@ def test_a_file_that_is_no_mapping_loses_its_component_and_nothing_else(workspac
     workspace.component(SOUND)
     workspace.component("title: [oops\n", "crm")
     loaded = workspace.load()
-    assert [str(problem) for problem in loaded.problems][0].startswith("checks/crm.yaml:2: this is no YAML")
+    assert str(loaded.problems[0]).startswith("checks/crm.yaml:2: this is no YAML")
     problem = loaded.operation.components["crm"].problem
     assert problem is not None
     assert problem.startswith("line 2: this is no YAML")
@@ -272,8 +426,10 @@ def test_a_circle_of_dependencies_is_cut_at_one_edge(workspace: Workspace) -> No
         workspace.component(f"depends_on: [{parent}]\nchecks: {{x: {{kind: tcp, host: h, port: 1}}}}\n", name)
     loaded = workspace.load()
     assert [str(problem) for problem in loaded.problems] == [
-        "checks/c.yaml:1: depends_on[0]: this goes round in a circle: a → b → c → a; "
-        "a component cannot explain its own failure; remove one of the entries"
+        (
+            "checks/c.yaml:1: depends_on[0]: this goes round in a circle: a → b → c → a; "
+            "a component cannot explain its own failure; remove one of the entries"
+        )
     ]
     assert loaded.operation.components["c"].depends_on == ()
     assert loaded.operation.dependents == {"b": ("a",), "c": ("b",)}
@@ -308,7 +464,10 @@ def test_another_components_checks_features_and_modes_can_be_named(workspace: Wo
 def test_settings_of_a_check_come_from_the_check_the_file_the_workspace(workspace: Workspace) -> None:
     workspace.write("opsdash.yaml", "defaults: {every: 60s, timeout: 5s, down_after: 3 of 5}\n")
     workspace.component(
-        "defaults: {every: 15s}\nchecks: {a: {kind: tcp, host: h, port: 1}, b: {kind: tcp, host: h, port: 1, every: 2s}}\n"
+        """\
+        defaults: {every: 15s}
+        checks: {a: {kind: tcp, host: h, port: 1}, b: {kind: tcp, host: h, port: 1, every: 2s}}
+        """
     )
     checks = workspace.load().operation.checks
     assert [(checks[f"email/{name}"].every, checks[f"email/{name}"].timeout) for name in "ab"] == [(15, 5), (2, 5)]
@@ -327,8 +486,8 @@ def test_a_provider_may_add_and_replace_checks_of_each(workspace: Workspace) -> 
     loaded = workspace.load()
     assert loaded.problems == ()
     assert sorted(loaded.bindings) == ["email/a/data", "email/a/up", "email/b/up"]
-    assert loaded.bindings["email/b/up"].options.host == "other"
-    assert loaded.bindings["email/b/up"].options.port == 2
+    assert options(loaded, "email/b/up").host == "other"
+    assert options(loaded, "email/b/up").port == 2
 
 
 def test_templates_are_filled_once_and_two_braces_are_one(workspace: Workspace) -> None:
@@ -362,9 +521,8 @@ def test_people_are_away_from_the_first_moment_to_the_last_of_their_days(workspa
     assert [(absence.start, absence.end) for absence in christmas] == [(1798066800.0, 1798326000.0)]
     assert people["ken"].left == 1793487600.0
     assert people["lena"].name == "lena"
-    assert [str(problem) for problem in loaded.problems] == [
-        "opsdash.yaml:3: people.maria.away[1].from: '2027-02-30' is no date; write it as 2026-12-24, or 2026-12-24T12:00"
-    ]
+    [problem] = [str(problem) for problem in loaded.problems]
+    assert problem.startswith("opsdash.yaml:3: people.maria.away[1].from: '2027-02-30' is no date; write it as")
 
 
 def test_what_is_surely_a_mistake_and_harmless_is_a_warning(workspace: Workspace) -> None:
@@ -412,8 +570,8 @@ _JSONISH = st.recursive(
     max_leaves=8,
 )
 _KEYS = st.sampled_from(
-    ["title", "tier", "owners", "depends_on", "features", "runbook", "defaults", "providers", "each", "checks", "switch",
-     "modes", "failures", "nonsense"]
+    ["title", "tier", "owners", "depends_on", "features", "runbook", "defaults", "providers", "each", "checks",
+     "switch", "modes", "failures", "nonsense"]
 )  # fmt: skip
 _ENTRY = st.dictionaries(
     st.sampled_from(
@@ -447,3 +605,12 @@ def test_whatever_stands_under_the_right_keys_there_is_an_operation(
     again = load(folder, {"PATH": "/usr/bin"}, 1.8e9, loaded)
     assert again.problems == loaded.problems
     assert loaded.operation.components.keys() == {"x"}
+
+
+def test_how_often_a_heartbeat_comes_is_not_how_often_it_is_looked_at(workspace: Workspace) -> None:
+    workspace.component("checks: {nightly: {kind: heartbeat, every: 1d, grace: 2h}}\n")
+    loaded = workspace.load()
+    assert loaded.problems == ()
+    spec = loaded.operation.checks["email/nightly"]
+    assert (spec.passive, spec.every) == (True, 30.0)
+    assert options(loaded, "email/nightly").every == 86400

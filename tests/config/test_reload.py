@@ -9,6 +9,7 @@ import pytest
 
 from opsdash.config.loader import KEPT
 from opsdash.model.operation import ResponseKind
+from tests.config.conftest import options
 from tests.config.test_problems import SOUND
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_a_new_file_and_a_file_that_is_gone_are_a_change(workspace: Workspace) -
 
 
 BROKEN = [
-    ("port: 25", "prot: 25", "checks.newsletters.prot", "checks/newsletters"),
+    ("port: 25", "port: smtp", "checks.newsletters.port", "checks/newsletters"),
     ("https://{host}/status", "https://{hots}/status", "each.api.url", "checks/postmark/api"),
     ("as: ses-eu", "as: [x]", "providers.ses.as", "providers/ses"),
     ("value: facts.provider", "value: facts.nobody", "switch.served_by.value", "switch"),
@@ -136,7 +137,7 @@ def test_a_variable_that_is_unset_at_a_reload_leaves_the_check_as_it_was(workspa
     workspace.component('checks: {a: {kind: tcp, host: "${HOST}", port: 1}}\n')
     workspace.load({"HOST": "one.example"})
     loaded = workspace.reload()
-    assert loaded.bindings["email/a"].options.host == "one.example"
+    assert options(loaded, "email/a").host == "one.example"
     assert loaded.problems[0].hint.endswith(KEPT)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsdash.config.secrets import MASK, MIN_LENGTH, Masker, ReferenceProblem, References, resolve_secrets
+from tests.config.conftest import options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ def test_secrets_are_resolved_in_bindings_alone_and_masked_everywhere(workspace:
     assert loaded.problems == ()
     assert "abc-secret-xyz" not in repr(loaded.operation)
     assert loaded.operation.checks["email/a"].raw["headers"]["Authorization"] == "Bearer ${file:token}"
-    assert loaded.bindings["email/a"].options.headers["Authorization"] == "Bearer abc-secret-xyz"
+    assert options(loaded, "email/a").headers["Authorization"] == "Bearer abc-secret-xyz"
     assert "abc-secret-xyz" not in repr(loaded.bindings)
     assert "abc-secret-xyz" not in repr(loaded)
     assert loaded.secrets.mask("GET internal.example:2525 with abc-secret-xyz") == f"GET {MASK}:2525 with {MASK}"

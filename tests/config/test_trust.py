@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.config.conftest import Workspace
 
 CRM = "checks: {port: {kind: tcp, host: crm.example, port: 443}}\n"
-SHARED = next((g for g in grp.getgrall() if any(member != "root" for member in g.gr_mem)), None)
 
 
 def result(mode: int, uid: int, gid: int) -> os.stat_result:
@@ -56,7 +55,7 @@ def test_a_file_of_somebody_else_is_refused(workspace: Workspace) -> None:
 def test_a_group_that_may_write_must_have_no_other_member(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = grp.getgrgid(os.getegid())
     group = grp.struct_group((mine.gr_name, "x", 777, ["mallory"]))
-    monkeypatch.setattr(files.grp, "getgrgid", lambda _gid: group)
+    monkeypatch.setattr("grp.getgrgid", lambda _gid: group)
     files._other_members.cache_clear()
     try:
         refused, hint = distrust(result(0o664, os.geteuid(), 777), {})

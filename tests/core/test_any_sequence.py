@@ -130,7 +130,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
             _feed(i.ClockJumped(3600.0)),
             _feed(i.JournalState("full")),
             _feed(i.JournalState("")),
-            _feed(i.PreflightDone("email/ses", False, "no")),  # noqa: FBT003
+            _feed(i.PreflightDone("email/ses", False, "no")),
             _feed(i.BlockDone("RUN-1", BLOCK)),
             _feed(i.Beat("email/delivery", "ok")),
             _feed(i.Stopping("asked to")),
@@ -185,7 +185,7 @@ def test_the_same_inputs_always_lead_to_the_same_records(steps: list[Step]) -> N
     assert once.effects == twice.effects
 
 
-# --- with an outside that answers ---------------------------------------------------------------------------------------
+# --- with an outside that answers ------------------------------------------------------------------------------------
 
 NAMES = {"pm-prod": "postmark", "ses-eu": "ses"}
 MOVES = [
@@ -213,7 +213,7 @@ class Play:
         self.timeline.all_ok()
 
     def move(self, move: str) -> None:
-        {
+        moves: dict[str, Callable[[], object]] = {
             "fail over": lambda: self.confirm("failover", "ses"),
             "fail back": lambda: self.confirm("failback"),
             "degrade": lambda: self.confirm("degrade"),
@@ -239,7 +239,8 @@ class Play:
             "minute": lambda: self.timeline.advance(65),
             "kill": self.kill,
             "kill before the last record": lambda: self.kill(lost=1),
-        }[move]()
+        }
+        moves[move]()
 
     def confirm(self, kind: str, target: str | None = None) -> None:
         overrides = ["target_healthy", "dropped_pass"]

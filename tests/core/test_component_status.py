@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from opsdash.core.health import redundancy_of
@@ -30,7 +32,7 @@ PRIMARY = "email/postmark/api"
 STANDBY = "email/ses/api"
 
 
-def mail(**settings: object) -> Timeline:
+def mail(**settings: Any) -> Timeline:
     """Email, served by Postmark, all well."""
     timeline = Timeline(operation(email(**settings)))
     timeline.read("email", "pm-prod")
@@ -190,7 +192,7 @@ def test_without_a_backup_there_is_no_redundancy_to_lose() -> None:
     assert timeline.health("shop").redundancy == "none"
 
 
-# --- degraded mode -----------------------------------------------------------------------------------------------------
+# --- degraded mode ---------------------------------------------------------------------------------------------------
 
 
 def test_in_a_degraded_mode_it_is_at_least_degraded_and_dropped_features_do_not_count() -> None:
@@ -214,7 +216,7 @@ def test_a_check_that_a_kept_feature_or_the_mode_itself_needs_counts_on() -> Non
     assert timeline.status("email") == "down"
 
 
-# --- pause ---------------------------------------------------------------------------------------------------------------
+# --- pause -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_pause_stops_polling_and_ends_at_its_review_time() -> None:
@@ -279,7 +281,7 @@ def test_a_failure_mode_elsewhere_that_watches_a_paused_component_lets_go_of_it(
     assert timeline.failures("shop") == []
 
 
-# --- what is too old ---------------------------------------------------------------------------------------------------
+# --- what is too old -------------------------------------------------------------------------------------------------
 
 
 def test_a_result_that_is_too_old_is_shown_as_unknown_and_the_next_one_that_agrees_is_believed() -> None:
@@ -319,7 +321,7 @@ def test_a_jump_of_the_clock_does_not_wake_what_is_paused() -> None:
     assert timeline.status("email") == "paused"
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files -----------------------------------------------------------------------------------------------------------
 
 
 def load(timeline: Timeline, new: Operation) -> None:
@@ -346,7 +348,9 @@ def test_a_check_whose_definition_changed_begins_anew() -> None:
 
 def test_a_component_that_is_gone_and_held_by_nothing_is_forgotten() -> None:
     timeline = mail()
+    timeline.touched.clear()
     load(timeline, operation(sha256="empty"))
+    assert timeline.touched == {"email"}
     assert timeline.draft().component("email") is None
     assert ("read", "email") not in timeline.timers
 
@@ -388,7 +392,7 @@ def test_a_provider_that_was_renamed_in_a_file_without_a_switch_is_the_new_prima
     assert timeline.state("shop").active == "new"
 
 
-# --- reading the mechanism --------------------------------------------------------------------------------------------
+# --- reading the mechanism -------------------------------------------------------------------------------------------
 
 
 def test_what_the_mechanism_says_wins_over_memory() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opsdash.model.effects import Apply
 from opsdash.model.inputs import TakeOverIntent, UndoIntent
 from opsdash.model.operation import DegradedMode, Feature, Tier
@@ -14,7 +16,7 @@ FRONT, LETTERS = "email/delivery", "email/newsletter"
 WHAT = "email/order-mail-only"
 
 
-def mail(mode: DegradedMode | None = None, **settings: object) -> Timeline:
+def mail(mode: DegradedMode | None = None, **settings: Any) -> Timeline:
     mode = mode or order_mail_only()
     timeline = Timeline(operation(email(modes={mode.id: mode}, **settings)), outside=mail_outside())
     timeline.advance(1)
@@ -55,6 +57,34 @@ def test_in_and_out_again_and_what_was_there_before_is_back() -> None:
     assert says(timeline) == "everything"
     assert timeline.status("email") == "ok"
     timeline.check_replay()
+
+
+def test_the_incident_tells_what_was_done() -> None:
+    timeline = mail()
+    timeline.down(LETTERS, times=3)
+    timeline.confirm("email", "degrade", reason="the queue is full")
+    timeline.advance(5)
+    timeline.confirm("email", "restore", overrides=["dropped_pass"], reason="enough", typed="email")
+    timeline.advance(5)
+    incident = timeline.incident("email")
+    assert incident is not None
+    assert [entry.text for entry in incident.entries if entry.who == "maria"] == [
+        "degraded mode order-mail-only: the queue is full",
+        "degraded mode order-mail-only: the queue is full → committed",
+        "back to normal from degraded mode order-mail-only",
+        "back to normal from degraded mode order-mail-only → committed",
+    ]
+
+
+def test_the_way_out_is_verified_by_the_checks_of_the_mode() -> None:
+    timeline = mail(order_mail_only(verify=(LETTERS,)))
+    timeline.confirm("email", "degrade")
+    timeline.advance(5)
+    assert timeline.outside is not None
+    timeline.outside.status[LETTERS] = Status.DOWN
+    timeline.confirm("email", "restore")
+    timeline.advance(40)
+    assert state(timeline) is SwitchState.NO_EFFECT
 
 
 def test_a_leave_of_its_own_is_used_where_there_is_one_and_anything_else_than_the_mode_will_do() -> None:
@@ -125,6 +155,19 @@ def test_a_mode_that_does_not_keep_what_it_promises_has_no_effect_and_is_undone(
     assert (timeline.state("email").mode, says(timeline)) == (None, "everything")
     assert timeline.wanted(Apply)[-1].prior == "everything"
     timeline.check_replay()
+
+
+def test_a_mode_with_a_leave_of_its_own_is_undone_by_it() -> None:
+    timeline = mail(order_mail_only(leave=call("order-mail-only", "normal")))
+    assert timeline.outside is not None
+    timeline.outside.status[FRONT] = Status.UNKNOWN
+    timeline.confirm("email", "degrade")
+    timeline.advance(40)
+    timeline.outside.status.clear()
+    timeline.want(UndoIntent("email"))
+    timeline.advance(5)
+    assert timeline.wanted(Apply)[-1].prior is None
+    assert (state(timeline), says(timeline)) == (SwitchState.UNDONE, "normal")
 
 
 def test_an_undo_that_cannot_be_verified_knows_that_the_mode_is_no_longer_in_force() -> None:

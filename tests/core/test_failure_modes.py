@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from opsdash.model.inputs import AwayIntent, Loaded, Overdue, PauseIntent
@@ -13,7 +15,7 @@ from opsdash.testing import Timeline, component, email, failure, operation, prov
 A, B, C = "shop/a", "shop/b", "shop/c"
 
 
-def shop(*failures: FailureMode, **settings: object) -> Timeline:
+def shop(*failures: FailureMode, **settings: Any) -> Timeline:
     made = component("shop", checks=["a", "b", "c"], failures={each.id: each for each in failures}, **settings)
     people = [Person("maria", "Maria"), Person("ken", "Ken")]
     timeline = Timeline(operation(made, people=people))
@@ -28,7 +30,7 @@ def mail() -> Timeline:
     return timeline
 
 
-# --- signals -------------------------------------------------------------------------------------------------------------
+# --- signals ---------------------------------------------------------------------------------------------------------
 
 
 def test_any_of_its_signals_is_enough_and_only_a_confirmed_one() -> None:
@@ -97,7 +99,7 @@ def test_that_no_result_comes_is_not_what_a_check_of_stale_data_means_by_stale()
     assert timeline.failures("shop") == ["old-data"]
 
 
-# --- whoever serves ---------------------------------------------------------------------------------------------------
+# --- whoever serves --------------------------------------------------------------------------------------------------
 
 
 def test_active_means_whoever_serves() -> None:
@@ -131,7 +133,7 @@ def test_the_primary_recovers_after_a_failover_and_the_failure_is_over() -> None
     assert timeline.failures("email") == []
 
 
-# --- blind ------------------------------------------------------------------------------------------------------------
+# --- blind -----------------------------------------------------------------------------------------------------------
 
 
 def test_it_stands_while_opsdash_is_blind() -> None:
@@ -162,7 +164,7 @@ def test_it_is_let_go_of_when_enough_is_known_to_be_well() -> None:
     assert timeline.failures("shop") == [], "with one of two known to be well it cannot apply"
 
 
-# --- elsewhere --------------------------------------------------------------------------------------------------------
+# --- elsewhere -------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_mode_may_watch_the_checks_of_another_component() -> None:
@@ -189,7 +191,7 @@ def test_it_may_watch_whoever_serves_another_component() -> None:
     assert timeline.failures("shop") == []
 
 
-# --- people, pauses, files -----------------------------------------------------------------------------------------------
+# --- people, pauses, files -------------------------------------------------------------------------------------------
 
 
 def test_all_owners_away_is_a_failure_mode_that_opens_no_incident() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from opsdash.model.incident import EntryKind, IncidentKind
@@ -24,7 +26,7 @@ from opsdash.testing import Timeline, component, failure, operation
 A, B = "shop/a", "shop/b"
 
 
-def shop(tier: Tier = Tier.ESSENTIAL, **settings: object) -> Timeline:
+def shop(tier: Tier = Tier.ESSENTIAL, **settings: Any) -> Timeline:
     """A shop with two failure modes: `slow-bank` for b with a reason, `no-bank` for b down."""
     failures = {"slow-bank": failure("slow-bank", f"{B}#slow"), "no-bank": failure("no-bank", B)}
     timeline = Timeline(
@@ -51,7 +53,7 @@ def recovered(timeline: Timeline) -> bool:
     return incident.recovered_at is not None
 
 
-# --- opening ----------------------------------------------------------------------------------------------------------
+# --- opening ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tier", [Tier.ESSENTIAL, Tier.IMPORTANT])
@@ -116,7 +118,7 @@ def test_a_start_opens_no_second_incident_for_what_is_down_already() -> None:
     assert len(later.of(IncidentOpened)) == 1
 
 
-# --- blind --------------------------------------------------------------------------------------------------------------
+# --- blind -----------------------------------------------------------------------------------------------------------
 
 
 def test_five_minutes_of_unknown_open_one() -> None:
@@ -179,7 +181,7 @@ def test_a_failure_stays_one_while_nobody_can_look() -> None:
     assert recovered(timeline)
 
 
-# --- over -----------------------------------------------------------------------------------------------------------
+# --- over ------------------------------------------------------------------------------------------------------------
 
 
 def test_it_recovers_by_itself_and_is_resolved_by_a_person() -> None:
@@ -256,7 +258,7 @@ def test_resolved_incidents_are_forgotten_by_a_start_a_week_later() -> None:
     assert timeline.crash(seconds=8 * 86400).world.get("incidents", "INC-1") is None
 
 
-# --- people --------------------------------------------------------------------------------------------------------------
+# --- people ----------------------------------------------------------------------------------------------------------
 
 
 def test_somebody_acknowledges_it_and_a_second_one_learns_who() -> None:

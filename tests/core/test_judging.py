@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from opsdash.testing import Timeline, check, component, operation
 API = "shop/api"
 
 
-def shop(**settings: object) -> Timeline:
+def shop(**settings: Any) -> Timeline:
     """A component with one check."""
     return Timeline(operation(component("shop", checks=["api"]), checks=[check(API, **settings)]))
 
@@ -212,6 +214,19 @@ def test_nobody_is_hurried_who_asked_to_be_left_alone_or_who_reports_by_himself(
     heartbeat.ok(API)
     heartbeat.down(API)
     assert heartbeat.take(Poll) == []
+
+
+def test_since_when_it_is_as_it_is_shown() -> None:
+    timeline = shop()
+    timeline.ok(API)
+    first = timeline.clock.wall
+    timeline.clock.advance(60)
+    timeline.ok(API)
+    assert timeline.shown(API).since == first
+    timeline.down(API, times=2)
+    timeline.clock.advance(60)
+    timeline.down(API)
+    assert timeline.shown(API).since == timeline.clock.wall
 
 
 def test_a_result_of_a_check_that_is_no_longer_in_the_files_means_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from opsdash.model.status import Status
 from opsdash.model.switch import Guard, GuardResult, Plan, Refused, SwitchKind
 from opsdash.testing import (
     Timeline,
+    call,
     component,
     email,
     failure,
@@ -32,7 +34,7 @@ THREE = [
 ]
 
 
-def shop(**settings: object) -> Timeline:
+def shop(**settings: Any) -> Timeline:
     """A shop with a primary and two backups, served by its primary; nothing but the mechanism is declared."""
     switch = mail_switch(served_by=None, old_out=None, verify=())
     timeline = Timeline(operation(component("shop", providers=THREE, **({"switch": switch} | settings))))
@@ -41,7 +43,7 @@ def shop(**settings: object) -> Timeline:
     return timeline
 
 
-def mail(**settings: object) -> Timeline:
+def mail(**settings: Any) -> Timeline:
     timeline = Timeline(operation(email(**settings)), outside=mail_outside())
     timeline.advance(1)
     timeline.all_ok()
@@ -64,7 +66,7 @@ def guard(plan: Plan, rule: str) -> Guard:
     return next(each for each in plan.guards if each.rule == rule)
 
 
-# --- targets -------------------------------------------------------------------------------------------------------------
+# --- targets ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_failover_goes_to_the_first_ready_provider_in_file_order() -> None:
@@ -151,6 +153,12 @@ def test_a_mechanism_that_cannot_be_read_is_not_said_to_have_named_anybody() -> 
     assert guard(planned(timeline, "failover", "one"), "expected_from").evidence == "it cannot be read"
 
 
+def test_an_action_that_names_who_serves_now_cannot_be_planned_while_nobody_knows() -> None:
+    timeline = shop(switch=mail_switch(action=call("switch", "{from} to {to}"), served_by=None, old_out=None))
+    timeline.read("shop", "somebody")
+    assert refused(timeline, "failover", "one").rule == "active_unknown"
+
+
 @pytest.mark.parametrize(
     ("kind", "target", "rule"),
     [("failover", "three", "unknown_provider"), ("degrade", None, "unknown_mode"), ("restore", None, "no_mode")],
@@ -177,7 +185,7 @@ def test_templates_are_filled_in_for_the_way_there_and_the_way_back() -> None:
     assert (plan.expected, plan.wanted) == ("m", "2")
 
 
-# --- guards --------------------------------------------------------------------------------------------------------------
+# --- guards ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -269,7 +277,7 @@ def test_the_reason_is_filled_in_from_the_failure_mode_that_is_active() -> None:
     assert planned(timeline, "failover", of="email").reason == "Provider unreachable"
 
 
-# --- degraded modes --------------------------------------------------------------------------------------------------------
+# --- degraded modes --------------------------------------------------------------------------------------------------
 
 
 def test_a_degraded_mode_that_drops_something_essential_needs_the_name_typed() -> None:

@@ -52,7 +52,7 @@ def test_everything_that_happened_can_be_told() -> None:
     assert all(tell(record) for record in timeline.records)
 
 
-# --- heartbeats, the engine's life ----------------------------------------------------------------------------------
+# --- heartbeats, the engine's life -----------------------------------------------------------------------------------
 
 
 def beats(*signals: str) -> Heartbeat:
@@ -76,6 +76,15 @@ def test_heartbeats_are_recorded_and_outlive_the_engine() -> None:
 
 def test_a_heartbeat_that_nobody_waits_for_is_no_news() -> None:
     assert Timeline(operation()).feed(Beat("shop/backup", "ok")) == []
+
+
+def test_a_note_may_tell_of_something_that_happened_earlier() -> None:
+    timeline = Timeline(operation(component("shop", checks=["a"])))
+    timeline.down("shop/a", times=3)
+    world = timeline.world
+    world.apply(evolve(world, r.IncidentNoted(9.0, "INC-1", "maria", EntryKind.NOTE, "saw it", happened=5.0)))
+    entry = world.get("incidents", "INC-1").entries[-1]
+    assert (entry.at, entry.recorded) == (5.0, 9.0)
 
 
 def test_a_start_says_how_long_there_was_no_engine() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from opsdash.core.switching import SAMPLE_EVERY, moment
 from opsdash.model.effects import Apply, Poll, Read
-from opsdash.model.inputs import JournalState, Loaded, SwitchIntent
+from opsdash.model.inputs import JournalState, Loaded, SwitchIntent, TimerFired
 from opsdash.model.operation import Feature, OldOut, ServedBy, Tier
 from opsdash.model.records import (
     ActiveChanged,
@@ -17,7 +19,7 @@ from opsdash.model.records import (
     SwitchIntended,
 )
 from opsdash.model.status import Status
-from opsdash.model.switch import Fact, FactName, Plan, Refused, SwitchKind, SwitchState, Truth
+from opsdash.model.switch import FactName, Plan, Refused, SwitchKind, SwitchState, Truth
 from opsdash.testing import (
     Outside,
     Timeline,
@@ -36,7 +38,7 @@ LETTERS = "email/newsletter"
 PRIMARY, STANDBY = "email/postmark/api", "email/ses/api"
 
 
-def mail(**settings: object) -> Timeline:
+def mail(**settings: Any) -> Timeline:
     """Email served by Postmark, all well; what becomes of effects is said step by step."""
     timeline = Timeline(operation(email(**settings)))
     timeline.read("email", "pm-prod")
@@ -46,7 +48,7 @@ def mail(**settings: object) -> Timeline:
     return timeline
 
 
-def live_mail(outside: Outside | None = None, **settings: object) -> Timeline:
+def live_mail(outside: Outside | None = None, **settings: Any) -> Timeline:
     """The same, with an outside that answers."""
     timeline = Timeline(operation(email(**settings)), outside=outside or mail_outside())
     timeline.advance(1)
@@ -81,7 +83,7 @@ def served_by(timeline: Timeline, who: str, *, at: float | None = None, requeste
     timeline.observe(FRONT, facts={"provider": who, "json.at": made}, requested=requested)
 
 
-# --- the whole way --------------------------------------------------------------------------------------------------------
+# --- the whole way ---------------------------------------------------------------------------------------------------
 
 
 def test_one_key_leads_to_the_backup_with_all_facts_verified() -> None:
@@ -146,7 +148,7 @@ def test_the_incident_tells_what_was_done() -> None:
     assert told[-1].endswith("→ committed")
 
 
-# --- intent first ---------------------------------------------------------------------------------------------------------
+# --- intent first ----------------------------------------------------------------------------------------------------
 
 
 def test_before_anything_is_touched_the_whole_plan_is_recorded() -> None:
@@ -222,7 +224,7 @@ def test_an_action_that_never_started_aborts(result: str) -> None:
     assert ("verify", "email-failover-1") not in timeline.timers
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------------
+# --- refusals --------------------------------------------------------------------------------------------------------
 
 
 def test_two_operators_press_at_once_and_one_switch_is_made() -> None:
@@ -314,7 +316,7 @@ def test_nothing_is_known_of_a_component_that_does_not_exist() -> None:
     assert rule(mail().want(intent)) == "unknown_component"
 
 
-# --- what counts as a sample --------------------------------------------------------------------------------------------
+# --- what counts as a sample -----------------------------------------------------------------------------------------
 
 
 def test_the_checks_involved_run_at_once_and_again_until_they_are_enough() -> None:
@@ -341,9 +343,11 @@ def test_samples_make_one_chain_however_many_results_come_in() -> None:
     for _ in range(10):
         timeline.observe(FRONT, "down", "timeout")
         timeline.advance(1)
+        timeline.read("email", "pm-prod")
     timeline.effects.clear()
     timeline.advance(10)
     assert len([poll for poll in timeline.take(Poll) if poll.check == FRONT]) <= 10 / SAMPLE_EVERY + 12
+    assert len(timeline.take(Read)) <= 10 / SAMPLE_EVERY + 2
 
 
 def test_what_was_requested_before_the_action_ended_does_not_count() -> None:
@@ -479,7 +483,7 @@ def test_without_mechanism_and_front_door_nobody_can_say_that_it_worked() -> Non
     assert state(timeline) is SwitchState.UNKNOWN
 
 
-# --- settling and deadlines -------------------------------------------------------------------------------------------------
+# --- settling and deadlines ------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_judged_before_the_settle_time_is_over() -> None:
@@ -531,6 +535,8 @@ def test_after_its_end_nothing_of_a_switch_is_left_ticking() -> None:
     before = len(timeline.records)
     for _ in range(5):
         served_by(timeline, "pm-prod")
+    for late in ("settle", "verify"):
+        timeline.feed(TimerFired((late, "email-failover-1")))
     timeline.advance(60)
     assert [each for each in timeline.records[before:] if isinstance(each, SwitchAdvanced | SwitchEnded)] == []
 
@@ -569,7 +575,7 @@ def test_a_component_that_leaves_the_files_while_it_is_switched_is_switched_to_t
     timeline.check_replay()
 
 
-# --- others ---------------------------------------------------------------------------------------------------------------
+# --- others ----------------------------------------------------------------------------------------------------------
 
 
 def test_somebody_else_switches_and_the_incident_says_so() -> None:
@@ -660,7 +666,6 @@ def test_evidence_is_kept_with_each_fact() -> None:
     evidence = {fact.name: fact.evidence for fact in timeline.switch("email").facts}
     assert evidence[FactName.MECHANISM] == "it says 'ses-eu'"
     assert evidence[FactName.FRONT_DOOR] == "answered by 'ses-eu'"
-    assert all(isinstance(fact, Fact) and fact.needed >= 1 for fact in timeline.switch("email").facts)
 
 
 def test_a_feature_that_matters_is_verified_even_if_only_one_of_its_checks_fails() -> None:

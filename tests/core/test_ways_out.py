@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from opsdash.core.switching import ways_out
@@ -15,8 +17,8 @@ from opsdash.testing import Timeline, email, mail_outside, mail_switch, operatio
 FRONT = "email/delivery"
 
 
-def unclear(**settings: object) -> Timeline:
-    """A failover after which the front door does not say who answers: unknown, although the mechanism says the backup."""
+def unclear(**settings: Any) -> Timeline:
+    """A failover after which the front door does not say who answers; the mechanism says the backup."""
     outside = mail_outside()
     timeline = Timeline(operation(email(**settings)), outside=outside)
     timeline.advance(1)
@@ -52,7 +54,7 @@ def test_what_can_be_done_is_said() -> None:
     assert ways_out(timeline.switch("email")) == []
 
 
-# --- undo -------------------------------------------------------------------------------------------------------------
+# --- undo ------------------------------------------------------------------------------------------------------------
 
 
 def test_undo_applies_the_action_with_its_ends_swapped_and_verifies_the_old_side() -> None:
@@ -62,7 +64,7 @@ def test_undo_applies_the_action_with_its_ends_swapped_and_verifies_the_old_side
     assert state(timeline) is SwitchState.UNDOING
     undo = timeline.wanted(Apply)[-1]
     assert (undo.source, undo.target, undo.call.raw["value"]) == ("ses", "postmark", "pm-prod")
-    assert undo.action_id == "email-failover-1-undo-1"
+    assert (undo.action_id, undo.prior) == ("email-failover-1-undo-1", None)
     timeline.advance(10)
     assert state(timeline) is SwitchState.UNDONE
     found = timeline.state("email")
@@ -137,7 +139,7 @@ def test_what_served_before_must_be_known_for_an_undo() -> None:
     assert rule(timeline.want(UndoIntent("email"))) == "no_undo"
 
 
-# --- settle --------------------------------------------------------------------------------------------------------------
+# --- settle ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_a_statement_needs_a_reason_and_one_of_three_outcomes(intent: Intent, ex
     assert rule(unclear().want(intent)) == expected
 
 
-# --- take over -----------------------------------------------------------------------------------------------------------
+# --- take over -------------------------------------------------------------------------------------------------------
 
 
 def test_taking_over_looks_again_and_fires_nothing() -> None:
@@ -214,7 +216,7 @@ def test_what_was_measured_before_taking_over_does_not_count() -> None:
     assert state(timeline) is SwitchState.VERIFYING
 
 
-# --- nothing to lead out of ------------------------------------------------------------------------------------------------
+# --- nothing to lead out of ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ async def test_each_request_opens_a_connection_of_its_own_and_leaves_none(
         b"HTTP/1.0 200 OK\r\n\r\nabcde",
         b"HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 103 Hi\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-length: 5\r\n\r\nabcde",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcdeHTTP/1.1 500 smuggled\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc") + gzip.compress(b"de"),
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\n\r\n" + gzip.compress(b"abcde") + b"\0\0",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc", mtime=0) + gzip.compress(b"de", mtime=0),
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\n\r\n" + gzip.compress(b"abcde", mtime=0) + b"\0\0",
     ],
     ids=["chunked", "until-close", "interim-answers", "more-than-one-answer", "gzip-members", "gzip-padding"],
 )
@@ -186,7 +186,7 @@ async def test_a_reset_is_a_reset(serve: Serve, context: MakeContext) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "no valid HTTP"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "no valid HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Encoding: gzip\r\n\r\nabc", "no valid gzip"),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 99)[:20], "ends early"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 99, mtime=0)[:20], "ends early"),
         (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", "switched to another protocol"),
     ],
 )

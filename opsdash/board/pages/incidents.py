@@ -51,7 +51,7 @@ class IncidentsPage(Page):
 
     def draw_body(self) -> None:
         super().draw_body()
-        if self.wanted is not None and self.incidents:
+        if self.wanted is not None and self.paper.items:
             mine = [incident["id"] for incident in self.incidents if incident["component"] == self.wanted]
             self.wanted = None
             if mine:

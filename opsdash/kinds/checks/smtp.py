@@ -110,6 +110,7 @@ async def run(options: Options, context: CheckContext) -> Sample:
         async with connected(options.host, port, context, tls=tls if options.tls else None) as stream:
             phases = stream.phases
             values["address"] = stream.address
+            context.stage = "greeting"  # the server speaks first
             await _converse(stream, options, tls, values, context.wall)
     except RefusedError as error:
         status = Status.DEGRADED if error.temporary else Status.DOWN

@@ -1,0 +1,102 @@
+"""The demo as a newcomer meets it: real services, a real engine, and nothing left behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from opsdash.cli import exits
+from opsdash.cli.example import running
+from tests.cli.conftest import OPSDASH, environment, process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary folder of our own, so that whatever is left behind is seen."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def _left_behind(folder: Path) -> list[str]:
+    """Files, and processes whose command line names the folder."""
+    listed = subprocess.run(["ps", "-axo", "command"], capture_output=True, text=True, check=True).stdout
+    demos = [each.name for each in folder.iterdir() if each.name.startswith("opsdash-demo-")]
+    return demos + [line for line in listed.splitlines() if f"{folder}/" in line]
+
+
+def test_the_tour_shows_the_main_job_and_leaves_nothing_behind(temporary: Path) -> None:
+    ended = process("demo", "--tour", TMPDIR=str(temporary))
+    assert ended.code == exits.OK, ended.out + ended.err
+    for step in (
+        "email is ok on postmark",
+        "failure mode: Our mail provider does not answer (provider-unreachable); decided: switch",
+        "Failover of email: Postmark → Amazon SES  ✓ done and verified",
+        "accepted by ses-eu",
+        "Our mail provider does not answer (RUN-1",
+        "2. Send through the other provider",
+        "ok on ses, redundancy ready",
+        "Failback of email: Amazon SES → Postmark  ✓ done and verified",
+        "accepted by pm-prod",
+    ):
+        assert step in ended.out
+    assert len(re.findall(r"^✓ \d\. .* \d+\.\d s$", ended.out, re.MULTILINE)) == 8
+    assert _left_behind(temporary) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_tour_leaves_nothing_behind(temporary: Path, number: signal.Signals) -> None:
+    tour = subprocess.Popen(
+        [*OPSDASH, "demo", "--tour"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(TMPDIR=str(temporary)),
+    )
+    assert tour.stdout is not None
+    for line in tour.stdout:
+        if "injected: postmark" in line:
+            break
+    assert _left_behind(temporary) != []
+    tour.send_signal(number)
+    tour.communicate()
+    assert tour.returncode == exits.INTERRUPTED
+    assert _left_behind(temporary) == []
+
+
+def test_a_demo_is_found_broken_and_healed_from_another_terminal(temporary: Path) -> None:
+    there = {"TMPDIR": str(temporary)}
+    with running() as example:
+        broken = process("demo", "inject", "crm", "500", **there)
+        assert (broken.code, broken.out.split()) == (exits.OK, ["crm", "500"])
+        seen = process("check", "crm/api", "-w", example.workspace)
+        assert "500" in seen.out, seen
+        healed = process("demo", "inject", "all", "ok", OPSDASH_WORKSPACE=str(example.workspace))
+        assert (healed.code, healed.out) == (exits.OK, "all services work\n")
+        assert process("demo", "inject", "crm", "tired", **there).code == exits.USAGE
+    assert process("demo", "inject", "crm", "500", **there).code == exits.FAILED
+
+
+def test_what_a_service_sends_cannot_command_the_terminal(temporary: Path) -> None:
+    with running() as example:
+        example.services.inject("postmark", "hostile")
+        for line in (("check", "email/postmark/api"), ("status", "email", "--poll"), ("validate", "--run")):
+            ended = process(*line, "-w", example.workspace)
+            said = ended.out + ended.err
+            assert [char for char in said if (ord(char) < 0x20 and char != "\n") or 0x7F <= ord(char) < 0xA0] == []
+            assert "\u202e" not in said
+
+
+def test_a_copy_of_the_example_carries_its_ports(temporary: Path) -> None:
+    with running() as example:
+        ended = process("status", "--poll", "-w", example.workspace)
+        assert ended.code == exits.OK, ended.out

@@ -1,0 +1,269 @@
+"""The example operation as somebody on duty meets it: real services that break, an engine, keys to press.
+
+Nothing here waits for a time to pass. The engine's stream of changes is read all the while, and whoever waits for
+something looks again at each change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from opsdash.app import _stores
+from opsdash.config.loader import load
+from opsdash.core.views import incident_view
+from opsdash.demo.example import copy_example
+from opsdash.demo.process import start
+from opsdash.engine.engine import Engine
+from opsdash.engine.tasks import cancel, spawn
+from opsdash.model import inputs as i
+from opsdash.model.run import BlockState
+from opsdash.model.switch import SwitchKind
+from opsdash.service.places import make_state_folder, places
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from opsdash.demo.process import DemoServices
+    from opsdash.model.run import BlockResult
+    from opsdash.model.views import IncidentView, PlanView, SwitchView, Verdict, WallRow
+
+T = TypeVar("T")
+
+PATIENCE = 12.0
+"""Seconds in which anything in the example operation is known and told: two intervals, a retry, an old front door."""
+
+ON_DUTY = "maria"
+
+
+class Desk:
+    """An engine on the example operation, its services, and what the wall has shown so far."""
+
+    def __init__(self, engine: Engine, services: DemoServices) -> None:
+        self.engine = engine
+        self.services = services
+        self._shown: list[WallRow] = []
+        self._news = asyncio.Event()
+        self._subscriber = engine.hub.subscribe()
+        self._reading = spawn(self._read(), "desk")
+
+    async def _read(self) -> None:
+        while True:
+            event, _, data = await self._subscriber.queue.get()
+            assert event == "delta", f"the stream said {event}"
+            self._shown += json.loads(data)["rows"]
+            self._news.set()
+
+    async def leave(self) -> None:
+        """Stop reading the stream."""
+        self.engine.hub.unsubscribe(self._subscriber)
+        await cancel(self._reading)
+
+    # --- looking -----------------------------------------------------------------------------------------------
+
+    async def until(self, what: str, holds: Callable[[], T], *, within: float = PATIENCE) -> T:
+        """Look again at each change until it holds; what it gave. In the end the wall as it is fails the test."""
+        try:
+            async with asyncio.timeout(within):
+                while not (found := holds()):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            pytest.fail(f"not within {within:.0f} s: {what}; what is not well: {self._not_well() or 'nothing'}")
+        return found
+
+    def row(self, component: str) -> WallRow:
+        """A component on the wall."""
+        row = self.engine.viewer().row(component)
+        assert row is not None
+        return row
+
+    def rows(self) -> list[WallRow]:
+        """The wall."""
+        return [self.row(component) for component in self.engine.viewer().components()]
+
+    def _not_well(self) -> list[dict[str, Any]]:
+        return [_told(row) for row in self.rows() if not is_well(row)]
+
+    def works(self, feature: str) -> str:
+        """Whether users get a feature, named component/feature."""
+        return {each["id"]: each["works"] for each in self.engine.viewer().features()}[feature]
+
+    def named(self, component: str) -> list[str]:
+        """The failure modes of a component that apply now."""
+        register = self.engine.viewer().register()
+        return [each["id"] for each in register if each["component"] == component and each["active"]]
+
+    def incident(self, component: str) -> IncidentView:
+        """The open incident of a component."""
+        key = self.row(component)["incident"]
+        assert key is not None, f"{component} has no open incident"
+        return incident_view(self.engine.runner.world.get("incidents", key))
+
+    async def recognised(self, component: str, failure: str, *, within: float = PATIENCE) -> WallRow:
+        """Wait until the failure mode is named, is the one that is offered, and is in the incident."""
+
+        def offered() -> WallRow | None:
+            row = self.row(component)
+            return row if row["failure_id"] == failure else None
+
+        row = await self.until(f"{component}/{failure} is named", offered, within=within)
+        assert row["incident"] is not None
+        assert failure in self.incident(component)["failures"]
+        return row
+
+    @contextmanager
+    def nobody_else_than(self, *components: str) -> Iterator[None]:
+        """Fail if any other component changes meanwhile, for however short a time."""
+        begun = len(self._shown)
+        yield
+        others = [row for row in self._shown[begun:] + self.rows() if row["id"] not in components]
+        assert [_told(row) for row in others if not is_well(row)] == []
+
+    # --- doing -------------------------------------------------------------------------------------------------
+
+    def inject(self, service: str, fault: str) -> None:
+        """Break a service, or heal it with `ok`."""
+        self.services.inject(service, fault)
+
+    async def submit(self, intent: i.Intent, who: str = ON_DUTY) -> Verdict:
+        """Ask the engine for something."""
+        return await self.engine.submit(os.urandom(8).hex(), who, intent)
+
+    async def plan(self, kind: SwitchKind, component: str, target: str | None = None) -> PlanView:
+        """What `f`, `F` or `g` shows."""
+        return await self.engine.plan(component, kind, target)
+
+    async def confirm(self, plan: PlanView, who: str = ON_DUTY) -> Verdict:
+        """Press `y` on a plan."""
+        intent = i.SwitchIntent(
+            component=plan["component"],
+            kind=SwitchKind(plan["kind"]),
+            generation=plan["generation"],
+            source=plan["source"],
+            target=plan["target"],
+            reason=plan["reason"],
+        )
+        return await self.submit(intent, who)
+
+    async def ended(self, verdict: Verdict) -> SwitchView:
+        """The switch that a verdict began, once it has ended or only a person can lead it on."""
+        assert verdict["refused"] is None, verdict["refused"]
+        await self.engine.wait_for_switch(verdict["subject"])
+        return self.switch(verdict["subject"])
+
+    def switch(self, switch_id: str) -> SwitchView:
+        """A switch, live or past."""
+        return self.engine.viewer().switch(self.engine.runner.world.get("switches", switch_id))
+
+    async def carry_out(self, kind: SwitchKind, component: str, target: str | None = None) -> SwitchView:
+        """A plan without obstacles, confirmed, and what became of it."""
+        plan = await self.plan(kind, component, target)
+        assert plan["refused"] is None, plan["refused"]
+        assert plan["failed"] == [], plan["guards"]
+        return await self.ended(await self.confirm(plan))
+
+    async def open_runbook(self, runbook: str, component: str) -> Follower:
+        """Begin to follow a runbook."""
+        sha256 = self.engine.loaded.runbooks[runbook].sha256
+        verdict = await self.submit(i.OpenRunIntent(runbook, component, sha256))
+        assert verdict["refused"] is None, verdict["refused"]
+        return Follower(self, runbook, verdict["subject"])
+
+    async def resolve(self, component: str) -> None:
+        """Close the incident, which has to have recovered by then."""
+        await self.until(f"{component} has recovered", lambda: self.incident(component)["state"] == "recovered")
+        verdict = await self.submit(i.ResolveIntent(self.incident(component)["id"], "it is over"))
+        assert verdict["refused"] is None, verdict["refused"]
+
+    async def all_is_well(self) -> None:
+        """Wait until nothing is wrong anywhere."""
+        await self.until("all is well", lambda: not self._not_well(), within=2 * PATIENCE)
+
+    async def tidy_up(self) -> None:
+        """Heal everything, lead back what was moved, close what was opened: for the next test."""
+        self.inject("all", "ok")
+        for person in self.engine.viewer().people():
+            if person["away"]:
+                await self.submit(i.AwayIntent(person["id"], None, back=True))
+        for row in self.rows():
+            if row["on_backup"] or row["mode"]:
+                kind = SwitchKind.FAILBACK if row["on_backup"] else SwitchKind.RESTORE
+                plan = await self.plan(kind, row["id"])
+                await self.ended(await self.confirm(plan))
+        await self.until("nothing fails", lambda: all(row["failure"] is None for row in self.rows()))
+        for row in self.rows():
+            if row["incident"] is not None:
+                await self.resolve(row["id"])
+        await self.all_is_well()
+
+
+class Follower:
+    """Somebody who follows a runbook."""
+
+    def __init__(self, desk: Desk, runbook: str, run: str) -> None:
+        self._desk = desk
+        self.runbook = desk.engine.loaded.runbooks[runbook]
+        self.run = run
+
+    async def execute(self, step: str, block: int = 0, *, within: float = PATIENCE) -> BlockResult:
+        """Execute a block of a step, and wait for its end."""
+        found = self.runbook.step(step)
+        assert found is not None, f"{self.runbook.id} has no step {step}"
+        text = found.blocks[block].code
+        verdict = await self._desk.submit(i.RunBlockIntent(self.run, step, block, text))
+        assert verdict["refused"] is None, verdict["refused"]
+
+        def result() -> BlockResult | None:
+            run = self._desk.engine.runner.world.get("runs", self.run)
+            states = {(each.step, each.block): each for each in run.blocks}
+            done: BlockResult = states[step, block]
+            return None if done.state is BlockState.STARTED else done
+
+        return await self._desk.until(f"{self.runbook.id}, step {step} has ended", result, within=within)
+
+    async def close(self) -> None:
+        """Be through with it."""
+        verdict = await self._desk.submit(i.EndRunIntent(self.run))
+        assert verdict["refused"] is None, verdict["refused"]
+
+
+def is_well(row: WallRow) -> bool:
+    """Whether there is nothing to say about a component."""
+    normal = not (row["failure"] or row["incident"] or row["mode"] or row["on_backup"] or row["switch"])
+    return row["status"] == "ok" and row["redundancy"] in ("ready", "none") and normal
+
+
+def _told(row: WallRow) -> dict[str, Any]:
+    interesting = ("id", "status", "reason", "cause", "failure_id", "incident", "mode", "active", "redundancy")
+    return {key: value for key, value in row.items() if key in interesting and value}
+
+
+@asynccontextmanager
+async def on_duty(folder: Path, environment: Mapping[str, str] | None = None) -> AsyncIterator[Desk]:
+    """Services and engine in a fresh folder, with everything well at the beginning."""
+    workspace = folder / "operation"
+    copy_example(workspace)
+    with start(folder / "services") as services:
+        variables = {**os.environ, **services.environment(), **(environment or {})}
+        loaded = load(workspace, variables, time.time())
+        assert loaded.problems == ()
+        where = places(workspace)
+        make_state_folder(where)
+        engine = Engine(workspace=workspace, loaded=loaded, stores=_stores(where), demo=True)
+        await engine.start()
+        desk = Desk(engine, services)
+        try:
+            await desk.all_is_well()
+            yield desk
+        finally:
+            await desk.leave()
+            await engine.stop("the test is over")
+    assert (services.state / "services.log").read_text() == ""

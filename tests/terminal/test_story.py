@@ -1,0 +1,84 @@
+"""The main job as a person does it, in a real terminal: see it fail, switch, verify, follow the runbook, go back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.terminal.conftest import Terminal
+
+pytestmark = [pytest.mark.terminal, pytest.mark.timeout(180)]
+
+
+def test_a_newcomer_breaks_email_fails_over_reads_the_runbook_and_fails_back(
+    terminal: Callable[..., Terminal], opsdash: list[str]
+) -> None:
+    board = terminal()
+    board.run(*opsdash, "demo")
+    board.wait_for("Essential: 5 of 5 work", "9 ok")
+
+    board.press_until("x", "Break something", "postmark")
+    board.press_until("Enter", "▸ ok", "refuses connections")
+    board.press_until("Down", "▸ down")
+    board.press("Enter")
+    board.wait_for(r"▸▌. (DEGRADED|DOWN) +Transactional email", "Our mail provider does not answer", gone="Break something")
+
+    board.press("f")
+    board.wait_for("Failover  Transactional email", "FROM Postmark   TO Amazon SES", "Amazon SES works")
+    board.press("Enter")
+    board.wait_for("Nothing has been done yet")
+    board.press_until("y", "DONE AND VERIFIED", "the front door is served by it +3 of 3 +answered by 'ses-eu'")
+    board.press("Escape")
+    board.wait_for("ON BACKUP +Transactional email", gone="DONE AND VERIFIED")
+
+    board.press("r")
+    board.wait_for("0 of 6 steps", "See which provider is meant")
+    board.press_until("y", "1 of 6 steps")
+    board.press("Escape")
+    board.wait_for("ON BACKUP +Transactional email", gone="of 6 steps")
+
+    board.press_until("x", "Break something")
+    board.press_until("Enter", "▸ ok", "refuses connections")
+    board.press("Enter")
+    board.wait_for(r"ON BACKUP +Transactional email +ess +~ses \+ok")
+    board.press("F")
+    board.wait_for("FROM Amazon SES   TO Postmark", "Postmark works")
+    board.press_until("y", "DONE AND VERIFIED", "answered by 'pm-prod'")
+    board.press("Escape")
+    board.wait_for(r"ok +Transactional email +ess +postmark \+ok", gone="DONE AND VERIFIED")
+
+
+def test_escape_and_enter_switch_nothing(terminal: Callable[..., Terminal], opsdash: list[str]) -> None:
+    board = terminal()
+    board.run(*opsdash, "demo")
+    board.wait_for("9 ok")
+    board.press("/")
+    board.press("e", "m", "a", "i", "l", "Enter")
+    board.wait_for("showing 1 of 9", "▸.*Transactional email")
+    board.press("f")
+    board.wait_for("Nothing has been done yet")
+    board.press("Enter", "Escape")
+    board.wait_for(r"postmark \+ok", gone="Nothing has been done yet")
+
+
+def test_sixty_by_fifteen_is_usable(terminal: Callable[..., Terminal], opsdash: list[str]) -> None:
+    board = terminal(60, 15)
+    board.run(*opsdash, "demo")
+    screen = board.wait_for("Essential: 5 of 5 work", "Transactional email")
+    assert all(len(row) <= 60 for row in screen.splitlines())
+    board.press("?")
+    board.wait_for("failover")
+    board.press("Escape")
+    board.resize(20, 5)
+    board.resize(120, 36)
+    board.wait_for("Essential: 5 of 5 work", "Transactional email")
+    assert not board.has_ended()
+
+
+def test_without_a_terminal_the_status_is_printed_as_plain_text(
+    terminal: Callable[..., Terminal], opsdash: list[str]
+) -> None:
+    dumb = terminal()
+    dumb.run(*opsdash, "demo", environment={"TERM": "dumb"})
+    dumb.wait_for("the board needs a terminal")
