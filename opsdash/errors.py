@@ -1,18 +1,24 @@
-"""Every error that opsdash raises on purpose.
-
-    OpsdashError
-    ├── ConfigError               the workspace, or a secret it refers to, cannot be used
-    ├── KindError                 a kind is not known, or its driver is not installed
-    ├── EngineError               an engine cannot be started, reached or asked
-    └── StorageError              a file of the state folder could not be written or read
-        ├── JournalError          the journal did not take an entry; nothing of it is on disk
-        │   ├── JournalCorrupt    no entry of the journal can be read
-        │   └── JournalTooNew     an entry was written by a newer version
-        ├── DocumentsError        documents could not be written; they can be rebuilt from the journal
-        └── HistoryError          samples could not be written or read; charts suffer, operations do not
-
-Somebody else's exception is mapped into this tree where it enters. A message says what was wrong, where, and
-what to do about it. What is refused by a rule is no error: see `opsdash.model.switch.Refused`.
+"""OpsdashError
+    ├── ConfigError                   the workspace, or a secret it refers to, cannot be used
+    │   └── ReferenceProblem          a `${…}` of a file leads nowhere; it becomes a problem of that file
+    ├── KindError                     a kind cannot be used
+    │   ├── UnknownKindError          there is no kind of that name
+    │   └── KindUnavailableError      its driver is not installed, or it is broken
+    ├── ProtocolError                 the other side answered, but not as its protocol demands
+    │   └── TooLargeError             it sent more than the limit
+    ├── RefusedError                  a mail server answered a command with no
+    ├── RejectedError                 the other side did not accept our credentials
+    ├── ProbeProblemError             this side could not measure; the check is unknown, never down
+    ├── EngineError                   an engine cannot be started, reached or asked
+    ├── DemoError                     the example operation cannot be copied, started or reached
+    ├── UnknownFaultError             a service or fault of the example that does not exist
+    ├── TourError                     something of the tour did not happen
+    └── StorageError                  a file of the state folder could not be written or read
+        ├── JournalError              the journal did not take an entry; nothing of it is on disk
+        │   ├── JournalCorrupt        no entry of the journal can be read
+        │   └── JournalTooNew         an entry was written by a newer version
+        ├── DocumentsError            documents could not be written; they can be rebuilt from the journal
+        └── HistoryError              samples could not be written or read; charts suffer, operations do not
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from opsdash.core import planning
 from opsdash.core.decide import decide
 from opsdash.core.draft import Draft
 from opsdash.core.evolve import evolve
+from opsdash.core.held import keep_held
 from opsdash.core.index import index
 from opsdash.model import effects as e
 from opsdash.model import inputs as i
@@ -166,7 +167,7 @@ class Timeline:
             self.world.apply(evolve(self.world, record))
         self.world.operation = replace(operation, sha256="")
         self.feed(i.Started("test", 1))
-        self.feed(i.Loaded(operation))
+        self.reload(operation)
 
     # --- going on ----------------------------------------------------------------------------------------------
 
@@ -183,6 +184,10 @@ class Timeline:
         for effect in decision.effects:
             self._perform(effect)
         return decision.records
+
+    def reload(self, operation: Operation) -> None:
+        """The files were read again; what is in use survives its removal from them, as in the engine."""
+        self.feed(i.Loaded(keep_held(self.world, operation)))
 
     def advance(self, seconds: float) -> None:
         """Let time pass; what comes due on the way happens in its order, at its time."""

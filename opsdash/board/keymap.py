@@ -163,17 +163,20 @@ def key_problems(changed: Mapping[str, str]) -> list[str]:
     for unknown in sorted(set(changed) - set(BY_ID)):
         near = difflib.get_close_matches(unknown, BY_ID, n=1)
         problems.append(f"{unknown}: no action has this id" + (f"; did you mean {near[0]}?" if near else ""))
-    for confirming in ("confirm", "yes"):
-        if "enter" in changed.get(confirming, ""):
-            problems.append(f"{confirming}: Enter never confirms; choose another key")
+    problems += [
+        f"{confirming}: Enter never confirms; choose another key"
+        for confirming in ("confirm", "yes")
+        if "enter" in changed.get(confirming, "")
+    ]
     for scope in Scope:
         taken: dict[str, str] = {}
         common = () if scope in {Scope.PLAN, Scope.PROGRESS, Scope.CHOICE} else (Scope.EVERYWHERE, Scope.LIST)
-        for action in actions_of(scope, *common):
-            for key in keys_of(action, changed):
-                other = taken.setdefault(key, action.id)
-                if other != action.id and (action.id in changed or other in changed):
-                    problems.append(f"{action.id}: {key} is the key of {other} there ({scope.value})")
+        pairs = [(action.id, key) for action in actions_of(scope, *common) for key in keys_of(action, changed)]
+        problems += [
+            f"{name}: {key} is the key of {taken[key]} there ({scope.value})"
+            for name, key in pairs
+            if taken.setdefault(key, name) != name and (name in changed or taken[key] in changed)
+        ]
     return list(dict.fromkeys(problems))
 
 

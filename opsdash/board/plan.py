@@ -12,10 +12,11 @@ an engine that is no longer heard: what has stopped once does not start again.
 from __future__ import annotations
 
 from enum import Enum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-from opsdash.board.keymap import BY_ID, Scope, bindings, keys_of
+from opsdash.board.keymap import BY_ID, Scope, bindings
 from opsdash.board.lines import Line, Role, Row, cut, left, paragraphs, right, spread, wrap
 from opsdash.board.page import HOLD_BACK, Dialog
 from opsdash.board.widgets import Field
@@ -110,7 +111,7 @@ class PlanDialog(Dialog[None]):
         """Act when the time is over and nothing has changed."""
         if self.count is not Count.RUNNING or self.plan is None:
             return
-        if self.obstacle():
+        if self.obstacle() or not self.is_current:
             self.count = Count.LOST
         elif self.remaining() <= 0:
             self.count = Count.DONE
@@ -193,8 +194,13 @@ class PlanDialog(Dialog[None]):
             self.message = f"Not known whether it arrived: {error}. Look at the switch (w) before you press again."
         else:
             if verdict["accepted"]:
-                self.dismiss(None)
-                self.board.open_dialog(ProgressDialog(plan["component"], verdict["subject"]))
+                if self.is_current:
+                    self.dismiss(None)
+                    self.board.open_dialog(ProgressDialog(plan["component"], verdict["subject"]))
+                else:
+                    self.board.say(
+                        "The switch had been asked for before you left the plan; w shows it.", severity="warning"
+                    )
                 return
             refused = verdict["refused"]
             self.message = f"Refused: {refused['reason']}" if refused else "Refused."
@@ -375,28 +381,33 @@ def _guard(guard: GuardView, age: float, cells: int) -> list[Row]:
     evidence_cells = max(8, cells - title_cells - 12)
     old = "" if guard["age"] is None else format_duration(guard["age"] + max(0.0, age))
     words = guard["evidence"]
-    if guard["result"] in {"fail", "unknown"}:
-        words += " (can be overridden)" if guard["overridable"] else " (cannot be overridden)"
+    if guard["result"] in {"fail", "unknown"} and not guard["overridable"]:
+        words += " (cannot be overridden)"
+    elif guard["result"] == "fail":
+        words += " (can be overridden)"
     bad = guard["result"] != "pass"
-    titles, evidence = wrap(guard["title"], title_cells), wrap(words, evidence_cells)
-    rows = []
-    for number in range(max(len(titles), len(evidence))):
-        rows.append(Row([
+    columns = zip_longest(wrap(guard["title"], title_cells), wrap(words, evidence_cells), fillvalue="")
+    return [
+        Row([
             (f" {what.mark if number == 0 else ' '}  ", what.role),
-            (left(titles[number] if number < len(titles) else "", title_cells), Role.STRONG if bad else Role.TEXT),
+            (left(title, title_cells), Role.STRONG if bad else Role.TEXT),
             ("  ", Role.TEXT),
-            (left(evidence[number] if number < len(evidence) else "", evidence_cells), Role.TEXT if bad else Role.DIM),
+            (left(evidence, evidence_cells), Role.TEXT if bad else Role.DIM),
             (right(old if number == 0 else "", 6), Role.DIM),
-        ]))  # fmt: skip
-    return rows
+        ])
+        for number, (title, evidence) in enumerate(columns)
+    ]  # fmt: skip
 
 
 def _after(plan: PlanView, cells: int) -> list[Row]:
     rows = [Row([("WHAT WILL HAPPEN", Role.HEADING)])]
 
     def entry(name: str, text: str, role: Role = Role.TEXT) -> None:
-        for number, line in enumerate(wrap(text, cells - 11)):
-            rows.append(Row([(left(f" {name}" if number == 0 else "", 11), Role.DIM), (line, role)]))
+        lines = wrap(text, cells - 11)
+        rows.extend(
+            Row([(left(f" {name}" if number == 0 else "", 11), Role.DIM), (line, role)])
+            for number, line in enumerate(lines)
+        )
 
     entry("act", plan["manual"] or "no equivalent command", Role.CODE if plan["manual"] else Role.DIM)
     settle = f"wait {format_duration(plan['settle'])}, then " if plan["settle"] else ""

@@ -59,7 +59,7 @@ _MARKS = 4  # cursor, bar, mark, and a gap
 
 
 def columns(cells: int) -> Columns:
-    """The columns for a wall of `cells` cells. Narrow walls lose columns in a fixed order, wide ones get longer names."""
+    """The columns for a wall of `cells` cells: narrow ones lose some in a fixed order, wide ones get longer names."""
     kept = {**_FIXED, "provider": _LEAST["provider"], "next": _LEAST["next"]}
     status = 9 if cells >= 40 else 4
 

@@ -21,7 +21,7 @@ from opsdash.model.text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from textual.events import Key, Paste
+    from textual.events import Click, Key, Paste
 
     from opsdash.board.app import BoardApp
     from opsdash.board.theme import Palette
@@ -140,6 +140,12 @@ class Paper(ScrollView, can_focus=True, inherit_bindings=False):
             self.cursor = items[min(place, len(items) - 1)] if items else ""
         self.virtual_size = Size(self.scrollable_content_region.width, len(rows))
         self.refresh(layout=resized)
+
+    def on_click(self, event: Click) -> None:
+        """A click puts the cursor there."""
+        number = event.y + self.scroll_offset.y
+        if number < len(self._rows) and self._rows[number].item:
+            self.select(self._rows[number].item)
 
     def forget_colours(self) -> None:
         """Draw everything again: the theme or the content is another one."""

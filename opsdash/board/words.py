@@ -162,7 +162,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def spark(values: Sequence[float | None], cells: int, *, role: Role = Role.DIM) -> Line:
-    """The last latencies as bars against their median, so that a steady line is low and a spike is not; × is a failure."""
+    """The last latencies as bars against their median: a steady line is low, a spike is high, × is a failure."""
     shown = list(values)[-cells:]
     good = sorted(value for value in shown if value is not None)
     scale = 3 * good[len(good) // 2] if good else 1.0

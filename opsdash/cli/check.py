@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, with_files_or_engine
-from opsdash.cli.terminal import STATUS, bold, dim, latency, out, out_json, sign, table
+from opsdash.cli.terminal import STATUS, bold, dim, latency, out, out_json, say, sign, table
+from opsdash.service.session import SessionError
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +50,11 @@ async def _by_engine(session: EngineSession, arguments: argparse.Namespace) -> s
     checks = [*detail["checks"], *(check for provider in detail["providers"] for check in provider["checks"])]
     if arguments.check not in {check["id"] for check in checks}:
         raise _unknown(arguments.check, (check["id"] for check in checks))
-    seen = await session.observe(arguments.check)
+    try:
+        seen = await session.observe(arguments.check)
+    except SessionError as error:  # paused, held back by Retry-After, or the engine is ending
+        say(f"opsdash: {arguments.check} was not run: {error}")
+        return "unknown"
     if arguments.json:
         out_json(
             {

@@ -111,6 +111,8 @@ def _tidy_when_signalled() -> Iterator[None]:
         return
 
     def interrupt(*_: Any) -> None:
+        # whoever closes a terminal sends CONT behind HUP, and the board would try to draw again while it ends
+        signal.signal(signal.SIGCONT, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in _ENDING}

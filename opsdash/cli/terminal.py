@@ -7,6 +7,7 @@ get through, whoever forgot about it. Colour is for terminals, and never with `N
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -96,8 +97,9 @@ def out(*parts: Part) -> None:
 
 
 def say(*parts: Part) -> None:
-    """A line of narration, on standard error."""
-    print(render(parts, coloured(sys.stderr)), file=sys.stderr, flush=True)
+    """A line of narration, on standard error. Where nobody hears it any more, that is no error."""
+    with contextlib.suppress(OSError):
+        print(render(parts, coloured(sys.stderr)), file=sys.stderr, flush=True)
 
 
 def out_lines(text: str) -> None:

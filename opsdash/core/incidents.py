@@ -123,6 +123,14 @@ def note(draft: Draft, component: str, kind: EntryKind, text: str, who: str = OP
         draft.emit(IncidentNoted(draft.now.wall, incident.id, who, kind, text))
 
 
+def note_or_open(draft: Draft, component: Component, kind: EntryKind, text: str) -> None:
+    """Something that must not be forgotten: a line in the open incident, or a note of its own."""
+    if draft.incident(component.id) is not None:
+        note(draft, component.id, kind, text)
+    else:
+        open_incident(draft, component.id, IncidentKind.NOTE, f"{component.title}: {text}")
+
+
 # --- intents -------------------------------------------------------------------------------------------------------
 
 

@@ -98,7 +98,7 @@ def _begin(draft: Draft, component: Component) -> None:
 
 
 def _still_held(draft: Draft, before: Operation, after: Operation) -> list[Component]:
-    held = []
+    held = [component for component in after.components.values() if component.held]
     known = {**{key: draft.get("removed", key) for key in draft.keys("removed")}, **before.components}
     for component in known.values():
         if component.id in after.components:

@@ -6,6 +6,7 @@ A plan is a function of what is known right now; making one changes nothing. Who
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opsdash.core import proofs
@@ -14,7 +15,7 @@ from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.operation import ActionCall, Confirm, ResponseKind, Tier
 from opsdash.model.status import Status
 from opsdash.model.switch import Guard, GuardResult, Plan, Refused, SwitchKind
-from opsdash.model.templates import fill_all, names_in
+from opsdash.model.templates import fill, fill_all, names_in
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -73,7 +74,18 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
         deadline=spec.deadline,
         confirm=spec.confirm,
         reason=offered_reason(draft, component, ResponseKind.SWITCH),
+        served_by=spec.served_by,
+        old_out=replace(spec.old_out, check=fill(spec.old_out.check, names)) if spec.old_out else None,
+        verify=spec.verify or _essential_checks(component, ()),
     )
+
+
+def _essential_checks(component: Component, drops: tuple[str, ...]) -> tuple[str, ...]:
+    """What has to pass afterwards where nothing is declared: the checks of the essential features that are kept."""
+    kept = (
+        feature for feature in component.features.values() if feature.tier is Tier.ESSENTIAL and feature.id not in drops
+    )
+    return tuple(dict.fromkeys(check for feature in kept for check in feature.checks))
 
 
 def _filled(call: ActionCall | None, names: dict[str, str]) -> ActionCall | None:
@@ -137,6 +149,7 @@ def _provider_guards(
     guards = [
         _no_live_switch(draft, component),
         _journal(draft),
+        _polled(draft, component),
         _target_healthy(draft, component, target),
         _expected(draft, component, source, spec),
         _proof(draft, component, target.id, target.title),
@@ -166,6 +179,14 @@ def _journal(draft: Draft) -> Guard | None:
         return None
     evidence = f"{error}; use the manual command below"
     return Guard("journal", "the journal can be written", GuardResult.FAIL, evidence, overridable=False)
+
+
+def _polled(draft: Draft, component: Component) -> Guard | None:
+    pause = draft.get("pauses", component.id)
+    if pause is None:
+        return None
+    evidence = f"paused by {pause.who}: nothing is measured, so the effect cannot be verified; resume it first"
+    return Guard("polled", f"{component.title} is polled", GuardResult.FAIL, evidence)
 
 
 def _target_healthy(draft: Draft, component: Component, target: Provider) -> Guard:
@@ -285,6 +306,8 @@ def _mode_plan(draft: Draft, component: Component, mode: DegradedMode, kind: Swi
         typed=drops_essential,
         reason=offered_reason(draft, component, ResponseKind.DEGRADE),
         drops=mode.drops if entering else (),
+        verify=mode.verify or _essential_checks(component, mode.drops if entering else ()),
+        restores=mode.leave is None,
     )
 
 
@@ -303,7 +326,7 @@ def _mode(component: Component, wanted: str | None) -> DegradedMode | Refused:
 
 
 def _mode_guards(draft: Draft, component: Component, mode: DegradedMode, kind: SwitchKind) -> tuple[Guard, ...]:
-    guards = [_no_live_switch(draft, component), _journal(draft)]
+    guards = [_no_live_switch(draft, component), _journal(draft), _polled(draft, component)]
     if kind is SwitchKind.DEGRADE:
         essential = [feature for feature in mode.drops if _is_essential(component, feature)]
         if essential:

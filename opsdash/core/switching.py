@@ -8,13 +8,12 @@ true or the deadline has come; then the outcome follows by table.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import health, incidents, planning
+from opsdash.core import health, incidents, planning, verifying
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES, SwitchEvent, follow, outcome
 from opsdash.model.effects import Apply, CancelTimer, Poll, Read, SetTimer
-from opsdash.model.incident import EntryKind, IncidentKind
+from opsdash.model.incident import EntryKind
 from opsdash.model.records import (
     ActiveChanged,
     ModeSeen,
@@ -24,18 +23,14 @@ from opsdash.model.records import (
     SwitchEnded,
     SwitchIntended,
 )
-from opsdash.model.status import Status
 from opsdash.model.switch import (
     MOVES_PROVIDER,
     Fact,
-    FactName,
     Refused,
     Switch,
     SwitchKind,
     SwitchState,
-    Truth,
 )
-from opsdash.model.templates import fill
 from opsdash.model.world import SwitchLive
 
 if TYPE_CHECKING:
@@ -49,7 +44,7 @@ if TYPE_CHECKING:
         UndoIntent,
     )
     from opsdash.model.observation import Observation
-    from opsdash.model.operation import Component, ServedBy
+    from opsdash.model.operation import Component
     from opsdash.model.switch import Plan
 
 READ_EVERY = 30.0
@@ -168,7 +163,7 @@ def _act(draft: Draft, switch: Switch, found: str | None, version: str | None = 
         detail = "there is nothing to carry out: no `leave` is declared"
         _end(draft, switch, SwitchEvent.NOT_APPLIED, detail=detail)
         return
-    restoring = plan.kind is SwitchKind.RESTORE and not _has_leave(draft, plan)
+    restoring = plan.kind is SwitchKind.RESTORE and plan.restores
     draft.effect(
         Apply(
             switch=switch.id,
@@ -182,12 +177,6 @@ def _act(draft: Draft, switch: Switch, found: str | None, version: str | None = 
             version=version,
         )
     )
-
-
-def _has_leave(draft: Draft, plan: Plan) -> bool:
-    component = draft.component(plan.component)
-    mode = component.modes.get(plan.source or plan.target) if component else None
-    return mode is not None and mode.leave is not None
 
 
 def applied(draft: Draft, event: ApplyDone) -> None:
@@ -222,56 +211,12 @@ def settled(draft: Draft, switch_id: str) -> None:
     draft.effect(SetTimer(("verify", switch_id), deadline))
     if after.plan.read is not None:
         draft.effect(Read(after.plan.component, _what(after.plan), after.plan.read))
-    for check in sorted(_involved(draft, after)):
+    for check in sorted(verifying.involved(after)):
         draft.effect(Poll(check))
     _conclude(draft, after, at_deadline=False)
 
 
 # --- verifying -----------------------------------------------------------------------------------------------------
-
-
-def _involved(draft: Draft, switch: Switch) -> set[str]:
-    """The checks whose samples the facts need."""
-    component = draft.component(switch.plan.component)
-    if component is None:
-        return set()
-    checks = set(_verify_checks(component, switch.plan))
-    if switch.plan.kind in MOVES_PROVIDER and component.switch is not None:
-        if component.switch.served_by is not None:
-            checks.add(component.switch.served_by.check)
-        old = _old_check(component, switch)
-        if old:
-            checks.add(old)
-    return checks
-
-
-def _verify_checks(component: Component, plan: Plan) -> tuple[str, ...]:
-    """What has to pass afterwards: what is declared, else the checks of the essential features that are kept."""
-    if plan.kind in MOVES_PROVIDER:
-        declared = component.switch.verify if component.switch else ()
-    else:
-        mode = component.modes.get(plan.target or plan.source)
-        declared = mode.verify if mode else ()
-    if declared:
-        return declared
-    kept = (
-        feature
-        for feature in component.features.values()
-        if feature.tier.value == "essential" and feature.id not in plan.drops
-    )
-    return tuple(dict.fromkeys(check for feature in kept for check in feature.checks))
-
-
-def _old_check(component: Component, switch: Switch) -> str:
-    """Id of the check that tells whether the old side still serves; "" where none is declared or it does not apply."""
-    spec = component.switch.old_out if component.switch else None
-    if spec is None or spec.stateless or switch.undoing or not switch.plan.source:
-        return ""
-    target = component.provider(switch.plan.target)
-    if target is None:
-        return ""
-    names = planning.template_names(component, component.provider(switch.plan.source), target)
-    return fill(spec.check, names)
 
 
 def sampled(draft: Draft, seen: Observation) -> None:
@@ -280,31 +225,18 @@ def sampled(draft: Draft, seen: Observation) -> None:
         switch: Switch | None = draft.get("switches", switch_id)
         if switch is None or switch.state is not SwitchState.VERIFYING:
             continue
-        if seen.check in _involved(draft, switch):
+        if seen.check in verifying.involved(switch):
             _sample(draft, switch, seen)
 
 
 def _sample(draft: Draft, switch: Switch, seen: Observation) -> None:
-    component = draft.component(switch.plan.component)
     live: SwitchLive | None = draft.live("switches", switch.id)
-    if component is None or live is None:
+    if live is None:
         return
     if seen.requested < live.acted:
         draft.effect(Poll(seen.check))
         return
-    served_by = component.switch.served_by if component.switch else None
-    moves = switch.plan.kind in MOVES_PROVIDER
-    if moves and served_by is not None and seen.check == served_by.check:
-        truth, evidence = _who_served(served_by, switch, seen)
-        live = _with_sample(live, FactName.FRONT_DOOR.value, truth, evidence)
-    if moves and seen.check == _old_check(component, switch) and component.switch and component.switch.old_out:
-        truth = _is(seen, component.switch.old_out.status)
-        evidence = f"{seen.check} is {seen.status.value}: {seen.detail}"
-        live = _with_sample(live, FactName.OLD_OUT.value, truth, evidence)
-    if seen.check in _verify_checks(component, switch.plan):
-        truth = {Status.UNKNOWN: Truth.UNKNOWN, Status.DOWN: Truth.FALSE}.get(seen.status, Truth.TRUE)
-        live = _with_sample(live, f"check:{seen.check}", truth, f"{seen.check}: {seen.detail or seen.status.value}")
-    draft.set_live("switches", switch.id, live)
+    draft.set_live("switches", switch.id, verifying.with_observation(live, switch, seen))
     draft.touch(switch.plan.component)
     if not _conclude(draft, switch, at_deadline=False) and _is_next(draft, switch, seen.check):
         draft.effect(Poll(seen.check, SAMPLE_EVERY))
@@ -323,126 +255,10 @@ def _is_next(draft: Draft, switch: Switch, check: str = "") -> bool:
     return True
 
 
-def _is(seen: Observation, wanted: Status) -> Truth:
-    if seen.status is Status.UNKNOWN:
-        return Truth.UNKNOWN
-    return Truth.TRUE if seen.status is wanted else Truth.FALSE
-
-
-def _with_sample(live: SwitchLive, key: str, truth: Truth, evidence: str) -> SwitchLive:
-    """The latest sample says what is known now; an unknown one neither advances nor resets the hits in a row."""
-    before = live.hits.get(key, 0)
-    hits = {Truth.TRUE: before + 1, Truth.UNKNOWN: before}.get(truth, 0)
-    return replace(
-        live,
-        hits={**live.hits, key: hits},
-        truth={**live.truth, key: truth},
-        seen={**live.seen, key: evidence},
-    )
-
-
-def _who_served(spec: ServedBy, switch: Switch, seen: Observation) -> tuple[Truth, str]:
-    """Who answered at the front door. What was measured before the action is no sample: unknown, never false."""
-    wanted = switch.plan.expected if switch.undoing else switch.plan.wanted
-    value = fact_value(seen, spec.value)
-    if value is None:
-        return Truth.UNKNOWN, f"{spec.check} does not say who answered: {seen.detail or seen.status.value}"
-    if spec.at is not None:
-        made_at = moment(fact_value(seen, spec.at))
-        if made_at is None:
-            return Truth.UNKNOWN, f"{spec.check} does not say when it was answered"
-        if switch.applied_at is not None and made_at < switch.applied_at:
-            return Truth.UNKNOWN, f"answered by {value!r}, but before the action"
-    return (Truth.TRUE if str(value) == wanted else Truth.FALSE), f"answered by {value!r}"
-
-
-def fact_value(seen: Observation, path: str) -> Any:
-    """A value that a check extracted: `facts.x` by its name, anything else by its whole path."""
-    return seen.facts.get(path.removeprefix("facts."))
-
-
-def moment(value: Any) -> float | None:
-    """Seconds since 1970 UTC of an RFC 3339 text or a number; None for anything else. No zone means UTC."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return float(value) / 1000 if value > 1e11 else float(value)
-    if not isinstance(value, str):
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    from datetime import UTC
-
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-
-
-def facts(draft: Draft, switch: Switch) -> tuple[Fact, ...]:
-    """The four facts as far as they are known now."""
-    component = draft.component(switch.plan.component)
-    live: SwitchLive = draft.live("switches", switch.id) or SwitchLive()
-    if component is None:
-        return switch.facts
-    return (
-        _mechanism(switch, live),
-        _front_door(component, switch, live),
-        _old_out(component, switch, live),
-        _features(component, switch, live),
-    )
-
-
-def _mechanism(switch: Switch, live: SwitchLive) -> Fact:
-    if switch.plan.read is None:
-        return Fact(FactName.MECHANISM, Truth.UNDECLARED, "no `read` is declared")
-    key = FactName.MECHANISM.value
-    return Fact(
-        FactName.MECHANISM, live.truth.get(key, Truth.UNKNOWN), live.seen.get(key, "not read yet"),
-        min(live.hits.get(key, 0), 1),
-    )  # fmt: skip
-
-
-def _front_door(component: Component, switch: Switch, live: SwitchLive) -> Fact:
-    spec = component.switch.served_by if component.switch else None
-    if spec is None or switch.plan.kind not in MOVES_PROVIDER:
-        return Fact(FactName.FRONT_DOOR, Truth.UNDECLARED, "no `served_by` is declared")
-    key = FactName.FRONT_DOOR.value
-    hits, truth = live.hits.get(key, 0), live.truth.get(key, Truth.UNKNOWN)
-    if truth is Truth.TRUE and hits < spec.times:
-        truth = Truth.UNKNOWN
-    return Fact(FactName.FRONT_DOOR, truth, live.seen.get(key, "no sample yet"), min(hits, spec.times), spec.times)
-
-
-def _old_out(component: Component, switch: Switch, live: SwitchLive) -> Fact:
-    spec = component.switch.old_out if component.switch else None
-    if spec is None or switch.plan.kind not in MOVES_PROVIDER or switch.undoing:
-        return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "no `old_out` is declared")
-    if spec.stateless:
-        return Fact(FactName.OLD_OUT, Truth.STATELESS, "both may be up")
-    if not _old_check(component, switch):
-        return Fact(FactName.OLD_OUT, Truth.UNKNOWN, "nobody knows who served before")
-    key = FactName.OLD_OUT.value
-    return Fact(
-        FactName.OLD_OUT, live.truth.get(key, Truth.UNKNOWN), live.seen.get(key, "no sample yet"),
-        min(live.hits.get(key, 0), 1),
-    )  # fmt: skip
-
-
-def _features(component: Component, switch: Switch, live: SwitchLive) -> Fact:
-    checks = _verify_checks(component, switch.plan)
-    if not checks:
-        return Fact(FactName.FEATURES, Truth.UNDECLARED, "nothing to verify is declared")
-    truths = [live.truth.get(f"check:{check}", Truth.UNKNOWN) for check in checks]
-    passed = sum(truth is Truth.TRUE for truth in truths)
-    truth = next((each for each in (Truth.UNKNOWN, Truth.FALSE) if each in truths), Truth.TRUE)
-    worst = [check for check, each in zip(checks, truths, strict=True) if each is not Truth.TRUE]
-    evidence = live.seen.get(f"check:{(worst or list(checks))[0]}", "no sample yet")
-    return Fact(FactName.FEATURES, truth, evidence, passed, len(checks))
-
-
 def _conclude(draft: Draft, switch: Switch, *, at_deadline: bool) -> bool:
     """End the verification if all is true, or the deadline has come. True if it ended."""
-    found = facts(draft, switch)
+    live: SwitchLive = draft.live("switches", switch.id) or SwitchLive()
+    found = verifying.facts(switch, live)
     event = outcome(found)
     if event is not SwitchEvent.VERIFIED and not at_deadline:
         return False
@@ -561,11 +377,7 @@ def review(draft: Draft, component_id: str, what: str) -> None:
         return
     draft.emit(ReviewPassed(draft.now.wall, component_id, what, since))
     words = "it is still on its backup" if what == "backup" else f"degraded mode {state.mode} is still in force"
-    if draft.incident(component_id) is None:
-        title = f"{component.title}: review time passed, {words}"
-        incidents.open_incident(draft, component_id, IncidentKind.NOTE, title)
-    else:
-        incidents.note(draft, component_id, EntryKind.STATUS, f"review time passed: {words}")
+    incidents.note_or_open(draft, component, EntryKind.STATUS, f"review time passed, {words}")
     draft.touch(component_id)
 
 
@@ -592,7 +404,7 @@ def undo(draft: Draft, who: str, intent: UndoIntent) -> Refused | str:
     plan = switch.plan
     if plan.undo_call is None:
         return Refused("no_undo", "it is not known what served before; name it with failover --to")
-    restoring = plan.kind is SwitchKind.DEGRADE and not _has_leave(draft, plan)
+    restoring = plan.kind is SwitchKind.DEGRADE and plan.restores
     if restoring and switch.prior is None:
         return Refused("no_undo", f"it is not known what was there before {plan.target}; put it back by hand")
     _advance(draft, switch, SwitchEvent.UNDO, detail=f"undone by {who}: {intent.reason}".rstrip(": "))
@@ -671,8 +483,7 @@ def _read_for_switch(draft: Draft, switch: Switch, event: ReadDone) -> None:
     if switch.state is SwitchState.INTENT:
         _still_as_planned(draft, switch, event)
     elif switch.state is SwitchState.VERIFYING:
-        truth, evidence = _reads_wanted(draft, switch, event)
-        draft.set_live("switches", switch.id, _with_sample(live, FactName.MECHANISM.value, truth, evidence))
+        draft.set_live("switches", switch.id, verifying.with_reading(live, switch, event))
         draft.touch(event.component)
         if not _conclude(draft, switch, at_deadline=False) and switch.plan.read is not None and _is_next(draft, switch):
             draft.effect(Read(event.component, event.what, switch.plan.read, SAMPLE_EVERY))
@@ -691,27 +502,6 @@ def _still_as_planned(draft: Draft, switch: Switch, event: ReadDone) -> None:
         _end(draft, switch, SwitchEvent.UNEXPECTED, detail=detail)
     else:
         _act(draft, switch, event.value, event.version)
-
-
-def _reads_wanted(draft: Draft, switch: Switch, event: ReadDone) -> tuple[Truth, str]:
-    """Whether the mechanism says the new side; while undoing, the old one.
-
-    Out of a degraded mode that has a `leave` of its own, anything else than the mode will do.
-    """
-    plan = switch.plan
-    if event.value is None:
-        return Truth.UNKNOWN, f"cannot be read: {event.detail}"
-    evidence = f"it says {event.value!r}"
-    if switch.undoing:
-        entered = plan.kind is SwitchKind.DEGRADE
-        wanted = (None if _has_leave(draft, plan) else switch.prior) if entered else plan.expected
-    else:
-        wanted = plan.wanted
-    if wanted is None:
-        left = plan.kind is SwitchKind.RESTORE and event.value != plan.expected
-        left = left or (switch.undoing and event.value != plan.wanted)
-        return (Truth.TRUE if left else Truth.FALSE), evidence
-    return (Truth.TRUE if event.value == wanted else Truth.FALSE), evidence
 
 
 def _read_provider(draft: Draft, component: Component, event: ReadDone) -> None:
@@ -737,7 +527,7 @@ def _read_provider(draft: Draft, component: Component, event: ReadDone) -> None:
     draft.emit(ActiveChanged(draft.now.wall, component.id, active, state.active, event.value, on_backup=on_backup))
     if active != state.active and state.active is not None:
         text = f"the mechanism now says {event.value!r}; {_whose_doing(draft.switch(component.id), event.value)}"
-        incidents.note(draft, component.id, EntryKind.SWITCH, text)
+        incidents.note_or_open(draft, component, EntryKind.SWITCH, text)
     schedule_review(draft, component.id)
     after_move(draft, component.id)
 

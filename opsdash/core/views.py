@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import people, planning, proofs, switching
+from opsdash.core import people, planning, proofs, switching, verifying
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.outcomes import LIVE_STATES
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         SwitchView,
         WallRow,
     )
-    from opsdash.model.world import Live, World
+    from opsdash.model.world import Live, SwitchLive, World
 
 SPARK_RUNS = 12
 COUNTDOWN = 3.0
@@ -69,7 +69,7 @@ class Viewer:
 
     def components(self) -> list[str]:
         """Ids of all components, those that were removed from the files but are still held included."""
-        return [*self.operation.components, *self.draft.keys("removed")]
+        return list(dict.fromkeys([*self.operation.components, *self.draft.keys("removed")]))
 
     def row(self, component_id: str) -> WallRow | None:
         """One component on the wall; None if there is no such component any more."""
@@ -246,7 +246,9 @@ class Viewer:
             "switch": self.switch(switch) if switch else None,
             "incident": incident_view(incident) if incident else None,
             "runbook": self._runbook(component),
-            "off": dict(component.off) | ({"file": component.problem} if component.problem else {}),
+            "off": dict.fromkeys(component.held, "removed from the file, kept while it is in use")
+            | dict(component.off)
+            | ({"file": component.problem} if component.problem else {}),
             "keys": self._keys(component),
             "paused_until": pause.until if pause else None,
             "paused_by": pause.who if pause else None,
@@ -475,7 +477,8 @@ class Viewer:
         """A switch, live or past."""
         plan = switch.plan
         component = self.draft.component(plan.component)
-        known = switching.facts(self.draft, switch) if switch.state is SwitchState.VERIFYING else switch.facts
+        live: SwitchLive | None = self.draft.live("switches", switch.id)
+        known = verifying.facts(switch, live) if live and switch.state is SwitchState.VERIFYING else switch.facts
 
         def title(end: str) -> str:
             return self._end_title(component, plan, end) if component else end
@@ -613,7 +616,8 @@ def overdue_checks(world: World, live: Live, now: Now) -> list[str]:
     late = []
     for check_id, shown in live.tables["checks"].items():
         spec = world.operation.checks.get(check_id)
-        if spec is None or spec.passive or not shown.runs or shown.reason is Reason.STALE:
+        silent = shown.status is Status.UNKNOWN and shown.reason is Reason.STALE
+        if spec is None or spec.passive or not shown.runs or silent:
             continue
         if now.mono > shown.due + 2 * spec.every and spec.component not in world.tables["pauses"]:
             late.append(check_id)

@@ -34,6 +34,7 @@ class Fault(enum.StrEnum):
     WRONG_CREDENTIALS = "wrong-credentials"
     HOSTILE = "hostile"
     GZIP_BOMB = "gzip-bomb"
+    ENDLESS = "endless"
     DEAF = "deaf"
 
 
@@ -81,12 +82,13 @@ _IN_GENERAL = {
     Fault.WRONG_CREDENTIALS: "no longer accepts our credentials (401)",
     Fault.HOSTILE: "puts terminal escapes, bidi marks, markup and invalid UTF-8 into headers and bodies",
     Fault.GZIP_BOMB: "answers 48 kB that unpack to 48 MB",
+    Fault.ENDLESS: "answers without ever coming to an end",
     Fault.DEAF: "says yes to a switch and goes on as before",
 }
 
 _WIRE = (Fault.DOWN, Fault.HANG, Fault.DRIP, Fault.RESET)
 _BODY = (Fault.ERROR, Fault.WRONG_SCHEMA, Fault.GARBAGE, Fault.EMPTY, Fault.WRONG_CREDENTIALS)
-_ATTACK = (Fault.HOSTILE, Fault.GZIP_BOMB)
+_ATTACK = (Fault.HOSTILE, Fault.GZIP_BOMB, Fault.ENDLESS)
 _VENDOR = (Fault.OK, *_WIRE, *_BODY, *_ATTACK)
 _OWN = (Fault.OK, *_WIRE, *_BODY, Fault.STALE, *_ATTACK)
 

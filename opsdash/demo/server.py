@@ -19,7 +19,7 @@ from opsdash.demo.faults import spoil
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_ON_THE_WIRE = frozenset({Fault.DOWN, Fault.HANG, Fault.DRIP, Fault.RESET})
+_ON_THE_WIRE = frozenset({Fault.DOWN, Fault.HANG, Fault.DRIP, Fault.RESET, Fault.ENDLESS})
 _STOPPED = frozenset({Fault.DOWN, Fault.HANG})
 _DRIP_SECONDS = 0.2
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -146,7 +146,10 @@ class Service:
             return response if self.fault in shows else spoil(self.fault, response, turn=self._responses)
 
         async def talk(channel: Channel) -> None:
-            await web.answer(channel.reader, channel.send, respond)
+            if self.fault is Fault.ENDLESS:
+                await web.answer_without_end(channel.reader, channel.send)
+            else:
+                await web.answer(channel.reader, channel.send, respond)
 
         return self.listen(variable, talk)
 

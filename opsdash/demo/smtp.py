@@ -58,8 +58,16 @@ async def converse(channel: Channel, host: MailHost) -> None:
             await channel.send(bytes(range(256)))
         case Fault.ERROR:
             await channel.send(b"421 4.3.0 internal error, try again later\r\n")
+        case Fault.ENDLESS:
+            await _greet_without_end(channel)
         case _:
             await _Session(channel, host).run()
+
+
+async def _greet_without_end(channel: Channel) -> None:
+    await channel.send(b"220 ")
+    while True:
+        await channel.send(b"welcome " * 1000)
 
 
 class _Session:

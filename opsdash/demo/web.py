@@ -21,6 +21,7 @@ _HEAD_LIMIT = 16 * 1024
 _BODY_LIMIT = 64 * 1024
 _ANSWER_LIMIT = 1024 * 1024
 _PATIENCE = 10.0
+_ENDLESS_PART = b", 0" * 20_000
 
 Headers = tuple[tuple[str, str | bytes], ...]
 
@@ -105,6 +106,14 @@ async def answer(
     except (TimeoutError, asyncio.IncompleteReadError):
         return
     await send(encode(await respond(request), without_body=request.method == "HEAD"))
+
+
+async def answer_without_end(reader: asyncio.StreamReader, send: Callable[[bytes], Awaitable[None]]) -> None:
+    """Read one request, and send numbers until the client has had enough and leaves."""
+    await reader.readuntil(b"\r\n\r\n")
+    await send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[0")
+    while True:
+        await send(_ENDLESS_PART)
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import __version__
 from opsdash.core import views
+from opsdash.core.held import keep_held
 from opsdash.core.outcomes import LIVE_STATES
 from opsdash.core.planning import plan as make_plan
 from opsdash.core.planning import preflight_key
@@ -201,7 +202,8 @@ class Engine:
         self.hub.refresh_all()
 
     def _configure(self, loaded: Loaded) -> None:
-        self.runner.put(i.Loaded(loaded.operation, len(loaded.problems)))
+        operation = keep_held(self.runner.world, loaded.operation)
+        self.runner.put(i.Loaded(operation, len(loaded.problems)))
         self.poller.configure(loaded.operation.checks, loaded.bindings)
         for check, spec in loaded.operation.checks.items():
             if spec.passive and self.runner.world.get("heartbeats", check) is None:

@@ -251,6 +251,7 @@ class Component:
     problem: why its file could not be read at all; it then shows `unknown` (config).
     off: parts that a problem switched off, by path in the file (`switch`, `modes/x`, `checks/y`), with the reason.
     sha256: of the definition; a proof counts only while it stands.
+    held: parts that are no longer in its file, kept because they are still active or in force, by path.
     removed: no longer in the files, kept because it is still active, in force, or part of something live.
     """
 
@@ -271,6 +272,7 @@ class Component:
     file: str = ""
     sha256: str = ""
     removed: bool = False
+    held: tuple[str, ...] = ()
 
     @property
     def primary(self) -> str | None:

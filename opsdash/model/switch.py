@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from opsdash.model.operation import ActionCall, Confirm
+from opsdash.model.operation import ActionCall, Confirm, OldOut, ServedBy
 
 
 class SwitchKind(StrEnum):
@@ -108,6 +108,8 @@ class Plan:
     expected, wanted: what the mechanism reads before and after.
     call, undo_call: the action with templates filled in and secrets as references.
     typed: the component's name has to be typed, because a failed guard is overridden or an essential feature drops.
+    served_by, old_out (with its check's template filled in), verify: how the effect is measured.
+    restores: a degraded mode is left by putting back what was there before, since it has no `leave`.
     """
 
     component: str
@@ -127,6 +129,10 @@ class Plan:
     typed: bool = False
     reason: str = ""
     drops: tuple[str, ...] = ()
+    served_by: ServedBy | None = None
+    old_out: OldOut | None = None
+    verify: tuple[str, ...] = ()
+    restores: bool = False
 
     @property
     def failed(self) -> tuple[Guard, ...]:

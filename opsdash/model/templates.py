@@ -18,12 +18,12 @@ def fill(text: str, names: Mapping[str, str]) -> str:
     """`text` with its templates replaced. A name that is not in `names` is left as it stands."""
 
     def replacement(match: re.Match[str]) -> str:
-        token = match[0]
-        if token == "{{":
+        found = match[0]
+        if found == "{{":
             return "{"
-        if token.startswith("$"):
-            return token
-        return names.get(match[1], token)
+        if found.startswith("$"):
+            return found
+        return names.get(match[1], found)
 
     return _TOKEN.sub(replacement, text) if "{" in text else text
 

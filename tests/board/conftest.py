@@ -137,7 +137,7 @@ class Stage:
 
 @pytest.fixture
 def board() -> Callable[..., AbstractAsyncContextManager[Stage]]:
-    """Opens a board: `async with board() as stage`. `before` prepares the session; the rest goes to BoardApp."""
+    """Boards to open: `async with board() as stage`; `before` prepares the session, the rest goes to BoardApp."""
 
     @asynccontextmanager
     async def opened(

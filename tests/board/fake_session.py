@@ -4,40 +4,45 @@ It keeps the contract of `opsdash.service.session.Session`: a snapshot first, th
 at once, and their outcome comes as an event; an intent whose plan has changed is refused.
 """
 
+# ruff: noqa: ARG002 - this engine takes all arguments of the protocol, and needs few
+
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opsdash.model.views import (
-    BlockView,
-    CheckView,
-    ComponentDetail,
-    EntryView,
-    FactView,
-    FailureView,
-    FeatureView,
-    GuardView,
-    IncidentView,
-    JournalLine,
-    ModeView,
-    PersonView,
-    PlanView,
-    ProblemView,
-    ProviderView,
-    RefusedView,
-    RunbookLine,
-    RunView,
-    Snapshot,
-    StepView,
-    Summary,
-    SwitchView,
-    Verdict,
-    WallRow,
-)
 from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from opsdash.model.views import (
+        BlockView,
+        CheckView,
+        ComponentDetail,
+        EntryView,
+        FactView,
+        FailureView,
+        FeatureView,
+        GuardView,
+        IncidentView,
+        JournalLine,
+        ModeView,
+        PersonView,
+        PlanView,
+        ProblemView,
+        ProviderView,
+        RefusedView,
+        RunbookLine,
+        RunView,
+        Snapshot,
+        StepView,
+        Summary,
+        SwitchView,
+        Verdict,
+        WallRow,
+    )
 
 START = 1_767_863_647.0  # 2026-01-08 09:14:07 UTC
 DAY = 86400.0
@@ -49,13 +54,36 @@ SLOWING: list[float | None] = [110, 112, 111, 130, 150, 160, 210, 260, 330, 390,
 def row(component: str, title: str, **changes: Any) -> WallRow:
     """A component on the wall; all is well unless `changes` says otherwise."""
     made: dict[str, Any] = {
-        "id": component, "title": title, "tier": "important", "status": "ok", "reason": None, "cause": "",
-        "since": START - 6 * DAY, "latency": 0.031, "spark": list(STEADY), "active": None, "primary": None,
-        "on_backup": False, "mode": None, "redundancy": "none", "proof": "none", "proof_at": None, "failure": None,
-        "failure_id": None, "response": None, "hint": "", "incident": None, "acknowledged": False,
-        "owners": ["maria", "ken"], "covered": True, "switch": None, "overdue": [], "explained_by": [], "problems": 0,
+        "id": component,
+        "title": title,
+        "tier": "important",
+        "status": "ok",
+        "reason": None,
+        "cause": "",
+        "since": START - 6 * DAY,
+        "latency": 0.031,
+        "spark": list(STEADY),
+        "active": None,
+        "primary": None,
+        "on_backup": False,
+        "mode": None,
+        "redundancy": "none",
+        "proof": "none",
+        "proof_at": None,
+        "failure": None,
+        "failure_id": None,
+        "response": None,
+        "hint": "",
+        "incident": None,
+        "acknowledged": False,
+        "owners": ["maria", "ken"],
+        "covered": True,
+        "switch": None,
+        "overdue": [],
+        "explained_by": [],
+        "problems": 0,
         "removed": False,
-    }  # fmt: skip
+    }
     made.update(changes)
     return made  # type: ignore[return-value] # built from the keys of WallRow
 
@@ -64,47 +92,100 @@ def check(name: str, provider: str | None, component: str, status: str = "ok", *
     """A check with its last observation."""
     owner = f"{component}/{provider}/{name}" if provider else f"{component}/{name}"
     made: dict[str, Any] = {
-        "id": owner, "name": name, "provider": provider, "kind": "http", "status": status, "reason": None, "detail": "",
-        "since": START - 3600, "at": START - 2, "latency": 0.031, "every": 15.0, "raw_status": status, "raw_reason": None,
-        "raw_detail": "200, 0.9 kB", "streak": "", "facts": {}, "phases": {"connect": 0.008, "first byte": 0.02},
+        "id": owner,
+        "name": name,
+        "provider": provider,
+        "kind": "http",
+        "status": status,
+        "reason": None,
+        "detail": "",
+        "since": START - 3600,
+        "at": START - 2,
+        "latency": 0.031,
+        "every": 15.0,
+        "raw_status": status,
+        "raw_reason": None,
+        "raw_detail": "200, 0.9 kB",
+        "streak": "",
+        "facts": {},
+        "phases": {"connect": 0.008, "first byte": 0.02},
         "spark": list(STEADY),
-    }  # fmt: skip
+    }
     made.update(changes)
     return made  # type: ignore[return-value] # built from the keys of CheckView
 
 
-def provider(component: str, name: str, title: str, status: str, *, active: bool, primary: bool, **changes: Any) -> ProviderView:
+def provider(
+    component: str, name: str, title: str, status: str, *, active: bool, primary: bool, **changes: Any
+) -> ProviderView:
     """A provider with one check."""
     down = status == "down"
     return {
-        "id": name, "title": title, "name": name, "status": status, "active": active, "primary": primary,
-        "proof": changes.get("proof", "fresh"), "proof_at": changes.get("proof_at", START - 12 * DAY),
+        "id": name,
+        "title": title,
+        "name": name,
+        "status": status,
+        "active": active,
+        "primary": primary,
+        "proof": changes.get("proof", "fresh"),
+        "proof_at": changes.get("proof_at", START - 12 * DAY),
         "checks": [
             check(
-                "api", name, component, status, latency=None if down else 0.098,
-                reason="timeout" if down else None, detail="no answer within 5s, 3 of 3" if down else "",
-                raw_detail="no answer within 5s" if down else "200, {\"healthy\": true}",
+                "api",
+                name,
+                component,
+                status,
+                latency=None if down else 0.098,
+                reason="timeout" if down else None,
+                detail="no answer within 5s, 3 of 3" if down else "",
+                raw_detail="no answer within 5s" if down else '200, {"healthy": true}',
                 spark=list(FAILING if down else STEADY),
             )
         ],
-    }  # fmt: skip
+    }
 
 
 def failure(component: str, name: str, title: str, response: str, **changes: Any) -> FailureView:
     """An entry of the register."""
     made: dict[str, Any] = {
-        "component": component, "id": name, "title": title, "detected_by": f"{component}/active/api",
-        "response": response, "response_kind": response.split()[0], "mode": None, "runbook": f"{component}-down",
-        "rto": 300.0, "active": False, "since": None, "owners": ["maria", "ken"], "proof": "fresh",
-        "proof_at": START - 12 * DAY, "gaps": [],
-    }  # fmt: skip
+        "component": component,
+        "id": name,
+        "title": title,
+        "detected_by": f"{component}/active/api",
+        "response": response,
+        "response_kind": response.split(maxsplit=1)[0],
+        "mode": None,
+        "runbook": f"{component}-down",
+        "rto": 300.0,
+        "active": False,
+        "since": None,
+        "owners": ["maria", "ken"],
+        "proof": "fresh",
+        "proof_at": START - 12 * DAY,
+        "gaps": [],
+    }
     made.update(changes)
     return made  # type: ignore[return-value] # built from the keys of FailureView
 
 
-def guard(rule: str, title: str, result: str = "pass", evidence: str = "", *, overridable: bool = True, age: float | None = 2.0) -> GuardView:
+def guard(
+    rule: str,
+    title: str,
+    result: str = "pass",
+    evidence: str = "",
+    *,
+    overridable: bool = True,
+    age: float | None = 2.0,
+) -> GuardView:
     """A guard of a plan."""
-    return {"rule": rule, "title": title, "result": result, "evidence": evidence, "age": age, "overridable": overridable}
+    return {
+        "rule": rule,
+        "title": title,
+        "result": result,
+        "evidence": evidence,
+        "age": age,
+        "overridable": overridable,
+    }
 
 
 def guards() -> list[GuardView]:
@@ -121,37 +202,108 @@ def guards() -> list[GuardView]:
 def _rows() -> list[WallRow]:
     return [
         row(
-            "email", "Transactional email", tier="essential", status="down", reason="timeout",
-            cause="postmark/api: no answer within 5s (3 of 3)", since=START - 252, latency=None, spark=list(FAILING),
-            active="postmark", primary="postmark", redundancy="ready", proof="fresh", proof_at=START - 12 * DAY,
-            failure="Our mail provider does not answer", failure_id="provider-unreachable", response="switch to a backup",
-            hint="f fail over", incident="INC-31",
+            "email",
+            "Transactional email",
+            tier="essential",
+            status="down",
+            reason="timeout",
+            cause="postmark/api: no answer within 5s (3 of 3)",
+            since=START - 252,
+            latency=None,
+            spark=list(FAILING),
+            active="postmark",
+            primary="postmark",
+            redundancy="ready",
+            proof="fresh",
+            proof_at=START - 12 * DAY,
+            failure="Our mail provider does not answer",
+            failure_id="provider-unreachable",
+            response="switch to a backup",
+            hint="f fail over",
+            incident="INC-31",
         ),
         row(
-            "automation", "Marketing automation", status="degraded", reason="rate_limited",
-            cause="quota: 429, retry after 60s", since=START - 65, latency=0.44, spark=list(SLOWING),
-            failure="The platform limits us", failure_id="rate-limited", response="degrade automation to essential-flows",
-            hint="g degrade", incident="INC-30", acknowledged=True,
+            "automation",
+            "Marketing automation",
+            status="degraded",
+            reason="rate_limited",
+            cause="quota: 429, retry after 60s",
+            since=START - 65,
+            latency=0.44,
+            spark=list(SLOWING),
+            failure="The platform limits us",
+            failure_id="rate-limited",
+            response="degrade automation to essential-flows",
+            hint="g degrade",
+            incident="INC-30",
+            acknowledged=True,
         ),
         row(
-            "scoring", "Lead scoring", status="unknown", reason="expectation_error",
-            cause="answers: no field `score` in the answer", since=START - 420, latency=0.12,
-            failure=None, hint="r runbook", active="model", primary="model", redundancy="unknown", proof="never",
+            "scoring",
+            "Lead scoring",
+            status="unknown",
+            reason="expectation_error",
+            cause="answers: no field `score` in the answer",
+            since=START - 420,
+            latency=0.12,
+            failure=None,
+            hint="r runbook",
+            active="model",
+            primary="model",
+            redundancy="unknown",
+            proof="never",
         ),
         row(
-            "reporting", "Reporting", tier="droppable", active="simple", primary="warehouse", on_backup=True,
-            redundancy="lost", proof="old", proof_at=START - 130 * DAY, since=START - 1560, hint="F fail back",
+            "reporting",
+            "Reporting",
+            tier="droppable",
+            active="simple",
+            primary="warehouse",
+            on_backup=True,
+            redundancy="lost",
+            proof="old",
+            proof_at=START - 130 * DAY,
+            since=START - 1560,
+            hint="F fail back",
         ),
         row("social", "Social media", tier="droppable", owners=["ana"], covered=False, hint=""),
-        row("crm", "CRM", tier="essential", active="main", primary="main", redundancy="ready", proof="fresh",
-            proof_at=START - 30 * DAY, latency=0.112),
+        row(
+            "crm",
+            "CRM",
+            tier="essential",
+            active="main",
+            primary="main",
+            redundancy="ready",
+            proof="fresh",
+            proof_at=START - 30 * DAY,
+            latency=0.112,
+        ),
         row("leads", "Lead intake", tier="essential", latency=0.009, since=START - 41 * DAY),
-        row("source", "Main data source", mode="last-good", status="degraded", reason="mode", cause="mode last-good",
-            since=START - 7200, overdue=["mode last-good"], hint="g restore"),
-        row("website", "Web site", tier="essential", active="eu", primary="eu", redundancy="ready", proof="fresh",
-            proof_at=START - 8 * DAY, latency=0.133, since=START - 19 * DAY),
+        row(
+            "source",
+            "Main data source",
+            mode="last-good",
+            status="degraded",
+            reason="mode",
+            cause="mode last-good",
+            since=START - 7200,
+            overdue=["mode last-good"],
+            hint="g restore",
+        ),
+        row(
+            "website",
+            "Web site",
+            tier="essential",
+            active="eu",
+            primary="eu",
+            redundancy="ready",
+            proof="fresh",
+            proof_at=START - 8 * DAY,
+            latency=0.133,
+            since=START - 19 * DAY,
+        ),
         row("printer", "Label printer", tier="droppable", status="paused", latency=None, spark=[], since=START - 900),
-    ]  # fmt: skip
+    ]
 
 
 def _features() -> list[FeatureView]:
@@ -190,10 +342,14 @@ class FakeSession:
         self.closed = False
         self.problem_list: list[ProblemView] = [
             {
-                "file": "checks/social.yaml", "line": 7, "path": "checks.posts.evry",
-                "message": "unknown key `evry`", "hint": "did you mean `every`?", "severity": "error",
+                "file": "checks/social.yaml",
+                "line": 7,
+                "path": "checks.posts.evry",
+                "message": "unknown key `evry`",
+                "hint": "did you mean `every`?",
+                "severity": "error",
             }
-        ]  # fmt: skip
+        ]
         self.person_list: list[PersonView] = [
             self._person("maria", "Maria", ["email", "crm"]),
             self._person("ken", "Ken", ["email", "website"]),
@@ -201,9 +357,13 @@ class FakeSession:
         ]
         self.incident_list: list[IncidentView] = [
             self._incident("INC-31", "email", "Our mail provider does not answer", START - 252),
-            {**self._incident("INC-30", "automation", "The platform limits us", START - 65), "state": "acknowledged",
-             "acknowledged_by": "maria", "acknowledged_at": START - 40},
-        ]  # fmt: skip
+            {
+                **self._incident("INC-30", "automation", "The platform limits us", START - 65),
+                "state": "acknowledged",
+                "acknowledged_by": "maria",
+                "acknowledged_at": START - 40,
+            },
+        ]
         self.records: list[JournalLine] = []
         self.run = self._runbook()
         self.texts: dict[str, str] = {}
@@ -228,12 +388,20 @@ class FakeSession:
         for one in self.rows.values():
             counts[one["status"]] = counts.get(one["status"], 0) + 1
         return {
-            "title": "example operation", "counts": counts, "features": copy.deepcopy(self.features), "offline": False,
-            "journal_error": "", "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
-            "problems": len(self.problem_list), "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
-            "engine_since": START - 3600, "version": "0.1.0", "read_only": self._read_only, "workspace": "/srv/ops",
+            "title": "example operation",
+            "counts": counts,
+            "features": copy.deepcopy(self.features),
+            "offline": False,
+            "journal_error": "",
+            "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
+            "problems": len(self.problem_list),
+            "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
+            "engine_since": START - 3600,
+            "version": "0.1.0",
+            "read_only": self._read_only,
+            "workspace": "/srv/ops",
             "demo": self.is_demo,
-        }  # fmt: skip
+        }
 
     def change(self, component: str, **changes: Any) -> None:
         """Change a row and report it."""
@@ -247,12 +415,15 @@ class FakeSession:
         self._queue.put_nowait(
             DeltaEvent(
                 {
-                    "seq": self._seq, "at": self.now, "rows": [copy.deepcopy(self.rows[one]) for one in components],
-                    "gone": list(gone), "summary": self.summary() if components or gone or records else None,
+                    "seq": self._seq,
+                    "at": self.now,
+                    "rows": [copy.deepcopy(self.rows[one]) for one in components],
+                    "gone": list(gone),
+                    "summary": self.summary() if components or gone or records else None,
                     "records": records,
                 }
             )
-        )  # fmt: skip
+        )
 
     def lose(self, why: str) -> None:
         """Break the connection."""
@@ -264,15 +435,28 @@ class FakeSession:
 
     def _record(self, text: str, component: str | None = None, who: str = "opsdash") -> None:
         line: JournalLine = {
-            "seq": len(self.records) + 1, "at": self.now, "type": "note", "component": component, "who": who,
-            "text": text, "data": {"text": text},
-        }  # fmt: skip
+            "seq": len(self.records) + 1,
+            "at": self.now,
+            "type": "note",
+            "component": component,
+            "who": who,
+            "text": text,
+            "data": {"text": text},
+        }
         self.records.append(line)
         self.unreported = [*self.unreported, line]
 
     @staticmethod
     def _person(name: str, title: str, owns: list[str]) -> PersonView:
-        return {"id": name, "name": title, "contact": f"{name}@example.com", "away": False, "until": None, "left": False, "owns": owns}
+        return {
+            "id": name,
+            "name": title,
+            "contact": f"{name}@example.com",
+            "away": False,
+            "until": None,
+            "left": False,
+            "owns": owns,
+        }
 
     @staticmethod
     def _incident(name: str, component: str, title: str, at: float) -> IncidentView:
@@ -281,44 +465,112 @@ class FakeSession:
             {"at": at + 1, "recorded": at + 1, "who": "opsdash", "kind": "failure_mode", "text": title},
         ]
         return {
-            "id": name, "component": component, "title": title, "kind": "failure", "state": "open", "opened_at": at,
-            "acknowledged_by": None, "acknowledged_at": None, "recovered_at": None, "resolved_by": None,
-            "resolved_at": None, "failures": [title], "entries": entries,
-        }  # fmt: skip
+            "id": name,
+            "component": component,
+            "title": title,
+            "kind": "failure",
+            "state": "open",
+            "opened_at": at,
+            "acknowledged_by": None,
+            "acknowledged_at": None,
+            "recovered_at": None,
+            "resolved_by": None,
+            "resolved_at": None,
+            "failures": [title],
+            "entries": entries,
+        }
 
     @staticmethod
     def _runbook() -> RunView:
         def block(index: int, role: str, code: str, *, danger: bool = False) -> BlockView:
-            return {"index": index, "role": role, "language": "sh", "code": code, "danger": danger, "state": "", "detail": "", "output": "", "at": None}
+            return {
+                "index": index,
+                "role": role,
+                "language": "sh",
+                "code": code,
+                "danger": danger,
+                "state": "",
+                "detail": "",
+                "output": "",
+                "at": None,
+            }
 
         def step(name: str, title: str, text: str, **changes: Any) -> StepView:
             made: dict[str, Any] = {
-                "id": name, "title": title, "text": text, "ticks": [], "blocks": [], "expect": "", "time": "1m",
-                "who": "", "if_fails": None, "danger": False, "mark": "",
-            }  # fmt: skip
+                "id": name,
+                "title": title,
+                "text": text,
+                "ticks": [],
+                "blocks": [],
+                "expect": "",
+                "time": "1m",
+                "who": "",
+                "if_fails": None,
+                "danger": False,
+                "mark": "",
+            }
             made.update(changes)
             return made  # type: ignore[return-value] # built from the keys of StepView
 
         return {
-            "id": "", "runbook": "email-down", "title": "Mail does not leave", "component": "email", "owner": "maria",
-            "executable": True, "changed": False, "findings": [], "text": "", "who": "", "started_at": None, "ended_at": None,
+            "id": "",
+            "runbook": "email-down",
+            "title": "Mail does not leave",
+            "component": "email",
+            "owner": "maria",
+            "executable": True,
+            "changed": False,
+            "findings": [],
+            "text": "",
+            "who": "",
+            "started_at": None,
+            "ended_at": None,
             "steps": [
-                step("us-or-them", "Is it us or them?", "Look at **postmark/api** beside this.\nIf other providers fail too, it is `us`.",
-                     blocks=[block(0, "check", "curl -fsS https://status.postmark.example/api")], expect="an answer within 2 s",
-                     if_fails="queue"),
-                step("fail-over", "Fail over to Amazon SES", "Press f on the wall, read the plan, press y.",
-                     ticks=[("the plan shows no failed guard", False), ("the four facts are true", False)]),
-                step("queue", "Let the queue drain", "It takes about four minutes.",
-                     blocks=[block(0, "run", "mailq --flush"), block(1, "undo", "mailq --hold")]),
-                step("purge", "Last resort: drop what is queued", "Nobody gets those mails.", danger=True,
-                     blocks=[block(0, "run", "mailq --purge --yes", danger=True)], who="maria"),
-                step("tell", "Tell the front desk", "- call 201\n- say when it is over", ticks=[("front desk knows", False)]),
+                step(
+                    "us-or-them",
+                    "Is it us or them?",
+                    "Look at **postmark/api** beside this.\nIf other providers fail too, it is `us`.",
+                    blocks=[block(0, "check", "curl -fsS https://status.postmark.example/api")],
+                    expect="an answer within 2 s",
+                    if_fails="queue",
+                ),
+                step(
+                    "fail-over",
+                    "Fail over to Amazon SES",
+                    "Press f on the wall, read the plan, press y.",
+                    ticks=[("the plan shows no failed guard", False), ("the four facts are true", False)],
+                ),
+                step(
+                    "queue",
+                    "Let the queue drain",
+                    "It takes about four minutes.",
+                    blocks=[block(0, "run", "mailq --flush"), block(1, "undo", "mailq --hold")],
+                ),
+                step(
+                    "purge",
+                    "Last resort: drop what is queued",
+                    "Nobody gets those mails.",
+                    danger=True,
+                    blocks=[block(0, "run", "mailq --purge --yes", danger=True)],
+                    who="maria",
+                ),
+                step(
+                    "tell",
+                    "Tell the front desk",
+                    "- call 201\n- say when it is over",
+                    ticks=[("front desk knows", False)],
+                ),
             ],
-        }  # fmt: skip
+        }
 
     def _snapshot(self) -> Snapshot:
         self._seq += 1
-        return {"seq": self._seq, "at": self.now, "summary": self.summary(), "rows": copy.deepcopy(list(self.rows.values()))}
+        return {
+            "seq": self._seq,
+            "at": self.now,
+            "summary": self.summary(),
+            "rows": copy.deepcopy(list(self.rows.values())),
+        }
 
     def _reachable(self) -> None:
         if self.unreachable:
@@ -345,19 +597,47 @@ class FakeSession:
             raise SessionError(f"there is no component {component!r}")
         found = self.rows[component]
         return {
-            "row": copy.deepcopy(found), "providers": self._providers(component),
-            "checks": [check("delivery", None, component, found["status"], detail=self.texts.get("detail", ""),
-                             raw_detail=self.texts.get("raw", "last delivery 2 s ago"))],
+            "row": copy.deepcopy(found),
+            "providers": self._providers(component),
+            "checks": [
+                check(
+                    "delivery",
+                    None,
+                    component,
+                    found["status"],
+                    detail=self.texts.get("detail", ""),
+                    raw_detail=self.texts.get("raw", "last delivery 2 s ago"),
+                )
+            ],
             "features": [copy.deepcopy(one) for one in self.features if one["component"] == component],
-            "failures": self._failures(component), "modes": self._modes(component),
-            "owners": [one for one in self.person_list if one["id"] in found["owners"]], "uncovered": not found["covered"],
-            "needs": [("crm", "ok")] if component == "email" else [], "needed_by": [("website", "ok"), ("leads", "ok")],
+            "failures": self._failures(component),
+            "modes": self._modes(component),
+            "owners": [one for one in self.person_list if one["id"] in found["owners"]],
+            "uncovered": not found["covered"],
+            "needs": [("crm", "ok")] if component == "email" else [],
+            "needed_by": [("website", "ok"), ("leads", "ok")],
             "switch": copy.deepcopy(self.switches.get(component)),
-            "incident": next((copy.deepcopy(one) for one in self.incident_list if one["component"] == component and one["resolved_at"] is None), None),
-            "runbook": f"{component}-down", "off": {}, "paused_until": None, "paused_by": None, "file": f"checks/{component}.yaml",
-            "keys": {"failover": None if found["active"] else "it has one provider only", "failback": None if found["on_backup"] else "the primary serves already",
-                     "degrade": None, "restore": None, "runbook": None},
-        }  # fmt: skip
+            "incident": next(
+                (
+                    copy.deepcopy(one)
+                    for one in self.incident_list
+                    if one["component"] == component and one["resolved_at"] is None
+                ),
+                None,
+            ),
+            "runbook": f"{component}-down",
+            "off": {},
+            "paused_until": None,
+            "paused_by": None,
+            "file": f"checks/{component}.yaml",
+            "keys": {
+                "failover": None if found["active"] else "it has one provider only",
+                "failback": None if found["on_backup"] else "the primary serves already",
+                "degrade": None,
+                "restore": None,
+                "runbook": None,
+            },
+        }
 
     def _providers(self, component: str) -> list[ProviderView]:
         found = self.rows[component]
@@ -374,28 +654,75 @@ class FakeSession:
             return []
         active = self.rows["email"]["failure"] is not None
         return [
-            failure("email", "provider-unreachable", self.texts.get("failure", "Our mail provider does not answer"), "switch to a backup",
-                    active=active, since=START - 252 if active else None),
-            failure("email", "rate-limited", "Our mail provider limits us", "degrade email to transactional-only", mode="transactional-only",
-                    proof="old", rto=900.0),
-            failure("email", "nobody-delivers", "No provider works", "runbook", runbook="email-all-down", proof="never", proof_at=None,
-                    rto=3600.0, gaps=["its runbook was never followed to the end"]),
-        ]  # fmt: skip
+            failure(
+                "email",
+                "provider-unreachable",
+                self.texts.get("failure", "Our mail provider does not answer"),
+                "switch to a backup",
+                active=active,
+                since=START - 252 if active else None,
+            ),
+            failure(
+                "email",
+                "rate-limited",
+                "Our mail provider limits us",
+                "degrade email to transactional-only",
+                mode="transactional-only",
+                proof="old",
+                rto=900.0,
+            ),
+            failure(
+                "email",
+                "nobody-delivers",
+                "No provider works",
+                "runbook",
+                runbook="email-all-down",
+                proof="never",
+                proof_at=None,
+                rto=3600.0,
+                gaps=["its runbook was never followed to the end"],
+            ),
+        ]
 
     def _modes(self, component: str) -> list[ModeView]:
         if component == "email":
             mode: ModeView = {
-                "id": "transactional-only", "title": "Order mail only", "keeps": ["email/order-confirmations"],
-                "drops": ["email/newsletters"], "in_force": self.rows["email"]["mode"] == "transactional-only", "since": None,
-                "review_at": None, "proof": "fresh", "proof_at": START - 40 * DAY, "off": None,
-            }  # fmt: skip
-            other: ModeView = {**mode, "id": "queue-only", "title": "Keep everything in the queue", "in_force": False, "keeps": [], "drops": ["email/order-confirmations", "email/newsletters"], "proof": "never"}
+                "id": "transactional-only",
+                "title": "Order mail only",
+                "keeps": ["email/order-confirmations"],
+                "drops": ["email/newsletters"],
+                "in_force": self.rows["email"]["mode"] == "transactional-only",
+                "since": None,
+                "review_at": None,
+                "proof": "fresh",
+                "proof_at": START - 40 * DAY,
+                "off": None,
+            }
+            other: ModeView = {
+                **mode,
+                "id": "queue-only",
+                "title": "Keep everything in the queue",
+                "in_force": False,
+                "keeps": [],
+                "drops": ["email/order-confirmations", "email/newsletters"],
+                "proof": "never",
+            }
             return [mode, other]
         if component == "source":
-            return [{
-                "id": "last-good", "title": "Data of yesterday", "keeps": [], "drops": [], "in_force": self.rows["source"]["mode"] is not None,
-                "since": START - 7200, "review_at": START - 60, "proof": "fresh", "proof_at": START - DAY, "off": None,
-            }]  # fmt: skip
+            return [
+                {
+                    "id": "last-good",
+                    "title": "Data of yesterday",
+                    "keeps": [],
+                    "drops": [],
+                    "in_force": self.rows["source"]["mode"] is not None,
+                    "since": START - 7200,
+                    "review_at": START - 60,
+                    "proof": "fresh",
+                    "proof_at": START - DAY,
+                    "off": None,
+                }
+            ]
         return []
 
     async def plan(self, component: str, kind: str, target: str | None = None) -> PlanView:
@@ -403,21 +730,37 @@ class FakeSession:
         self.planned += 1
         found = self.rows[component]
         ends = {
-            "failover": (found["active"] or "", target or "ses"), "failback": (found["active"] or "", found["primary"] or ""),
-            "degrade": ("", target or "transactional-only"), "restore": (found["mode"] or "", ""),
-        }  # fmt: skip
+            "failover": (found["active"] or "", target or "ses"),
+            "failback": (found["active"] or "", found["primary"] or ""),
+            "degrade": ("", target or "transactional-only"),
+            "restore": (found["mode"] or "", ""),
+        }
         titles = {"postmark": "Postmark", "ses": "Amazon SES", "transactional-only": "Order mail only"}
         source, to = ends[kind]
         made: dict[str, Any] = {
-            "component": component, "title": found["title"], "kind": kind, "source": source, "source_title": titles.get(source, source),
-            "target": to, "target_title": titles.get(to, to), "generation": self.generations.get(component, 0),
-            "guards": copy.deepcopy(self.guards), "failed": [one["rule"] for one in self.guards if one["result"] == "fail"],
-            "warnings": [one["rule"] for one in self.guards if one["result"] == "warn"], "needs": "y", "countdown": None,
-            "reason": found["failure"] or "", "drops": [], "keeps": [], "settle": 2.0, "deadline": 30.0,
-            "manual": f"curl -X PUT https://mailer.internal/provider -d '{{\"provider\": \"{to}\"}}'",
-            "undo": f"curl -X PUT https://mailer.internal/provider -d '{{\"provider\": \"{source}\"}}'",
-            "last": "2.8 s, 12 days ago, by maria", "refused": None,
-        }  # fmt: skip
+            "component": component,
+            "title": found["title"],
+            "kind": kind,
+            "source": source,
+            "source_title": titles.get(source, source),
+            "target": to,
+            "target_title": titles.get(to, to),
+            "generation": self.generations.get(component, 0),
+            "guards": copy.deepcopy(self.guards),
+            "failed": [one["rule"] for one in self.guards if one["result"] == "fail"],
+            "warnings": [one["rule"] for one in self.guards if one["result"] == "warn"],
+            "needs": "y",
+            "countdown": None,
+            "reason": found["failure"] or "",
+            "drops": [],
+            "keeps": [],
+            "settle": 2.0,
+            "deadline": 30.0,
+            "manual": f'curl -X PUT https://mailer.internal/provider -d \'{{"provider": "{to}"}}\'',
+            "undo": f'curl -X PUT https://mailer.internal/provider -d \'{{"provider": "{source}"}}\'',
+            "last": "2.8 s, 12 days ago, by maria",
+            "refused": None,
+        }
         made.update(copy.deepcopy(self.plan_changes))
         return made  # type: ignore[return-value] # built from the keys of PlanView
 
@@ -451,13 +794,28 @@ class FakeSession:
         titles = {"postmark": "Postmark", "ses": "Amazon SES", "transactional-only": "Order mail only"}
         source, target = str(arguments["source"]), str(arguments["target"])
         made: SwitchView = {
-            "id": f"{component}-{kind}-{self.generations[component]}", "component": component, "kind": kind, "state": "acting",
-            "live": True, "source": source, "source_title": titles.get(source, source), "target": target,
-            "target_title": titles.get(target, target), "who": "maria", "reason": str(arguments["reason"]),
-            "overrides": list(arguments["overrides"]), "intended_at": self.now, "ended_at": None, "times": {"decide": 1.2},
-            "facts": self.facts("unknown", "unknown", 0), "detail": "", "in_doubt": False, "ways_out": [], "steps": [(self.now, "intent written")],
+            "id": f"{component}-{kind}-{self.generations[component]}",
+            "component": component,
+            "kind": kind,
+            "state": "acting",
+            "live": True,
+            "source": source,
+            "source_title": titles.get(source, source),
+            "target": target,
+            "target_title": titles.get(target, target),
+            "who": "maria",
+            "reason": str(arguments["reason"]),
+            "overrides": list(arguments["overrides"]),
+            "intended_at": self.now,
+            "ended_at": None,
+            "times": {"decide": 1.2},
+            "facts": self.facts("unknown", "unknown", 0),
+            "detail": "",
+            "in_doubt": False,
+            "ways_out": [],
+            "steps": [(self.now, "intent written")],
             "incident": "INC-31",
-        }  # fmt: skip
+        }
         self.switches[component] = made
         self._record(f"{kind} {component}: {source} to {target}", component, "maria")
         self.change(component, switch="acting")
@@ -478,14 +836,23 @@ class FakeSession:
     @staticmethod
     def facts(first: str, second: str, hits: int) -> list[FactView]:
         """The four facts; `first` is the mechanism's, `second` the front door's."""
-        def fact(name: str, title: str, truth: str, evidence: str, count: int = 0, needed: int = 1) -> FactView:
+
+        def fact(name: str, title: str, truth: str, evidence: str, count: int = 0, *, needed: int = 1) -> FactView:
             return {"name": name, "title": title, "truth": truth, "evidence": evidence, "hits": count, "needed": needed}
 
         return [
-            fact("A", "the mechanism reads back the new side", first, 'reads "ses-eu"' if first == "true" else "", int(first == "true")),
-            fact("B", "the front door is served by it", second, "delivery says ses-eu" if hits else "", hits, 3),
+            fact(
+                "A",
+                "the mechanism reads back the new side",
+                first,
+                'reads "ses-eu"' if first == "true" else "",
+                int(first == "true"),
+            ),
+            fact("B", "the front door is served by it", second, "delivery says ses-eu" if hits else "", hits, needed=3),
             fact("C", "the old side no longer serves", "stateless", ""),
-            fact("D", "essential features pass", second, "order-confirmations: delivery ok" if hits else "", min(hits, 1)),
+            fact(
+                "D", "essential features pass", second, "order-confirmations: delivery ok" if hits else "", min(hits, 1)
+            ),
         ]
 
     def advance(self, component: str, state: str) -> None:
@@ -505,7 +872,14 @@ class FakeSession:
         over = not switch["live"]
         changes: dict[str, Any] = {"switch": None if over else state}
         if state == "committed" and switch["kind"] == "failover":
-            changes |= {"active": switch["target"], "on_backup": True, "status": "ok", "failure": None, "hint": "F fail back", "cause": ""}
+            changes |= {
+                "active": switch["target"],
+                "on_backup": True,
+                "status": "ok",
+                "failure": None,
+                "hint": "F fail back",
+                "cause": "",
+            }
         self.change(component, **changes)
 
     def _incident_by(self, arguments: Mapping[str, Any]) -> IncidentView:
@@ -537,7 +911,9 @@ class FakeSession:
 
     def _do_open_incident(self, arguments: Mapping[str, Any]) -> str:
         name = f"INC-{31 + len(self.incident_list)}"
-        self.incident_list.insert(0, self._incident(name, str(arguments["component"]), str(arguments["title"]), self.now))
+        self.incident_list.insert(
+            0, self._incident(name, str(arguments["component"]), str(arguments["title"]), self.now)
+        )
         self.change(str(arguments["component"]), incident=name)
         return name
 
@@ -590,28 +966,48 @@ class FakeSession:
 
     async def register(self) -> list[FailureView]:
         self._reachable()
-        return self._failures("email") + [failure("crm", "crm-unreachable", "The CRM cannot be reached", "runbook", gaps=["no backup"])]
+        crm = failure("crm", "crm-unreachable", "The CRM cannot be reached", "runbook", gaps=["no backup"])
+        return [*self._failures("email"), crm]
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         self._reachable()
         return copy.deepcopy([one for one in self.incident_list if closed or one["resolved_at"] is None])
 
-    async def journal(self, *, before: int | None = None, limit: int = 200, component: str | None = None) -> list[JournalLine]:
+    async def journal(
+        self, *, before: int | None = None, limit: int = 200, component: str | None = None
+    ) -> list[JournalLine]:
         self._reachable()
         found = [
-            one for one in reversed(self.records)
+            one
+            for one in reversed(self.records)
             if (before is None or one["seq"] < before) and (component is None or one["component"] == component)
-        ]  # fmt: skip
+        ]
         return copy.deepcopy(found[:limit])
 
     async def runbooks(self) -> list[RunbookLine]:
         self._reachable()
         return [
-            {"id": "email-down", "title": self.run["title"], "component": "email", "failures": ["email/provider-unreachable"],
-             "owner": "maria", "reviewed": "2026-01-02", "executable": True, "findings": 0},
-            {"id": "email-all-down", "title": "No mail provider works", "component": "email", "failures": [], "owner": None,
-             "reviewed": None, "executable": False, "findings": 2},
-        ]  # fmt: skip
+            {
+                "id": "email-down",
+                "title": self.run["title"],
+                "component": "email",
+                "failures": ["email/provider-unreachable"],
+                "owner": "maria",
+                "reviewed": "2026-01-02",
+                "executable": True,
+                "findings": 0,
+            },
+            {
+                "id": "email-all-down",
+                "title": "No mail provider works",
+                "component": "email",
+                "failures": [],
+                "owner": None,
+                "reviewed": None,
+                "executable": False,
+                "findings": 2,
+            },
+        ]
 
     async def runbook(self, runbook: str, component: str | None = None) -> RunView:
         self._reachable()
@@ -633,7 +1029,10 @@ class FakeSession:
         self._reachable()
         if not self.is_demo:
             return {}
-        faults = [{"fault": "ok", "description": "works; heals whatever was injected"}, {"fault": "down", "description": "refuses connections"}]
+        faults = [
+            {"fault": "ok", "description": "works; heals whatever was injected"},
+            {"fault": "down", "description": "refuses connections"},
+        ]
         return {"services": {"postmark": faults, "crm": faults}}
 
     async def inject(self, service: str, fault: str) -> None:

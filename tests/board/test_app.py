@@ -225,7 +225,9 @@ def test_a_theme_that_does_not_exist_is_named() -> None:
         BoardApp(FakeSession(), theme="pink")
 
 
-@pytest.mark.parametrize("key", ["", "enter", "f", "r", "g", "w", "question_mark", "2", "3", "4", "5", "6", "exclamation_mark"])
+@pytest.mark.parametrize(
+    "key", ["", "enter", "f", "r", "g", "w", "question_mark", "2", "3", "4", "5", "6", "exclamation_mark"]
+)
 async def test_no_size_crashes_any_screen(board: Board, key: str) -> None:
     async with board(size=(60, 15)) as stage:
         await stage.press(*([key] if key else []))
@@ -253,7 +255,8 @@ def test_a_terminal_that_cannot_show_a_board_is_told_what_works_instead() -> Non
 
 
 def test_run_board_gives_the_choice_to_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    session, left = FakeSession(), []
+    session = FakeSession()
+    left: list[str] = []
 
     async def no_terminal(self: BoardApp, **_: Any) -> str:
         return "stop"

@@ -46,7 +46,8 @@ PAYLOADS = {
 
 SCREENS: dict[str, tuple[str, ...]] = {
     "wall": (), "component": ("enter",), "component, more": ("enter", "m"), "plan": ("f",), "progress": ("f", "y"),
-    "modes": ("g",), "runbook": ("r",), "block": ("r", "x"), "incidents": ("2",), "runbooks": ("3",), "register": ("4",),
+    "modes": ("g",), "runbook": ("r",), "block": ("r", "x"), "incidents": ("2",), "runbooks": ("3",),
+    "register": ("4",),
     "journal": ("5", "enter"), "people": ("6",), "problems": ("exclamation_mark",), "help": ("question_mark",),
     "demo": ("x", "enter"), "palette": ("colon",),
 }  # fmt: skip
@@ -91,7 +92,12 @@ class HostileSession(FakeSession):
 
     def summary(self) -> Any:
         payloads = self.payloads
-        return {**super().summary(), "title": next(payloads), "journal_error": next(payloads), "uncovered": [next(payloads)]}
+        return {
+            **super().summary(),
+            "title": next(payloads),
+            "journal_error": next(payloads),
+            "uncovered": [next(payloads)],
+        }
 
     async def component(self, component: str) -> Any:
         detail = poison(copy.deepcopy(await super().component(component)), self.payloads)
@@ -127,7 +133,7 @@ async def test_no_payload_breaks_a_screen_or_passes_the_net(hostile: Board, scre
     texts = list(PAYLOADS.values())
     for start in range(0, len(texts), 6):
         turned = texts[start:] + texts[:start]
-        async with hostile(lambda session, turned=turned: session.spoil(cycle(turned))) as stage:  # type: ignore[misc]
+        async with hostile(lambda session, turned=turned: session.spoil(cycle(turned))) as stage:
             await stage.press(*SCREENS[screen])
             for payload in turned[:6]:
                 stage.app.say(payload)
@@ -145,7 +151,7 @@ async def test_no_payload_breaks_a_screen_or_passes_the_net(hostile: Board, scre
 @pytest.mark.parametrize("payload", [payload for payload in PAYLOADS.values() if payload])
 async def test_cleaned_text_is_shown_literally(hostile: Board, payload: str) -> None:
     shown = clean(payload, 60)
-    async with hostile(lambda session: session.spoil(cycle([shown]))) as stage:  # type: ignore[attr-defined]
+    async with hostile(lambda session: session.spoil(cycle([shown]))) as stage:
         await stage.press("enter")
         assert shown[:8].rstrip() in stage.page
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -45,7 +45,11 @@ def test_ids_are_unique() -> None:
 @pytest.mark.parametrize("scope", WHERE)
 def test_every_action_is_bound_and_done_where_the_table_says(scope: Scope) -> None:
     screen = WHERE[scope]
-    ids = {binding.id for _, bindings in screen._merge_bindings().key_to_bindings.items() for binding in bindings}
+    ids = {
+        binding.id
+        for _, bindings in cast("Any", screen)._merge_bindings().key_to_bindings.items()
+        for binding in bindings
+    }
     for action in actions_of(scope):
         assert action.id in ids
         assert hasattr(screen, f"action_{action.id}")

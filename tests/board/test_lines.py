@@ -24,7 +24,9 @@ def test_cut_never_exceeds_its_cells(text: str, cells: int) -> None:
 
 
 @given(LINES, LINES, CELLS)
-def test_lines_are_clipped_and_filled_to_the_cell(one: list[tuple[str, Role]], two: list[tuple[str, Role]], cells: int) -> None:
+def test_lines_are_clipped_and_filled_to_the_cell(
+    one: list[tuple[str, Role]], two: list[tuple[str, Role]], cells: int
+) -> None:
     assert width(clip(one, cells)) <= cells
     assert width(fit(one, cells)) == cells
     assert width(spread(one, two, cells)) <= cells

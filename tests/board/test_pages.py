@@ -24,10 +24,25 @@ async def test_a_component_shows_who_serves_what_failed_and_what_was_decided(boa
         await stage.press("enter")
         page = stage.page
         for part in (
-            "✗ DOWN", "Postmark  primary  SERVES  ✗ DOWN", "Amazon SES  backup  ✓ ok  tested 12d", "front door",
-            "WHEN THIS HAPPENS", "✗ 4m13s", "Our mail provider does not answer", "switch to a backup, email-down",
-            "! its runbook was never followed to the end", "Order confirmations", "DOES NOT WORK", "needs", "crm",
-            "needed by", "Maria, Ken", "INC-31", "nobody is on it", "timeline", "no answer within 5s",
+            "✗ DOWN",
+            "Postmark  primary  SERVES  ✗ DOWN",
+            "Amazon SES  backup  ✓ ok  tested 12d",
+            "front door",
+            "WHEN THIS HAPPENS",
+            "✗ 4m13s",
+            "Our mail provider does not answer",
+            "switch to a backup, email-down",
+            "! its runbook was never followed to the end",
+            "Order confirmations",
+            "DOES NOT WORK",
+            "needs",
+            "crm",
+            "needed by",
+            "Maria, Ken",
+            "INC-31",
+            "nobody is on it",
+            "timeline",
+            "no answer within 5s",
         ):
             assert part in page, part  # fmt: skip
 
@@ -99,8 +114,17 @@ async def test_a_runbook_opens_beside_the_live_status(board: Board) -> None:
         await stage.press("r")
         screen = stage.screen
         for part in (
-            "Mail does not leave", "0 of 5 steps", "Is it us or them?", "curl -fsS", "expect", "if it fails: go to queue",
-            "Amazon SES", "98ms", "Order confirmations", "INC-31", "✗ 4m13s of 5m",
+            "Mail does not leave",
+            "0 of 5 steps",
+            "Is it us or them?",
+            "curl -fsS",
+            "expect",
+            "if it fails: go to queue",
+            "Amazon SES",
+            "98ms",
+            "Order confirmations",
+            "INC-31",
+            "✗ 4m13s of 5m",
         ):
             assert part in screen, part  # fmt: skip
         assert stage.session.submitted == []

@@ -195,7 +195,11 @@ async def test_a_plan_that_is_refused_shows_why_and_how_to_override(board: Board
     def before(session: FakeSession) -> None:
         session.guards = []
         session.plan_changes = {
-            "refused": {"rule": "none_ready", "reason": "no backup is ready: ses/api down", "override": "name one with t"}
+            "refused": {
+                "rule": "none_ready",
+                "reason": "no backup is ready: ses/api down",
+                "override": "name one with t",
+            }
         }
 
     async with board(before) as stage:

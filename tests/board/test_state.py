@@ -11,7 +11,7 @@ from opsdash.service.session import DeltaEvent, Lost, SnapshotEvent
 from tests.board.fake_session import START, FakeSession, row
 
 if TYPE_CHECKING:
-    from opsdash.model.views import JournalLine, WallRow
+    from opsdash.model.views import Delta, JournalLine, WallRow
 
 
 def everything(_: WallRow) -> bool:
@@ -26,7 +26,9 @@ def known(*rows: WallRow) -> BoardState:
 
 
 def delta(at: float = START, rows: tuple[WallRow, ...] = (), **more: Any) -> DeltaEvent:
-    return DeltaEvent({"seq": 2, "at": at, "rows": list(rows), "gone": [], "summary": None, "records": [], **more})
+    made: Delta = {"seq": 2, "at": at, "rows": list(rows), "gone": [], "summary": None, "records": []}
+    made.update(more)  # type: ignore[typeddict-item] # keys of Delta
+    return DeltaEvent(made)
 
 
 def record(seq: int) -> JournalLine:
@@ -70,7 +72,9 @@ def test_a_delta_changes_brings_and_takes_rows() -> None:
 
 def test_a_snapshot_after_a_loss_forgets_what_is_no_more() -> None:
     state = known(row("a", "A"), row("b", "B"))
-    state.apply(SnapshotEvent({"seq": 9, "at": START, "summary": FakeSession().summary(), "rows": [row("b", "B")]}), 11.0)
+    state.apply(
+        SnapshotEvent({"seq": 9, "at": START, "summary": FakeSession().summary(), "rows": [row("b", "B")]}), 11.0
+    )
     assert set(state.rows) == {"b"}
 
 

@@ -37,9 +37,7 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
 def test_of_many_lines_only_the_line_ends_are_kept(text: str) -> None:
     cleaned = clean_lines(text)
     assert not [
-        character
-        for character in cleaned
-        if character != "\n" and unicodedata.category(character) in FORBIDDEN
+        character for character in cleaned if character != "\n" and unicodedata.category(character) in FORBIDDEN
     ]
 
 

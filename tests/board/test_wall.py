@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from opsdash.board.lines import plain, width
-from opsdash.board.wall import columns, heading, row_line
 from opsdash.board.state import Sort
+from opsdash.board.wall import columns, heading, row_line
 from tests.board.fake_session import START, FakeSession, row
 
 if TYPE_CHECKING:
@@ -35,10 +36,14 @@ def test_rows_and_heading_fill_every_width_exactly(cells: int) -> None:
 
 def test_columns_leave_in_a_fixed_order() -> None:
     kept = [
-        [name for name in ("spark", "tier", "latency", "provider", "proof", "since", "next") if getattr(columns(cells), name)]
+        [
+            name
+            for name in ("spark", "tier", "latency", "provider", "proof", "since", "next")
+            if getattr(columns(cells), name)
+        ]
         for cells in (120, 100, 92, 82, 72, 60, 50, 40)
     ]
-    for wider, narrower in zip(kept, kept[1:], strict=False):
+    for wider, narrower in pairwise(kept):
         assert wider[-len(narrower) :] == narrower if narrower else True
     assert kept[0][0] == "spark"
     assert kept[-1] == []

@@ -184,9 +184,10 @@ class Terminal:
         """Type something, and press Enter."""
         os.write(self._keys, f"{text}\n".encode())
 
-    def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        os.killpg(self._process.pid, signal.SIGINT)
+    def signal(self, *numbers: signal.Signals) -> None:
+        """What a terminal that is closed, or an administrator, sends."""
+        for number in numbers:
+            self._process.send_signal(number)
 
     def code(self) -> int:
         """The exit code, once it has ended."""

@@ -5,25 +5,26 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from opsdash.cli import exits
 from opsdash.cli.example import running
-from tests.cli.conftest import OPSDASH, environment, process
+from tests.cli.conftest import OPSDASH, Terminal, environment, process
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 @pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary folder of our own, so that whatever is left behind is seen."""
-    folder = tmp_path / "t"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    return folder
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder of our own, so that whatever is left behind is seen. Its path is short, for the sockets."""
+    with tempfile.TemporaryDirectory(prefix="opsdash-t-") as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        yield Path(folder)
 
 
 def _left_behind(folder: Path) -> list[str]:
@@ -70,6 +71,18 @@ def test_an_interrupted_tour_leaves_nothing_behind(temporary: Path, number: sign
     tour.send_signal(number)
     tour.communicate()
     assert tour.returncode == exits.INTERRUPTED
+    assert _left_behind(temporary) == []
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGHUP, signal.SIGCONT)])
+def test_a_demo_whose_terminal_is_closed_leaves_nothing_behind(
+    temporary: Path, numbers: tuple[signal.Signals, ...]
+) -> None:
+    with Terminal("demo", more={"TMPDIR": str(temporary)}) as terminal:
+        terminal.sees(str(temporary))
+        terminal.sees("DEMO")
+        terminal.signal(*numbers)
+        assert terminal.code() == exits.INTERRUPTED, terminal.screen
     assert _left_behind(temporary) == []
 
 

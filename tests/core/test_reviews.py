@@ -79,7 +79,7 @@ def test_an_incident_that_is_open_takes_the_note() -> None:
     timeline.down(FRONT, times=3)
     timeline.advance(3 * DAY)
     texts = [each.text for each in timeline.of(IncidentNoted)]
-    assert "review time passed: it is still on its backup" in texts
+    assert "review time passed, it is still on its backup" in texts
     assert len(timeline.of(IncidentOpened)) == 1
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from opsdash.core.switching import SAMPLE_EVERY, moment
+from opsdash.core.switching import SAMPLE_EVERY
+from opsdash.core.verifying import moment
 from opsdash.model.effects import Apply, Poll, Read
 from opsdash.model.inputs import JournalState, Loaded, SwitchIntent, TimerFired
 from opsdash.model.operation import Feature, OldOut, ServedBy, Tier

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from opsdash.demo.process import DemoServices
     from opsdash.model.run import BlockResult
-    from opsdash.model.views import IncidentView, PlanView, SwitchView, Verdict, WallRow
+    from opsdash.model.views import CheckView, IncidentView, PlanView, SwitchView, Verdict, WallRow
 
 T = TypeVar("T")
 
@@ -96,6 +96,19 @@ class Desk:
         """Whether users get a feature, named component/feature."""
         return {each["id"]: each["works"] for each in self.engine.viewer().features()}[feature]
 
+    def check(self, check: str) -> CheckView:
+        """A check."""
+        return self.engine.viewer().check(check)
+
+    async def until_fact(self, check: str, name: str, value: str) -> None:
+        """Wait until the front door says so."""
+        await self.until(f"{name} of {check} is {value}", lambda: self.check(check)["facts"].get(name) == value)
+
+    def flagged(self, component: str, failure: str) -> WallRow | None:
+        """The row, if this failure mode is the one that is offered."""
+        row = self.row(component)
+        return row if row["failure_id"] == failure else None
+
     def named(self, component: str) -> list[str]:
         """The failure modes of a component that apply now."""
         register = self.engine.viewer().register()
@@ -109,12 +122,8 @@ class Desk:
 
     async def recognised(self, component: str, failure: str, *, within: float = PATIENCE) -> WallRow:
         """Wait until the failure mode is named, is the one that is offered, and is in the incident."""
-
-        def offered() -> WallRow | None:
-            row = self.row(component)
-            return row if row["failure_id"] == failure else None
-
-        row = await self.until(f"{component}/{failure} is named", offered, within=within)
+        what = f"{component}/{failure} is named"
+        row = await self.until(what, lambda: self.flagged(component, failure), within=within)
         assert row["incident"] is not None
         assert failure in self.incident(component)["failures"]
         return row
@@ -162,6 +171,12 @@ class Desk:
     def switch(self, switch_id: str) -> SwitchView:
         """A switch, live or past."""
         return self.engine.viewer().switch(self.engine.runner.world.get("switches", switch_id))
+
+    def last_switch(self, component: str) -> SwitchView:
+        """The last switch of a component."""
+        switch = self.engine.viewer().draft.switch(component)
+        assert switch is not None, f"{component} was never switched"
+        return self.engine.viewer().switch(switch)
 
     async def carry_out(self, kind: SwitchKind, component: str, target: str | None = None) -> SwitchView:
         """A plan without obstacles, confirmed, and what became of it."""
@@ -213,12 +228,14 @@ class Follower:
         self.runbook = desk.engine.loaded.runbooks[runbook]
         self.run = run
 
-    async def execute(self, step: str, block: int = 0, *, within: float = PATIENCE) -> BlockResult:
+    async def execute(
+        self, step: str, block: int = 0, *, within: float = PATIENCE, who: str = ON_DUTY
+    ) -> BlockResult:
         """Execute a block of a step, and wait for its end."""
         found = self.runbook.step(step)
         assert found is not None, f"{self.runbook.id} has no step {step}"
         text = found.blocks[block].code
-        verdict = await self._desk.submit(i.RunBlockIntent(self.run, step, block, text))
+        verdict = await self._desk.submit(i.RunBlockIntent(self.run, step, block, text), who)
         assert verdict["refused"] is None, verdict["refused"]
 
         def result() -> BlockResult | None:

@@ -101,3 +101,155 @@ async def test_invoices_are_made_while_the_platform_limits_us(desk: Desk) -> Non
         await desk.all_is_well()
 
 
+
+
+async def test_the_shop_quotes_from_the_last_good_list_when_the_api_has_changed(desk: Desk) -> None:
+    with desk.nobody_else_than("pricing-api"):
+        desk.inject("pricing-api", "wrong-schema")
+
+        row = await desk.recognised("pricing-api", "schema-changed")
+        assert (row["status"], row["hint"]) == ("down", "g cached-prices")
+        contract = desk.check("pricing-api/contract")
+        assert (contract["status"], contract["reason"]) == ("down", "schema_changed")
+        assert "required" in contract["detail"]
+
+        entered = await desk.carry_out(SwitchKind.DEGRADE, "pricing-api", "cached-prices")
+        assert entered["state"] == "committed"
+        assert desk.works("pricing-api/customers-get-a-price") == "yes"
+        assert desk.works("pricing-api/live-prices") == "dropped"
+        await desk.until_fact("pricing-api/quote", "served_by", "cache")
+        assert desk.row("pricing-api")["status"] == "degraded"
+
+        desk.inject("pricing-api", "ok")
+        await desk.until("the API is as agreed", lambda: desk.row("pricing-api")["hint"] == "g restore")
+        assert (await desk.carry_out(SwitchKind.RESTORE, "pricing-api"))["state"] == "committed"
+        await desk.until_fact("pricing-api/quote", "served_by", "live")
+        await desk.resolve("pricing-api")
+        await desk.all_is_well()
+
+
+@pytest.mark.parametrize("fault", ["stale", "empty", "garbage"])
+async def test_the_shop_reads_the_other_source_when_the_main_one_is_bad(desk: Desk, fault: str) -> None:
+    with desk.nobody_else_than("market-data"):
+        desk.inject("feed-a", fault)
+
+        row = await desk.recognised("market-data", "bad-data")
+        assert row["hint"] == "f fail over"
+        assert desk.check("market-data/feed-a/data")["reason"] == fault
+
+        switch = await desk.carry_out(SwitchKind.FAILOVER, "market-data")
+        assert (switch["state"], switch["target"]) == ("committed", "feed-b")
+        assert {fact["name"] for fact in switch["facts"] if fact["truth"] == "true"} == {"A", "B", "D"}
+        assert desk.works("market-data/quotes") == "yes"
+        await desk.until_fact("market-data/quotes", "source", "feed-b")
+        row = desk.row("market-data")
+        assert (row["status"], row["on_backup"], row["redundancy"]) == ("ok", True, "lost")
+
+        desk.inject("feed-a", "ok")
+        await desk.until("there is a backup again", lambda: desk.row("market-data")["redundancy"] == "ready")
+        assert (await desk.carry_out(SwitchKind.FAILBACK, "market-data"))["state"] == "committed"
+        await desk.resolve("market-data")
+        await desk.all_is_well()
+
+
+async def test_every_lead_goes_to_sales_when_the_model_is_gone(desk: Desk) -> None:
+    with desk.nobody_else_than("lead-scoring", "lead-routing"):
+        desk.inject("scoring", "down")
+
+        row = await desk.recognised("lead-scoring", "model-unavailable")
+        assert (row["status"], row["hint"]) == ("down", "g all-to-sales")
+        row = await desk.recognised("lead-routing", "leads-held-back")
+        assert (row["status"], row["explained_by"]) == ("down", ["lead-scoring"])
+        assert desk.works("lead-routing/leads-reach-sales") == "no"
+
+        runbook = await desk.open_runbook("lead-scoring-down", "lead-scoring")
+        entered = await runbook.execute("send-every-lead-to-sales")
+        assert entered.state is BlockState.PASSED, entered.output
+        seen = await runbook.execute("see-that-leads-reach-sales")
+        assert seen.state is BlockState.PASSED, seen.output
+        await desk.until_fact("lead-routing/routing", "to", "sales")
+        assert desk.works("lead-scoring/lead-priority") == "dropped"
+        await desk.resolve("lead-routing")
+        assert desk.works("lead-routing/leads-reach-sales") == "yes"
+
+        desk.inject("scoring", "ok")
+        await desk.until("the model is back", lambda: desk.row("lead-scoring")["hint"] == "g restore")
+        left = await runbook.execute("score-leads-again")
+        assert left.state is BlockState.PASSED, left.output
+        await runbook.close()
+        await desk.resolve("lead-scoring")
+        await desk.all_is_well()
+
+
+async def test_a_simple_report_is_made_when_no_full_one_can_be(desk: Desk) -> None:
+    with desk.nobody_else_than("reporting"):
+        desk.inject("warehouse", "down")
+
+        row = await desk.recognised("reporting", "no-full-report")
+        assert (row["status"], row["hint"]) == ("down", "g simple-report")
+
+        entered = await desk.carry_out(SwitchKind.DEGRADE, "reporting", "simple-report")
+        assert entered["state"] == "committed"
+        await desk.until_fact("reporting/report", "kind", "simple")
+        assert "revenue" in str(desk.check("reporting/report")["facts"]["missing"])
+        assert desk.works("reporting/morning-numbers") == "yes"
+        assert desk.works("reporting/full-report") == "dropped"
+
+        desk.inject("warehouse", "ok")
+        await desk.until("the warehouse is back", lambda: desk.row("reporting")["hint"] == "g restore")
+        assert (await desk.carry_out(SwitchKind.RESTORE, "reporting"))["state"] == "committed"
+        await desk.until_fact("reporting/report", "kind", "full")
+        await desk.resolve("reporting")
+        await desk.all_is_well()
+
+
+async def test_broken_social_media_leaves_email_and_all_others_alone(desk: Desk) -> None:
+    with desk.nobody_else_than("social"):
+        desk.inject("social", "500")
+
+        row = await desk.recognised("social", "broken")
+        assert (row["status"], row["hint"]) == ("down", "r social-broken")
+        assert desk.incident("social")["kind"] == "note"
+
+        runbook = await desk.open_runbook("social-broken", "social")
+        shown = await runbook.execute("see-that-it-is-only-this")
+        assert shown.state is BlockState.PASSED
+        posting, delivery = shown.output.splitlines()
+        assert posting.startswith("check social/posting: down, 500")
+        assert delivery == "check email/delivery: ok, 200 OK"
+        assert desk.works("social/posts") == "no"
+        assert desk.works("email/order-confirmations") == "yes"
+
+        desk.inject("social", "ok")  # stands for `systemctl restart` in that step
+        restarted = await runbook.execute("start-the-scheduler-again")
+        assert restarted.state is BlockState.PASSED, restarted.output
+        await runbook.close()
+        await desk.resolve("social")
+        assert desk.works("social/posts") == "yes"
+        await desk.all_is_well()
+
+
+async def test_somebody_else_learns_it_while_the_one_who_knows_is_away(desk: Desk) -> None:
+    with desk.nobody_else_than("automation"):
+        tomorrow = desk.engine.now().wall + 86_400
+        away = await desk.submit(i.AwayIntent("lena", tomorrow))
+        assert away["refused"] is None
+
+        row = await desk.until("it is flagged", lambda: desk.flagged("automation", "expert-away"))
+        assert (row["status"], row["hint"], row["covered"]) == ("ok", "r automation-owner-away", False)
+        assert row["incident"] is None, "nothing is broken"
+        assert desk.engine.hub.snapshot()["summary"]["uncovered"] == ["automation"]
+
+        runbook = await desk.open_runbook("automation-owner-away", "automation")
+        for step in ("let-the-stand-in-do-it-once", "leave-the-mode"):
+            done = await runbook.execute(step, who="ken")
+            assert done.state is BlockState.PASSED, done.output
+            assert done.who == "ken"
+        assert desk.last_switch("automation")["who"] == "ken"
+        await runbook.close()
+
+        back = await desk.submit(i.AwayIntent("lena", None, back=True))
+        assert back["refused"] is None
+        await desk.until("nobody is missing", lambda: desk.row("automation")["failure"] is None)
+        await desk.all_is_well()
+    assert desk.engine.hub.snapshot()["summary"]["uncovered"] == []

@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 PATIENCE = 25.0
 LOOK_EVERY = 0.05
@@ -29,8 +32,7 @@ class Terminal:
         variables = {"TERM": "tmux-256color", "TEXTUAL_ANIMATIONS": "none", **(environment or {})}
         pairs = [f"{name}={value}" for name, value in variables.items()]
         columns, rows = (str(each) for each in self._size)
-        self._tmux("new-session", "-d", "-x", columns, "-y", rows, "env", "-u", "COLUMNS", "-u", "LINES", *pairs, *argv)
-        self._tmux("set-option", "remain-on-exit", "on")
+        self._tmux("start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";", "new-session", "-d", "-x", columns, "-y", rows, "env", "-u", "COLUMNS", "-u", "LINES", *pairs, *argv)
         self._tmux("set-option", "-s", "escape-time", "0")
 
     def press(self, *keys: str) -> None:

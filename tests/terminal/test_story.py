@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.terminal.conftest import Terminal
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.terminal.conftest import Terminal
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(180)]
 
@@ -22,21 +25,22 @@ def test_a_newcomer_breaks_email_fails_over_reads_the_runbook_and_fails_back(
     board.press_until("Enter", "▸ ok", "refuses connections")
     board.press_until("Down", "▸ down")
     board.press("Enter")
-    board.wait_for(r"▸▌. (DEGRADED|DOWN) +Transactional email", "Our mail provider does not answer", gone="Break something")
+    board.wait_for(r"▌. (DEGRADED|DOWN) +Transactional em", "f fail over", gone="Break something")
+    board.press_until("Up", r"▸▌. (DEGRADED|DOWN) +Transactional em", "Our mail provider does not answer")
 
     board.press("f")
-    board.wait_for("Failover  Transactional email", "FROM Postmark   TO Amazon SES", "Amazon SES works")
+    board.wait_for("Failover  Transactional em", "FROM Postmark   TO Amazon SES", "Amazon SES works")
     board.press("Enter")
     board.wait_for("Nothing has been done yet")
     board.press_until("y", "DONE AND VERIFIED", "the front door is served by it +3 of 3 +answered by 'ses-eu'")
     board.press("Escape")
-    board.wait_for("ON BACKUP +Transactional email", gone="DONE AND VERIFIED")
+    board.wait_for("ON BACKUP +Transactional em", gone="DONE AND VERIFIED")
 
     board.press("r")
     board.wait_for("0 of 6 steps", "See which provider is meant")
     board.press_until("y", "1 of 6 steps")
     board.press("Escape")
-    board.wait_for("ON BACKUP +Transactional email", gone="of 6 steps")
+    board.wait_for("ON BACKUP +Transactional em", gone="of 6 steps")
 
     board.press_until("x", "Break something")
     board.press_until("Enter", "▸ ok", "refuses connections")

@@ -1,4 +1,4 @@
-"""One component: what serves it and whether that works, what can fail and what was decided, who and what is concerned."""
+"""One component: what serves it and whether that works, what can fail and what was decided, who is concerned."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | Non
         rows.append(_field("do this", (key, Role.KEY), (f" {words}", Role.STRONG)))
     rows.append(_field("tier", (row["tier"], Role.TEXT)))
     rows += _serving(detail, now, stale=stale)
-    rows.append(_field("owners", *_owners(detail["owners"], now, tz, uncovered=detail["uncovered"])))
+    rows.append(_field("owners", *_owners(detail["owners"], tz, uncovered=detail["uncovered"])))
     if row["mode"]:
         mode = next((mode for mode in detail["modes"] if mode["in_force"]), None)
         review = f", review {date_time(mode['review_at'], tz, now)}" if mode and mode["review_at"] else ""
@@ -262,7 +262,7 @@ def _serving(detail: ComponentDetail, now: float, *, stale: bool) -> list[Row]:
     return rows
 
 
-def _owners(owners: list[PersonView], now: float, tz: tzinfo | None, *, uncovered: bool) -> Line:
+def _owners(owners: list[PersonView], tz: tzinfo | None, *, uncovered: bool) -> Line:
     if not owners:
         return [("nobody is declared", Role.DEGRADED)]
     line: Line = []
@@ -403,13 +403,14 @@ def check_rows(check: CheckView, now: float, cells: int, *, stale: bool, more: b
     detail = check["detail"] or check["raw_detail"]
     name = max(14, min(26, cells // 5))
     graph = 14 if cells >= 90 else 0
+    words = cut(f"{check['reason'] or ''}{streak} {detail}".strip(), max(0, cells - name - graph - 30))
     rows = [
         Row([
             ("  ", Role.TEXT), (left(check["name"], name), Role.TEXT), (f"{shown.mark} ", shown.role),
             (left(shown.word, 10), shown.role), (right(latency(check["latency"]), 6), Role.TEXT), ("  ", Role.TEXT),
             *(spark(check["spark"], 12) if graph else []), ("  " if graph else "", Role.TEXT),
             (left(ago(check["at"], now), 7), Role.DIM),
-            (cut(f"{check['reason'] or ''}{streak} {detail}".strip(), max(0, cells - name - graph - 30)), Role.TEXT if check["status"] != "ok" else Role.DIM),
+            (words, Role.DIM if check["status"] == "ok" else Role.TEXT),
         ])
     ]  # fmt: skip
     if more:

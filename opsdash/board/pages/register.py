@@ -114,7 +114,8 @@ def failure_rows(failure: FailureView, now: float, cells: int) -> list[Row]:
             (text, role if role is not Role.OK else Role.DIM),
         ], _item(failure))
     ]  # fmt: skip
-    below = f"noticed by {failure['detected_by'] or 'nothing: a person has to see it'} · runbook {failure['runbook'] or 'none'}"
+    noticed = failure["detected_by"] or "nothing: a person has to see it"
+    below = f"noticed by {noticed} · runbook {failure['runbook'] or 'none'}"
     rows.append(
         Row([(" " * (12 + component), Role.DIM), (cut(below, cells - 12 - component), Role.DIM)], _item(failure))
     )

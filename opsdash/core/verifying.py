@@ -1,0 +1,192 @@
+"""The four facts: what is measured after a switch, from which samples, and what they say.
+
+A: the mechanism reads back the new side. B: the front door is served by it, so many times in a row. C: the old side no
+longer serves. D: essential features pass. Each is true, false or unknown, with the evidence at hand.
+
+Only samples that were requested after the action count, and where an answer names its own time, one that is older than
+the action is no sample: unknown, never false. What is verified is pinned in the plan, whatever the files say meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from opsdash.model.status import Status
+from opsdash.model.switch import Fact, FactName, SwitchKind, Truth
+
+if TYPE_CHECKING:
+    from opsdash.model.inputs import ReadDone
+    from opsdash.model.observation import Observation
+    from opsdash.model.operation import ServedBy
+    from opsdash.model.switch import Switch
+    from opsdash.model.world import SwitchLive
+
+MILLISECONDS_FROM = 1e11
+"""A number from here on (the year 5138 in seconds) is taken for milliseconds since 1970."""
+
+
+def involved(switch: Switch) -> set[str]:
+    """The checks whose samples the facts need."""
+    plan = switch.plan
+    checks = set(plan.verify)
+    if plan.served_by is not None:
+        checks.add(plan.served_by.check)
+    if _watches_old(switch) and plan.old_out is not None:
+        checks.add(plan.old_out.check)
+    return checks
+
+
+def _watches_old(switch: Switch) -> bool:
+    """Whether a check tells that the old side is out. While undoing there is no old side to be watched."""
+    old_out = switch.plan.old_out
+    return old_out is not None and not old_out.stateless and not switch.undoing and bool(switch.plan.source)
+
+
+def with_observation(live: SwitchLive, switch: Switch, seen: Observation) -> SwitchLive:
+    """Progress after one more result of a check that is involved, requested after the action."""
+    plan = switch.plan
+    if plan.served_by is not None and seen.check == plan.served_by.check:
+        truth, evidence = _who_served(plan.served_by, switch, seen)
+        live = _with_sample(live, FactName.FRONT_DOOR.value, truth, evidence)
+    if _watches_old(switch) and plan.old_out is not None and seen.check == plan.old_out.check:
+        evidence = f"{seen.check} is {seen.status.value}: {seen.detail}"
+        live = _with_sample(live, FactName.OLD_OUT.value, _is(seen, plan.old_out.status), evidence)
+    if seen.check in plan.verify:
+        truth = {Status.UNKNOWN: Truth.UNKNOWN, Status.DOWN: Truth.FALSE}.get(seen.status, Truth.TRUE)
+        live = _with_sample(live, f"check:{seen.check}", truth, f"{seen.check}: {seen.detail or seen.status.value}")
+    return live
+
+
+def with_reading(live: SwitchLive, switch: Switch, event: ReadDone) -> SwitchLive:
+    """Progress after the mechanism was read once more, after the action."""
+    return _with_sample(live, FactName.MECHANISM.value, *_reads_wanted(switch, event))
+
+
+def _with_sample(live: SwitchLive, key: str, truth: Truth, evidence: str) -> SwitchLive:
+    """The latest sample says what is known now; an unknown one neither advances nor resets the hits in a row."""
+    before = live.hits.get(key, 0)
+    hits = {Truth.TRUE: before + 1, Truth.UNKNOWN: before}.get(truth, 0)
+    return replace(
+        live,
+        hits={**live.hits, key: hits},
+        truth={**live.truth, key: truth},
+        seen={**live.seen, key: evidence},
+    )
+
+
+def _is(seen: Observation, wanted: Status) -> Truth:
+    if seen.status is Status.UNKNOWN:
+        return Truth.UNKNOWN
+    return Truth.TRUE if seen.status is wanted else Truth.FALSE
+
+
+def _who_served(spec: ServedBy, switch: Switch, seen: Observation) -> tuple[Truth, str]:
+    """Who answered at the front door."""
+    wanted = switch.plan.expected if switch.undoing else switch.plan.wanted
+    value = fact_value(seen, spec.value)
+    if value is None:
+        return Truth.UNKNOWN, f"{spec.check} does not say who answered: {seen.detail or seen.status.value}"
+    if spec.at is not None:
+        made_at = moment(fact_value(seen, spec.at))
+        if made_at is None:
+            return Truth.UNKNOWN, f"{spec.check} does not say when it was answered"
+        if switch.applied_at is not None and made_at < switch.applied_at:
+            return Truth.UNKNOWN, f"answered by {value!r}, but before the action"
+    return (Truth.TRUE if str(value) == wanted else Truth.FALSE), f"answered by {value!r}"
+
+
+def fact_value(seen: Observation, path: str) -> Any:
+    """A value that a check extracted: `facts.x` by its name, anything else by its whole path."""
+    return seen.facts.get(path.removeprefix("facts."))
+
+
+def moment(value: Any) -> float | None:
+    """Seconds since 1970 UTC of an RFC 3339 text or a number; None for anything else. No zone means UTC."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value) / 1000 if value > MILLISECONDS_FROM else float(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def _reads_wanted(switch: Switch, event: ReadDone) -> tuple[Truth, str]:
+    """Whether the mechanism says the new side; while undoing, the old one.
+
+    Out of a degraded mode that has a `leave` of its own, anything else than the mode will do.
+    """
+    plan = switch.plan
+    if event.value is None:
+        return Truth.UNKNOWN, f"cannot be read: {event.detail}"
+    evidence = f"it says {event.value!r}"
+    if switch.undoing:
+        entered = plan.kind is SwitchKind.DEGRADE
+        wanted = (switch.prior if plan.restores else None) if entered else plan.expected
+    else:
+        wanted = plan.wanted
+    if wanted is None:
+        left = plan.kind is SwitchKind.RESTORE and event.value != plan.expected
+        left = left or (switch.undoing and event.value != plan.wanted)
+        return (Truth.TRUE if left else Truth.FALSE), evidence
+    return (Truth.TRUE if event.value == wanted else Truth.FALSE), evidence
+
+
+# --- what the samples add up to ------------------------------------------------------------------------------------
+
+
+def facts(switch: Switch, live: SwitchLive) -> tuple[Fact, ...]:
+    """The four facts as far as they are known now."""
+    return (_mechanism(switch, live), _front_door(switch, live), _old_out(switch, live), _features(switch, live))
+
+
+def _single(name: FactName, live: SwitchLive, unseen: str) -> Fact:
+    key = name.value
+    truth = live.truth.get(key, Truth.UNKNOWN)
+    return Fact(name, truth, live.seen.get(key, unseen), min(live.hits.get(key, 0), 1))
+
+
+def _mechanism(switch: Switch, live: SwitchLive) -> Fact:
+    if switch.plan.read is None:
+        return Fact(FactName.MECHANISM, Truth.UNDECLARED, "no `read` is declared")
+    return _single(FactName.MECHANISM, live, "not read yet")
+
+
+def _front_door(switch: Switch, live: SwitchLive) -> Fact:
+    spec = switch.plan.served_by
+    if spec is None:
+        return Fact(FactName.FRONT_DOOR, Truth.UNDECLARED, "no `served_by` is declared")
+    key = FactName.FRONT_DOOR.value
+    hits, truth = live.hits.get(key, 0), live.truth.get(key, Truth.UNKNOWN)
+    if truth is Truth.TRUE and hits < spec.times:
+        truth = Truth.UNKNOWN
+    return Fact(FactName.FRONT_DOOR, truth, live.seen.get(key, "no sample yet"), min(hits, spec.times), spec.times)
+
+
+def _old_out(switch: Switch, live: SwitchLive) -> Fact:
+    spec = switch.plan.old_out
+    if spec is None or switch.undoing:
+        return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "no `old_out` is declared")
+    if spec.stateless:
+        return Fact(FactName.OLD_OUT, Truth.STATELESS, "both may be up")
+    if not switch.plan.source:
+        return Fact(FactName.OLD_OUT, Truth.UNKNOWN, "nobody knows who served before")
+    return _single(FactName.OLD_OUT, live, "no sample yet")
+
+
+def _features(switch: Switch, live: SwitchLive) -> Fact:
+    checks = switch.plan.verify
+    if not checks:
+        return Fact(FactName.FEATURES, Truth.UNDECLARED, "nothing to verify is declared")
+    truths = [live.truth.get(f"check:{check}", Truth.UNKNOWN) for check in checks]
+    passed = sum(truth is Truth.TRUE for truth in truths)
+    truth = next((each for each in (Truth.UNKNOWN, Truth.FALSE) if each in truths), Truth.TRUE)
+    worst = [check for check, each in zip(checks, truths, strict=True) if each is not Truth.TRUE]
+    evidence = live.seen.get(f"check:{(worst or list(checks))[0]}", "no sample yet")
+    return Fact(FactName.FEATURES, truth, evidence, passed, len(checks))

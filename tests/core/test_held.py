@@ -1,0 +1,84 @@
+"""What is active or in force survives its removal from the files, until it is no longer so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from opsdash.core.views import Viewer
+from opsdash.model.operation import Component, Operation
+from opsdash.model.switch import Plan, SwitchKind
+from opsdash.testing import Timeline, email, mail_outside, operation
+
+
+def without(workspace: Operation, **changes: object) -> Operation:
+    component: Component = replace(workspace.components["email"], **changes)  # type: ignore[arg-type]
+    return replace(workspace, components={"email": component}, sha256="edited")
+
+
+def on_the_backup() -> tuple[Timeline, Operation]:
+    workspace = operation(email())
+    story = Timeline(workspace, outside=mail_outside())
+    story.all_ok()
+    story.read("email", "ses-eu")
+    assert story.state("email").active == "ses"
+    return story, workspace
+
+
+def test_a_backup_that_serves_survives_its_removal_from_the_file_and_can_be_left() -> None:
+    story, workspace = on_the_backup()
+    primary = workspace.components["email"].providers[0]
+
+    story.reload(without(workspace, providers=(primary,)))
+
+    assert story.state("email").active == "ses"
+    component = story.world.operation.components["email"]
+    assert component.held == ("providers/ses",)
+    plan = story.plan("email", SwitchKind.FAILBACK)
+    assert isinstance(plan, Plan)
+    assert (plan.source, plan.target) == ("ses", "postmark")
+
+
+def test_it_is_gone_when_the_files_are_read_after_it_was_left() -> None:
+    story, workspace = on_the_backup()
+    primary = workspace.components["email"].providers[0]
+    edited = without(workspace, providers=(primary,))
+    story.reload(edited)
+
+    story.read("email", "pm-prod")
+    story.reload(edited)
+
+    component = story.world.operation.components["email"]
+    assert [provider.id for provider in component.providers] == ["postmark"]
+    assert component.held == ()
+
+
+def test_it_survives_a_restart_too() -> None:
+    story, workspace = on_the_backup()
+    primary = workspace.components["email"].providers[0]
+    edited = without(workspace, providers=(primary,))
+    story.reload(edited)
+
+    again = Timeline(edited, replay=story.records)
+    again.reload(edited)
+
+    assert again.world.operation.components["email"].held == ("providers/ses",)
+
+
+def test_the_component_page_says_that_the_part_was_removed() -> None:
+    story, workspace = on_the_backup()
+    story.reload(without(workspace, providers=workspace.components["email"].providers[:1]))
+
+    page = Viewer(story.world, story.live, story.clock()).component("email")
+
+    assert page is not None
+    assert page["off"] == {"providers/ses": "removed from the file, kept while it is in use"}
+
+
+def test_a_change_that_opsdash_did_not_make_is_not_forgotten() -> None:
+    story, _ = on_the_backup()
+    incident = story.incident("email")
+    assert incident is None or incident.is_open
+    story.read("email", "pm-prod")
+    found = story.incident("email")
+    assert found is not None
+    assert "opsdash did not do that" in "".join(entry.text for entry in found.entries)
