@@ -205,7 +205,8 @@ class Nagios:
         parts = [
             _object("timeperiod", timeperiod_name="always", alias="always", **dict.fromkeys(_DAYS, "00:00-24:00")),
             _object("command", command_name="check", command_line=command),
-            _object("contact", contact_name="nobody", host_notifications_enabled=0, service_notifications_enabled=0),
+            _object("command", command_name="tell", command_line="/bin/true"),
+            _object("contact", contact_name="nobody", **_NEVER),
         ]
         for port in load.ports:
             parts += [
@@ -233,6 +234,14 @@ class Nagios:
 
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_NEVER = {
+    "host_notifications_enabled": 0,
+    "service_notifications_enabled": 0,
+    "host_notification_period": "always",
+    "service_notification_period": "always",
+    "host_notification_commands": "tell",
+    "service_notification_commands": "tell",
+}
 
 
 def _object(kind: str, **settings: Any) -> str:
@@ -257,13 +266,13 @@ class Monit:
             f"set statefile {folder}/monit.state",
             f"set httpd unixsocket {folder}/monit.sock allow localhost",
         ]
-        protocol = load.scheme
+        tls = ""
         if load.certificates is not None:
-            protocol += f" with ssl options {{verify: enable, cacertificatefile: {load.certificates.authority}}}"
+            tls = f" with ssl options {{verify: enable, cacertificatefile: {load.certificates.authority}}}"
         for port in load.ports:
             rows += [
                 f"check host web-{port} with address {ADDRESS}",
-                f'  if failed port {port} protocol {protocol} request "{self.path}" '
+                f'  if failed port {port}{tls} protocol {load.scheme} request "{self.path}" '
                 f"with timeout {TIMEOUT} seconds then alert",
             ]
         control = folder / "monitrc"

@@ -1,4 +1,6 @@
-"""OpsdashError
+"""Every error that opsdash raises on purpose.
+
+    OpsdashError
     ├── ConfigError                   the workspace, or a secret it refers to, cannot be used
     │   └── ReferenceProblem          a `${…}` of a file leads nowhere; it becomes a problem of that file
     ├── KindError                     a kind cannot be used
@@ -19,6 +21,9 @@
         │   └── JournalTooNew         an entry was written by a newer version
         ├── DocumentsError            documents could not be written; they can be rebuilt from the journal
         └── HistoryError              samples could not be written or read; charts suffer, operations do not
+
+Somebody else's exception is mapped into this tree where it enters. A message says what was wrong, where, and what to do
+about it. What is refused by a rule is no error: see `opsdash.model.switch.Refused`.
 """
 
 from __future__ import annotations

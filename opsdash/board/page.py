@@ -322,8 +322,8 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
         return self.opened is not None and self.pressed_at(event) - self.opened >= HOLD_BACK
 
     def on_key(self, event: Key) -> None:
-        """Drop what came too early, before any binding sees it."""
-        if not self.armed(event):
+        """Drop what came too early, before any binding sees it. The way out is always open."""
+        if event.key != "escape" and not self.armed(event):
             event.stop()
             event.prevent_default()
 

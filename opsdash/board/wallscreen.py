@@ -214,6 +214,7 @@ class WallScreen(ComponentKeys, Page):
 
         if self.offers("demo"):
             self.board.open_dialog(FaultDialog())
+            self.wall.release()  # whoever breaks something wants to see it come to the top, under the cursor
 
 
 def note_lines(row: WallRow, now: float) -> tuple[Line, Line]:

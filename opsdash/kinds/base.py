@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-
 if TYPE_CHECKING:
-    from opsdash.model.status import Reason, Status
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from opsdash.kinds.resolver import Resolver
+    from opsdash.model.status import Reason, Status
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

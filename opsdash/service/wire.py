@@ -121,8 +121,10 @@ async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     if not version.startswith("HTTP/1."):
         raise ValueError("an answer that is no HTTP")
     headers: dict[str, str] = {}
+    rows = 0
     while (row := await reader.readuntil(b"\r\n")) != b"\r\n":
-        if len(headers) >= MOST_HEADERS:
+        rows += 1
+        if rows > MOST_HEADERS:
             raise ValueError(f"an answer with more than {MOST_HEADERS} headers")
         name, _, value = row.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()

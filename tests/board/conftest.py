@@ -48,11 +48,16 @@ class Stage:
         """Let everything that was caused come to rest."""
         await self.pilot.pause()
         for _ in range(200):
-            working = any(worker.is_running for worker in self.app.workers if worker.name != "reader")
-            if not working and not self.app._flush_waits:
-                break
-            await asyncio.sleep(0 if working else 0.001)
-        await self.pilot.pause()
+            if not self._at_work:
+                return
+            await asyncio.sleep(0.001)
+            if not self._at_work:
+                await self.pilot.pause()
+
+    @property
+    def _at_work(self) -> bool:
+        loading = any(worker.is_running for worker in self.app.workers if worker.name != "reader")
+        return loading or self.app._flush_waits
 
     async def live(self, seconds: float = 1.0) -> None:
         """Time passes, and the engine gives signs of life."""
@@ -137,7 +142,7 @@ class Stage:
 
 @pytest.fixture
 def board() -> Callable[..., AbstractAsyncContextManager[Stage]]:
-    """Boards to open: `async with board() as stage`; `before` prepares the session, the rest goes to BoardApp."""
+    """A function that opens a board. `before` prepares the session, everything else goes to BoardApp."""
 
     @asynccontextmanager
     async def opened(

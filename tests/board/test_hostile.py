@@ -181,3 +181,12 @@ def test_the_net_leaves_control_segments_and_clean_text_alone() -> None:
 
 def test_clean_lines_keeps_a_commands_output_readable() -> None:
     assert clean_lines("one\r\n\ttwo\x1b[0m") == "one\n    two␛[0m"
+
+
+@pytest.mark.parametrize("text", ["[/nope] here", "[@click=app.exit]press me[/]", "[bold red]loud[/]"])
+async def test_a_message_is_shown_as_it_is(board: Board, text: str) -> None:
+    async with board() as stage:
+        stage.app.say(text)
+        await stage.settle()
+        await stage.settle()
+        assert text in stage.screen

@@ -6,9 +6,9 @@ import json
 import os
 import pty
 import select
-import signal
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from opsdash.config.starter import write_starter
 from opsdash.service.places import places
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -143,6 +144,7 @@ class Terminal:
     def __init__(self, *words: str | Path, cwd: Path | None = None, more: Mapping[str, str] = NOTHING) -> None:
         self.screen = ""
         self._keys, tty = pty.openpty()
+        termios.tcsetwinsize(tty, (30, 110))
         self._process = subprocess.Popen(
             [*OPSDASH, *map(str, words)],
             stdin=tty,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from opsdash.core.views import Viewer
-from opsdash.model.operation import Component, Operation
 from opsdash.model.switch import Plan, SwitchKind
 from opsdash.testing import Timeline, email, mail_outside, operation
+
+if TYPE_CHECKING:
+    from opsdash.model.operation import Component, Operation
 
 
 def without(workspace: Operation, **changes: object) -> Operation:

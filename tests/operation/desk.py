@@ -11,7 +11,9 @@ import json
 import os
 import time
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opsdash.demo.process import DemoServices
+    from opsdash.kinds.base import CheckOptions
+    from opsdash.model.operation import CheckSpec
     from opsdash.model.run import BlockResult
     from opsdash.model.views import CheckView, IncidentView, PlanView, SwitchView, Verdict, WallRow
 
@@ -100,6 +104,15 @@ class Desk:
         """A check."""
         return self.engine.viewer().check(check)
 
+    def checks_of(self, variables: tuple[str, ...]) -> list[CheckSpec]:
+        """The checks that look at one of these ports."""
+        ports = {self.services.ports[variable] for variable in variables}
+        return [each.check for each in self.engine.loaded.bindings.values() if _port(each.options) in ports]
+
+    def age_of(self, time: Any) -> float:
+        """Seconds since a time that a service has told."""
+        return self.engine.now().wall - datetime.fromisoformat(time).timestamp()
+
     async def until_fact(self, check: str, name: str, value: str) -> None:
         """Wait until the front door says so."""
         await self.until(f"{name} of {check} is {value}", lambda: self.check(check)["facts"].get(name) == value)
@@ -149,6 +162,15 @@ class Desk:
     async def plan(self, kind: SwitchKind, component: str, target: str | None = None) -> PlanView:
         """What `f`, `F` or `g` shows."""
         return await self.engine.plan(component, kind, target)
+
+    async def until_possible(self, kind: SwitchKind, component: str) -> None:
+        """Wait until no guard stands in the way."""
+
+        def obstacles() -> list[str]:
+            plan = self.engine.viewer().plan(component, kind, None, lambda _: ("", ""))
+            return [plan["refused"]["reason"]] if plan["refused"] else plan["failed"]
+
+        await self.until(f"{kind} of {component} is possible", lambda: not obstacles())
 
     async def confirm(self, plan: PlanView, who: str = ON_DUTY) -> Verdict:
         """Press `y` on a plan."""
@@ -211,8 +233,8 @@ class Desk:
         for row in self.rows():
             if row["on_backup"] or row["mode"]:
                 kind = SwitchKind.FAILBACK if row["on_backup"] else SwitchKind.RESTORE
-                plan = await self.plan(kind, row["id"])
-                await self.ended(await self.confirm(plan))
+                await self.until_possible(kind, row["id"])
+                await self.carry_out(kind, row["id"])
         await self.until("nothing fails", lambda: all(row["failure"] is None for row in self.rows()))
         for row in self.rows():
             if row["incident"] is not None:
@@ -258,19 +280,30 @@ def is_well(row: WallRow) -> bool:
     return row["status"] == "ok" and row["redundancy"] in ("ready", "none") and normal
 
 
+def _port(options: CheckOptions) -> int | None:
+    """The port at which a check looks."""
+    url = getattr(options, "url", "")
+    return urlsplit(url).port if url else getattr(options, "port", None)
+
+
 def _told(row: WallRow) -> dict[str, Any]:
     interesting = ("id", "status", "reason", "cause", "failure_id", "incident", "mode", "active", "redundancy")
     return {key: value for key, value in row.items() if key in interesting and value}
 
 
 @asynccontextmanager
-async def on_duty(folder: Path, environment: Mapping[str, str] | None = None) -> AsyncIterator[Desk]:
-    """Services and engine in a fresh folder, with everything well at the beginning."""
+async def on_duty(
+    folder: Path, prepare: Callable[[Path, DemoServices], Mapping[str, str]] | None = None
+) -> AsyncIterator[Desk]:
+    """Services and engine in a fresh folder, with everything well at the beginning.
+
+    prepare: may change the workspace before it is read, and gives variables that are to be others.
+    """
     workspace = folder / "operation"
     copy_example(workspace)
     with start(folder / "services") as services:
-        variables = {**os.environ, **services.environment(), **(environment or {})}
-        loaded = load(workspace, variables, time.time())
+        others = prepare(workspace, services) if prepare is not None else {}
+        loaded = load(workspace, {**os.environ, **services.environment(), **others}, time.time())
         assert loaded.problems == ()
         where = places(workspace)
         make_state_folder(where)

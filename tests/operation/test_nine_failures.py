@@ -65,6 +65,7 @@ async def test_no_contact_is_lost_while_the_crm_is_away(desk: Desk) -> None:
 
         desk.inject("crm", "ok")
         await desk.until("the CRM is back", lambda: desk.row("crm")["hint"] == "g restore")
+        await desk.until_possible(SwitchKind.RESTORE, "crm")
         left = await runbook.execute("file-what-was-kept")
         assert left.state is BlockState.PASSED, left.output
         filed = await runbook.execute("file-what-was-kept", 1)
@@ -94,6 +95,7 @@ async def test_invoices_are_made_while_the_platform_limits_us(desk: Desk) -> Non
 
         desk.inject("automation", "ok")
         await desk.until("the limit is gone", lambda: desk.row("automation")["hint"] == "g restore")
+        await desk.until_possible(SwitchKind.RESTORE, "automation")
         left = await runbook.execute("run-everything-again")
         assert left.state is BlockState.PASSED, left.output
         await runbook.close()
@@ -122,6 +124,7 @@ async def test_the_shop_quotes_from_the_last_good_list_when_the_api_has_changed(
 
         desk.inject("pricing-api", "ok")
         await desk.until("the API is as agreed", lambda: desk.row("pricing-api")["hint"] == "g restore")
+        await desk.until_possible(SwitchKind.RESTORE, "pricing-api")
         assert (await desk.carry_out(SwitchKind.RESTORE, "pricing-api"))["state"] == "committed"
         await desk.until_fact("pricing-api/quote", "served_by", "live")
         await desk.resolve("pricing-api")
@@ -174,6 +177,7 @@ async def test_every_lead_goes_to_sales_when_the_model_is_gone(desk: Desk) -> No
 
         desk.inject("scoring", "ok")
         await desk.until("the model is back", lambda: desk.row("lead-scoring")["hint"] == "g restore")
+        await desk.until_possible(SwitchKind.RESTORE, "lead-scoring")
         left = await runbook.execute("score-leads-again")
         assert left.state is BlockState.PASSED, left.output
         await runbook.close()
@@ -197,6 +201,7 @@ async def test_a_simple_report_is_made_when_no_full_one_can_be(desk: Desk) -> No
 
         desk.inject("warehouse", "ok")
         await desk.until("the warehouse is back", lambda: desk.row("reporting")["hint"] == "g restore")
+        await desk.until_possible(SwitchKind.RESTORE, "reporting")
         assert (await desk.carry_out(SwitchKind.RESTORE, "reporting"))["state"] == "committed"
         await desk.until_fact("reporting/report", "kind", "full")
         await desk.resolve("reporting")
