@@ -58,7 +58,12 @@ def run(scale: Scale) -> Result:
     result.tables.append(Table("1,000 checks every 10 s", ("boards attached", "engine, of a core"), rows))
     cost = boards[BOARDS] - boards[0]
     result.bars.append(
-        Bar(f"{BOARDS} boards cost the engine", f"less than {BOARDS_BAR:.0%} of a core", f"{cost:.1%}", cost < BOARDS_BAR)
+        Bar(
+            f"{BOARDS} boards cost the engine",
+            f"less than {BOARDS_BAR:.0%} of a core",
+            f"{cost:.1%}",
+            cost < BOARDS_BAR,
+        )
     )
     result.notes.append(
         "A terminal of 120x40. A key is handled when the cursor's row has changed inside the board, and painted when "

@@ -92,7 +92,7 @@ class Shell:
 def run(scale: Scale) -> Result:
     result = Result("decisions", TITLE)
     costs = {size: (_unchanged(size, scale), _changed(size, scale)) for size in SIZES}
-    columns = ("components", "nothing changed", "status changed")
+    columns: tuple[str, ...] = ("components", "nothing changed", "status changed")
     rows = [[f"{size:,}", _us(same), _us(changed)] for size, (same, changed) in costs.items()]
     result.tables.append(Table("One observation, decided about and applied", columns, rows))
     journal = [(size, *_journal(size, scale)) for size in BATCHES]
@@ -145,7 +145,9 @@ def _cost(shell: Shell, statuses: list[Status], most: int | None = None) -> floa
 def _journal(size: int, scale: Scale) -> tuple[float, float, float]:
     """Seconds per record: to encode it, to append it durably, and processor time of appending."""
     records = [
-        CheckChanged(1e9 + number, f"web-{number}/home", Status.DOWN, Status.OK, Reason.STATUS, "503 Service Unavailable")
+        CheckChanged(
+            1e9 + number, f"web-{number}/home", Status.DOWN, Status.OK, Reason.STATUS, "503 Service Unavailable"
+        )
         for number in range(size)
     ]
     at = datetime(2020, 1, 1, tzinfo=UTC)

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import BenchmarkError
@@ -21,6 +20,7 @@ from opsdash.service.wire import WireError, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 START_WITHIN = 60.0
 PATH = "/opsdash"
@@ -95,7 +95,9 @@ class RunningEngine:
             if component not in rows or rows[component]["status"] != status
         ]
         counts = Counter(row["status"] for row in rows.values())
-        return f"{len(others)} of {len(expected)} are not as expected: {', '.join(others[:3])}; {counts}" if others else ""
+        return (
+            f"{len(others)} of {len(expected)} are not as expected: {', '.join(others[:3])}; {counts}" if others else ""
+        )
 
     def report(self) -> dict[str, Any]:
         """What the engine counted since it was asked before; see `observed_engine`."""

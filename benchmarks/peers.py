@@ -1,8 +1,8 @@
-"""The same load on other monitors: so many HTTP checks every ten seconds, each over a new connection to its own origin.
+r"""The same load on other monitors: many HTTP checks, each over a new connection to an origin of its own.
 
 A peer takes part when its programs are installed. On Debian:
 
-    apt-get install --no-install-recommends prometheus prometheus-blackbox-exporter nagios4-core \\
+    apt-get install --no-install-recommends prometheus prometheus-blackbox-exporter nagios4-core \
         monitoring-plugins-basic monit
 
 Each runs as an ordinary process of ours, in a temporary folder and on free ports, never as a service of the system. One
@@ -269,11 +269,11 @@ class Monit:
         tls = ""
         if load.certificates is not None:
             tls = f" with ssl options {{verify: enable, cacertificatefile: {load.certificates.authority}}}"
+        patience = f"with timeout {TIMEOUT} seconds then alert"
         for port in load.ports:
             rows += [
                 f"check host web-{port} with address {ADDRESS}",
-                f'  if failed port {port}{tls} protocol {load.scheme} request "{self.path}" '
-                f"with timeout {TIMEOUT} seconds then alert",
+                f'  if failed port {port}{tls} protocol {load.scheme} request "{self.path}" {patience}',
             ]
         control = folder / "monitrc"
         control.touch(mode=0o600)
@@ -321,7 +321,7 @@ def _free_port() -> int:
         return port
 
 
-# --- the comparison ----------------------------------------------------------------------------------------------------
+# --- the comparison --------------------------------------------------------------------------------------------------
 
 
 def run(scale: Scale) -> Result:
@@ -354,10 +354,10 @@ def run(scale: Scale) -> Result:
     missing = [name for name, version in versions.items() if not version]
     if missing:
         result.notes.append(f"Not installed here: {', '.join(missing)}.")
-    result.notes += [
+    result.notes.append(
         "Every check of everybody was ok at the end of each round. CPU is that of all processes of a program, those "
-        "that ended included, per check that the targets saw. Ratios are of one round; their median and range.",
-    ]
+        "that ended included, per check that the targets saw. Ratios are of one round; their median and range."
+    )
     off = {name for each in rounds for name, figures in each.items() if abs(figures["rate"] - 1) > RATE_WITHIN}
     if off:
         result.notes.append(f"Off the wanted rate by more than {RATE_WITHIN:.0%}: {', '.join(sorted(off))}.")

@@ -67,12 +67,12 @@ def run(scale: Scale) -> Result:
     columns = ("checks, every 10 s", "CPU per check", "of a core", "start late p50", "p99", "memory")
     result.tables.append(Table("", columns, [_row(case, each) for case, each in found.items()]))
     result.bars += _bars(found)
-    result.notes += [
+    result.notes.append(
         "The whole engine process: polling over a new connection each time, expectations, decisions, history, journal "
         "and the service that boards attach to. Every target is an origin of its own. A run is late by the time from "
-        f"its slot to its start; slots are released in ticks of {ms(TICK)}.",
-        "In the last row every component whose target is well was ok all the time, and every other one down.",
-    ]
+        f"its slot to its start; slots are released in ticks of {ms(TICK)}. Where some targets are sick, every "
+        "component whose target is well was ok at the end, and every other one down."
+    )
     return result
 
 
@@ -125,7 +125,9 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
         folder = Path(temporary)
         certificates = make_certificates(folder) if case.tls else None
         targets = stack.enter_context(Targets(case.checks, certificates))
-        illness = {origin: case.sick[origin % AMONG] for origin in range(case.checks) if origin % AMONG < len(case.sick)}
+        illness = {
+            origin: case.sick[origin % AMONG] for origin in range(case.checks) if origin % AMONG < len(case.sick)
+        }
         for behaviour in ("hang", "drip"):
             targets.set(behaviour, [origin for origin, sick in illness.items() if sick == behaviour])
         components = [

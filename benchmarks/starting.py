@@ -56,7 +56,9 @@ def run(scale: Scale) -> Result:
         ("first rows of the board, which starts an engine", spawning, SPAWN_BAR),
         ("`opsdash status`", answering, STATUS_BAR),
     ]
-    rows += [(f"import: {name}", [_python(code) for _ in range(scale.times(7))], None) for name, code in IMPORTS.items()]
+    rows += [
+        (f"import: {name}", [_python(code) for _ in range(scale.times(7))], None) for name, code in IMPORTS.items()
+    ]
     columns = ("from the command to", "times", "median", "slowest")
     cells = [[name, str(len(found)), ms(median(found)), ms(percentile(found, 1))] for name, found, _ in rows]
     result.tables.append(Table(f"{COMPONENTS} components", columns, cells))

@@ -80,7 +80,9 @@ class Targets:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             stream.close()
@@ -152,7 +154,7 @@ async def serve(count: int, context: ssl.SSLContext | None) -> None:
         listening = socket.create_server((ADDRESS, 0), backlog=128)
         ports.append(listening.getsockname()[1])
         servers.append(
-            await loop.create_server(lambda origin=origin: Connection(world, origin), sock=listening, ssl=context)  # type: ignore[misc]
+            await loop.create_server(lambda origin=origin: Connection(world, origin), sock=listening, ssl=context)
         )
     tell(ports)
     reader = asyncio.StreamReader(limit=1 << 20)

@@ -18,17 +18,19 @@ import termios
 import threading
 import time
 from bisect import bisect_left
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from benchmarks.measure import BenchmarkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
 COLUMNS, ROWS = 120, 40
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_].*?\x1b\\|[ -/]*[0-OQ-WYZ\\`a-~])", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_].*?\x1b\\|[ -/]*[0-OQ-WYZ\\`a-~])", re.DOTALL
+)
 _LONGEST_ESCAPE = 64
 
 
@@ -40,7 +42,7 @@ class Terminal:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            os.execve(command[0], command, {**os.environ, **terminal, **environment})  # noqa: S606
+            os.execve(command[0], list(command), {**os.environ, **terminal, **environment})  # noqa: S606
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self._text = ""
         self._ends: list[int] = []
@@ -103,7 +105,9 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)

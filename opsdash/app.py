@@ -114,9 +114,9 @@ def _stores(where: Places) -> Stores:
     from opsdash.storage.journal import Journal
 
     return Stores(
-        journal=Journal.open(where.state / "journal"),
-        documents=Documents(where.state / "documents"),
-        history=History(where.state / "history.sqlite"),
+        journal=Journal.open(where.journal),
+        documents=Documents(where.documents),
+        history=History(where.history),
     )
 
 

@@ -61,7 +61,7 @@ class BoardApp(App[Leave]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.EVERYWHERE))
     CSS = """
-    Screen { layout: vertical; background: $background; color: $foreground; layers: base; }
+    Screen { layout: vertical; background: $background; color: $foreground; }
     Strips { height: auto; width: 1fr; }
     Paper, Wall { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; scrollbar-gutter: stable;
                   background: $background; scrollbar-background: $background; scrollbar-color: $panel; }

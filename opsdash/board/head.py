@@ -104,7 +104,7 @@ def _counts(state: BoardState, summary: Summary, *, stale: bool, words: int) -> 
             line.append((f"  {text}", Role.BAR if count else Role.BAR_DIM))
     on_backup = sum(row["on_backup"] for row in state.rows.values())
     if on_backup:
-        line.append((f"  ~ {on_backup} on backup" if words else f"  ~{on_backup}", Role.BAR))
+        line.append((f"  ~ {on_backup} on backup" if words == 2 else f"  ~{on_backup}", Role.BAR))
     if summary["incidents"]:
         line.append((f"  · {count_of(summary['incidents'], 'incident')}", Role.BAR))
     return line

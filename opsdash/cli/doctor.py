@@ -128,10 +128,10 @@ def _disk(where: Places) -> Finding:
 
 
 def _journal(where: Places) -> Iterator[Finding]:
-    from opsdash.cli.offline import JOURNAL
+
     from opsdash.storage import segments
 
-    folder = where.state / JOURNAL
+    folder = where.journal
     if not segments.segment_paths(folder):
         return
     try:

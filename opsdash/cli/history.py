@@ -61,7 +61,7 @@ def _check_known(component: str, known: list[str]) -> None:
 
 
 def _from_files(workspace: Path, component: str, hours: float) -> dict[str, Any]:
-    from opsdash.cli.offline import HISTORY, read_files
+    from opsdash.cli.offline import read_files
     from opsdash.engine.clock import system_clock
     from opsdash.engine.past import past
     from opsdash.errors import HistoryError
@@ -70,7 +70,7 @@ def _from_files(workspace: Path, component: str, hours: float) -> dict[str, Any]
 
     operation = read_files(workspace).operation
     _check_known(component, list(operation.components))
-    path = places(workspace).state / HISTORY
+    path = places(workspace).history
     if not path.exists():
         raise HistoryError(f"there is no history yet ({path}): no engine has ever run here")
     until = system_clock().wall

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.cli import exits
 from opsdash.cli.base import add_json, add_workspace, places_of
-from opsdash.cli.offline import JOURNAL
 from opsdash.cli.terminal import Painted, Role, dim, moment, out, out_json, say
 from opsdash.core.telling import component_of, tell, who_of
 from opsdash.errors import JournalTooNew
@@ -27,7 +26,7 @@ EXAMPLE = "opsdash journal tail email -n 50"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `opsdash journal`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="tail|verify|export")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="tail|verify|export|rebuild")
     tail = verbs.add_parser("tail", help="the latest records, in sentences")
     tail.add_argument("component", nargs="?", metavar="COMPONENT", help="only this one's")
     tail.add_argument("-n", type=int, default=30, metavar="COUNT", help="how many (default: 30)")
@@ -36,19 +35,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(verify)
     export = verbs.add_parser("export", help="every entry as it was written, one JSON object a line")
     export.add_argument("--since", type=int, default=0, metavar="SEQ", help="only entries after this number")
-    for each in (tail, verify, export):
+    rebuild = verbs.add_parser("rebuild", help="make the documents (past switches, incidents, evidence) anew from it")
+    for each in (tail, verify, export, rebuild):
         add_workspace(each)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the journal."""
-    folder = places_of(arguments).state / JOURNAL
+    folder = places_of(arguments).journal
     if not segments.segment_paths(folder):
         say(f"there is no journal in {folder}: no engine has ever run here")
     if arguments.verb == "tail":
         return _tail(arguments, folder)
     if arguments.verb == "verify":
         return _verify(arguments, folder)
+    if arguments.verb == "rebuild":
+        return _rebuild(arguments, folder)
     return _export(arguments, folder)
 
 
@@ -114,4 +116,25 @@ def _verify(arguments: argparse.Namespace, folder: Path) -> int:
 def _export(arguments: argparse.Namespace, folder: Path) -> int:
     for entry in segments.read_entries(folder, arguments.since):
         sys.stdout.write(entry.line().decode("ascii"))
+    return exits.OK
+
+
+def _rebuild(arguments: argparse.Namespace, folder: Path) -> int:
+    """The documents belong to whoever holds the lock, so this is for when no engine runs."""
+    from opsdash.service.places import Lock
+    from opsdash.storage.derived import rebuild
+    from opsdash.storage.documents import Documents
+
+    where = places_of(arguments)
+    lock = Lock(where)
+    if not lock.take():
+        say("an engine is running, and writes the documents itself; stop it first: `opsdash engine stop`")
+        return exits.FAILED
+    try:
+        collections = rebuild(segments.read_entries(folder))
+        Documents(where.documents).rebuild(collections)
+    finally:
+        lock.release()
+    counts = ", ".join(f"{len(documents)} {name}" for name, documents in collections.items())
+    say(f"rebuilt from the journal: {counts}")
     return exits.OK

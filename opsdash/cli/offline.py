@@ -32,9 +32,6 @@ if TYPE_CHECKING:
         SwitchView,
     )
 
-JOURNAL = "journal"
-HISTORY = "history.sqlite"
-
 
 class Offline:
     """A workspace without its engine."""
@@ -92,7 +89,7 @@ def read_files(workspace: Path) -> Loaded:
 def read_offline(workspace: Path) -> Offline:
     """Files and journal. Raises JournalError where the journal cannot be read."""
     loaded = read_files(workspace)
-    replay = load_journal(places(workspace).state / JOURNAL).replay
+    replay = load_journal(places(workspace).journal).replay
     world = World() if replay.checkpoint is None else decode_world(replay.checkpoint)
     for entry in replay.entries:
         world.apply(evolve(world, decode(entry.type, entry.data)))

@@ -154,7 +154,7 @@ failback greeting
 
 - [ ] Copy checks/this-machine.yaml for a part of your own, and remove what you do not need.
 - [ ] Run `opsdash validate`.
-- [ ] Run `opsdash readiness`: it says what is still missing.
+- [ ] Run `opsdash register`: it says what is still missing for each failure mode.
 
 **Expect:** your component is on the board.
 

@@ -59,6 +59,9 @@ SETTLE_IN_DOUBT = 2.0
 PROVIDER = "switch"
 """The `what` of a read that asks who serves; a degraded mode's is its id."""
 
+ANSWERS_A_FAILURE = frozenset({SwitchKind.FAILOVER, SwitchKind.DEGRADE})
+"""The way back answers none: how long somebody took to decide on it says nothing."""
+
 SETTLED_BY = {
     SwitchState.COMMITTED: SwitchEvent.STATE_COMMITTED,
     SwitchState.ABORTED: SwitchEvent.STATE_ABORTED,
@@ -85,7 +88,7 @@ def intend(draft: Draft, who: str, intent: SwitchIntent) -> Refused | str:
         reason=intent.reason or plan.reason,
         overrides=intent.overrides,
         intended_at=draft.now.wall,
-        noticed_at=_noticed_at(draft, plan.component),
+        noticed_at=_noticed_at(draft, plan.component) if plan.kind in ANSWERS_A_FAILURE else None,
         incident=draft.state(plan.component).incident,
         history=((draft.now.wall, SwitchState.INTENT.value),),
     )

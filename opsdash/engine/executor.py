@@ -167,12 +167,14 @@ class Executor:
             log.exception("the preflight of %s failed in a way that it did not foresee", call.kind)
             return Preflight(None, f"{type(error).__name__}: {error}")
 
-    def manual(self, call: ActionCall | None) -> str:
-        """The equivalent command for a person's shell, with secrets as references."""
+    def manual(self, call: ActionCall | None, prior: str | None = None) -> str:
+        """The equivalent command for a person's shell, with secrets as references; `prior`: to put that back."""
         if call is None:
             return ""
         try:
-            return clean(action_kind(call.kind).manual(call.raw), 4096)
+            kind = action_kind(call.kind)
+            raw = call.raw if prior is None or kind.undo is None else kind.undo(call.raw, prior)
+            return clean(kind.manual(raw), 4096)
         except Exception as error:  # noqa: BLE001 - a plan without its manual command is still a plan
             return f"# {_unusable(call.kind, error)}"
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core.views import incident_view, switch_times
 from opsdash.errors import StorageError
 from opsdash.model import records as r
-from opsdash.storage.codec import encode
+from opsdash.storage.derived import Document, documents_of
 from opsdash.storage.samples import Sample
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ class Recorder:
         self._documents_worker = documents_worker
         self._samples: list[Sample] = []
         self._changes: list[r.ComponentChanged] = []
-        self._puts: list[tuple[str, str, dict[str, Any], str]] = []
+        self._puts: list[Document] = []
         self.error = ""
 
     def observed(self, seen: Observation) -> None:
@@ -62,24 +60,7 @@ class Recorder:
         for record in records:
             if isinstance(record, r.ComponentChanged):
                 self._changes.append(record)
-            elif isinstance(record, r.SwitchEnded):
-                self._put_switch(record, world)
-            elif isinstance(record, r.IncidentResolved):
-                incident = world.get("incidents", record.incident)
-                if incident is not None:
-                    self._puts.append(("incidents", incident.id, dict(incident_view(incident)), _month(record.at)))
-            elif isinstance(record, r.Proved):
-                data = encode(record)[1]
-                self._puts.append(
-                    ("evidence", f"{record.component}/{record.what}/{record.by}", data, _month(record.at))
-                )
-
-    def _put_switch(self, record: r.SwitchEnded, world: World) -> None:
-        switch = world.get("switches", record.switch)
-        if switch is not None:
-            _, data = encode(r.SwitchIntended(record.at, switch))
-            data["times"] = switch_times(switch, record.at)
-            self._puts.append(("switches", switch.id, data, _month(record.at)))
+            self._puts += documents_of(record, world)
 
     async def run(self) -> None:
         """Write once a second, for ever."""
@@ -120,7 +101,7 @@ class Recorder:
             reason = change.reason.value if change.reason else ""
             self._history.component_change(change.component, change.at, change.was, change.status, reason)
 
-    def _write_documents(self, puts: list[tuple[str, str, dict[str, Any], str]]) -> None:
+    def _write_documents(self, puts: list[Document]) -> None:
         for collection, name, document, period in puts:
             self._documents.put(collection, name, document, period)
         self._documents.flush()
@@ -131,7 +112,3 @@ class Recorder:
             await self._history_worker.call(self._history.maintain, wall)
         except StorageError as error:
             log.error("history could not be rolled up: %s", error)  # noqa: TRY400 - it says all
-
-
-def _month(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m")

@@ -60,6 +60,21 @@ class Places:
         return self.state / "engine.json"
 
     @property
+    def journal(self) -> Path:
+        """Folder of the journal."""
+        return self.state / "journal"
+
+    @property
+    def documents(self) -> Path:
+        """Folder of the documents."""
+        return self.state / "documents"
+
+    @property
+    def history(self) -> Path:
+        """The database of results."""
+        return self.state / "history.sqlite"
+
+    @property
     def log(self) -> Path:
         """What the engine had to say."""
         return self.state / "engine.log"

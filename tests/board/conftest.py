@@ -158,7 +158,7 @@ def board() -> Callable[..., AbstractAsyncContextManager[Stage]]:
             before(session)
         app = BoardApp(session, clock=clock, tz=UTC, **options)
         app.look_again_after = 0.01
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             stage = Stage(app, session, clock, pilot)
             await stage.settle()
             yield stage

@@ -162,10 +162,11 @@ async def serving(**routes: Any) -> AsyncIterator[Target]:
 class Mailer:
     """The application behind the target that is switched: `/provider` is read and put, `/delivery` is the front door.
 
-    arrived: set when a PUT has come in.  gate: it is answered when this is set.  effective: whether it takes effect.
+    prefix: of the paths, so that one target holds several.  arrived: set when a PUT has come in.  gate: it is answered
+    when this is set.  effective: whether it takes effect.  reads_gate, front_gate: the others are answered when set.
     """
 
-    def __init__(self, target: Target, provider: str = "pm-prod") -> None:
+    def __init__(self, target: Target, prefix: str = "", provider: str = "pm-prod") -> None:
         self.provider = provider
         self.arrived = asyncio.Event()
         self.gate = asyncio.Event()
@@ -174,7 +175,9 @@ class Mailer:
         self.puts = 0
         self.reads_gate = asyncio.Event()
         self.reads_gate.set()
-        target.routes |= {"/provider": self._provider, "/delivery": self._delivery}
+        self.front_gate = asyncio.Event()
+        self.front_gate.set()
+        target.routes |= {f"{prefix}/provider": self._provider, f"{prefix}/delivery": self._delivery}
 
     async def _provider(self, request: Request) -> bytes:
         if request.method == "PUT":
@@ -188,6 +191,7 @@ class Mailer:
         return http(json.dumps({"provider": self.provider}))
 
     async def _delivery(self, _: Request) -> bytes:
+        await self.front_gate.wait()
         return http(json.dumps({"provider": self.provider, "at": system_clock().wall}))
 
 
@@ -211,7 +215,7 @@ def web(url: str, *, every: str = "1s", timeout: str = "500ms", more: str = "") 
     )
 
 
-def mail(url: str, *, settle: str = "0s", every: str = "1s", more: str = "") -> str:
+def mail(url: str, *, settle: str = "0s", every: str = "1s", deadline: str = "30s", more: str = "") -> str:
     """A component with two providers, which is switched over HTTP and verified through its front door."""
     return f"""
 tier: essential
@@ -230,6 +234,7 @@ switch:
   old_out: stateless
   verify: [delivery]
   settle: {settle}
+  deadline: {deadline}
 {more}
 """
 

@@ -207,6 +207,14 @@ class Desk:
         assert plan["failed"] == [], plan["guards"]
         return await self.ended(await self.confirm(plan))
 
+    async def lead_back(self, component: str) -> None:
+        """To the primary, and out of a degraded mode."""
+        row = self.row(component)
+        for kind, needed in ((SwitchKind.FAILBACK, row["on_backup"]), (SwitchKind.RESTORE, row["mode"])):
+            if needed:
+                await self.until_possible(kind, component)
+                await self.carry_out(kind, component)
+
     async def open_runbook(self, runbook: str, component: str) -> Follower:
         """Begin to follow a runbook."""
         sha256 = self.engine.loaded.runbooks[runbook].sha256
@@ -231,10 +239,7 @@ class Desk:
             if person["away"]:
                 await self.submit(i.AwayIntent(person["id"], None, back=True))
         for row in self.rows():
-            if row["on_backup"] or row["mode"]:
-                kind = SwitchKind.FAILBACK if row["on_backup"] else SwitchKind.RESTORE
-                await self.until_possible(kind, row["id"])
-                await self.carry_out(kind, row["id"])
+            await self.lead_back(row["id"])
         await self.until("nothing fails", lambda: all(row["failure"] is None for row in self.rows()))
         for row in self.rows():
             if row["incident"] is not None:
@@ -250,9 +255,7 @@ class Follower:
         self.runbook = desk.engine.loaded.runbooks[runbook]
         self.run = run
 
-    async def execute(
-        self, step: str, block: int = 0, *, within: float = PATIENCE, who: str = ON_DUTY
-    ) -> BlockResult:
+    async def execute(self, step: str, block: int = 0, *, within: float = PATIENCE, who: str = ON_DUTY) -> BlockResult:
         """Execute a block of a step, and wait for its end."""
         found = self.runbook.step(step)
         assert found is not None, f"{self.runbook.id} has no step {step}"
@@ -304,7 +307,7 @@ async def on_duty(
     with start(folder / "services") as services:
         others = prepare(workspace, services) if prepare is not None else {}
         loaded = load(workspace, {**os.environ, **services.environment(), **others}, time.time())
-        assert loaded.problems == ()
+        assert loaded.errors == ()
         where = places(workspace)
         make_state_folder(where)
         engine = Engine(workspace=workspace, loaded=loaded, stores=_stores(where), demo=True)

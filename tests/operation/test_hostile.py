@@ -220,7 +220,6 @@ async def test_floods_of_all_services_at_once_take_little_memory_and_pass(tmp_pa
         seen = await operation.look()
         assert sum(check["raw_reason"] == "timeout" for check in seen) > len(seen) / 2
 
-        print("PEAK", before, operation.peak())
         assert operation.peak() - before < ROOM_TO_GROW
         operation.services.inject("all", "ok")
         await operation.all_ok()

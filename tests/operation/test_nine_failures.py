@@ -103,8 +103,6 @@ async def test_invoices_are_made_while_the_platform_limits_us(desk: Desk) -> Non
         await desk.all_is_well()
 
 
-
-
 async def test_the_shop_quotes_from_the_last_good_list_when_the_api_has_changed(desk: Desk) -> None:
     with desk.nobody_else_than("pricing-api"):
         desk.inject("pricing-api", "wrong-schema")

@@ -123,7 +123,10 @@ async def test_a_mode_that_drops_output_can_be_left_however_long_it_was_in_force
 
         def no_newsletter_for_long() -> bool:
             newsletters = desk.check("email/newsletters")
-            return newsletters["facts"]["mode"] == "transactional-only" and desk.age_of(newsletters["facts"]["sent_at"]) > 8
+            return (
+                newsletters["facts"]["mode"] == "transactional-only"
+                and desk.age_of(newsletters["facts"]["sent_at"]) > 8
+            )
 
         await desk.until("newsletters are long gone", no_newsletter_for_long)
         await desk.until("the limit is gone", lambda: desk.row("email")["hint"] == "g restore")

@@ -71,9 +71,9 @@ class Options(RequestOptions):
     """How many rows there must be at least."""
     max_rows: int | None = Field(default=None, ge=0)
     """How many rows there may be at most."""
-    not_null: dict[str, Share] = {}
+    not_null: dict[str, Share] = Field(default_factory=dict)
     """For each field, the share of rows in which it may be missing, as `{email: 5%}`."""
-    range: dict[str, tuple[float, float]] = {}
+    range: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """For each field, the lowest and the highest number it may be, as `{score: [0, 100]}`."""
     unchanged_for: Duration | None = None
     """For how long the data may stay the same to the byte."""

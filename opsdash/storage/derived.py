@@ -1,0 +1,71 @@
+"""Documents as they follow from records: what screens and reports look up, and can be made anew at any time.
+
+A function of a record and the world after it, so that the engine writes them as it goes, and `opsdash journal rebuild`
+gets the same ones out of the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opsdash.core.evolve import evolve
+from opsdash.core.views import incident_view, switch_times
+from opsdash.model import records as r
+from opsdash.model.world import World
+from opsdash.storage.codec import decode, decode_world, encode
+from opsdash.storage.documents import Stored
+from opsdash.storage.entries import CHECKPOINT
+
+if TYPE_CHECKING:
+    from opsdash.model.records import Record
+    from opsdash.storage.entries import Entry
+
+SWITCHES = "switches"
+INCIDENTS = "incidents"
+EVIDENCE = "evidence"
+
+
+class Document(NamedTuple):
+    """One document: its collection, its id, and the month in which it belongs."""
+
+    collection: str
+    id: str
+    document: dict[str, Any]
+    period: str
+
+
+def documents_of(record: Record, world: World) -> list[Document]:
+    """What is to be stored after `record`, which `world` already contains."""
+    month = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m")
+    if isinstance(record, r.SwitchEnded):
+        switch = world.get("switches", record.switch)
+        if switch is None:
+            return []
+        data = encode(r.SwitchIntended(record.at, switch))[1]
+        data["times"] = switch_times(switch, record.at)
+        return [Document(SWITCHES, switch.id, data, month)]
+    if isinstance(record, r.IncidentResolved):
+        incident = world.get("incidents", record.incident)
+        return [] if incident is None else [Document(INCIDENTS, incident.id, dict(incident_view(incident)), month)]
+    if isinstance(record, r.Proved):
+        return [Document(EVIDENCE, f"{record.component}/{record.what}/{record.by}", encode(record)[1], month)]
+    return []
+
+
+def rebuild(entries: Iterable[Entry]) -> Mapping[str, list[Stored]]:
+    """All documents of a whole journal, oldest entry first, by collection. Raises JournalTooNew."""
+    world = World()
+    found: dict[str, dict[tuple[str, str], Stored]] = {SWITCHES: {}, INCIDENTS: {}, EVIDENCE: {}}
+    for number, entry in enumerate(entries):
+        if entry.type == CHECKPOINT:
+            state = entry.data.get("state", entry.data)
+            if number == 0 and isinstance(state, Mapping) and state:
+                world = decode_world(state)
+            continue
+        record = decode(entry.type, entry.data)
+        world.apply(evolve(world, record))
+        for collection, name, document, period in documents_of(record, world):
+            found[collection][name, period] = Stored(name, period, document)
+    return {collection: list(documents.values()) for collection, documents in found.items()}

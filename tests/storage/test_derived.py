@@ -1,0 +1,49 @@
+"""Documents made anew from the journal are the ones that the engine wrote as it went."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from opsdash.model.inputs import ResolveIntent
+from opsdash.model.switch import SwitchKind
+from opsdash.storage.codec import encode
+from opsdash.storage.derived import documents_of, rebuild
+from opsdash.storage.journal import Journal
+from opsdash.testing import Timeline, email, mail_outside, operation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def a_failover_and_a_resolved_incident() -> Timeline:
+    story = Timeline(operation(email()), outside=mail_outside())
+    story.advance(1)
+    story.all_ok()
+    story.down("email/postmark/api", times=3)
+    assert story.confirm("email", SwitchKind.FAILOVER) == "email-failover-1"
+    story.advance(60)
+    incident = story.incident("email")
+    assert incident is not None
+    story.want(ResolveIntent(incident.id, "mail leaves by the other provider"))
+    return story
+
+
+def test_a_rebuilt_collection_holds_what_followed_from_each_record(tmp_path: Path) -> None:
+    story = a_failover_and_a_resolved_incident()
+    journal = Journal.open(tmp_path)
+    journal.append([encode(record) for record in story.records], datetime(2026, 11, 23, tzinfo=UTC))
+
+    collections = rebuild(journal.entries())
+
+    assert [stored.id for stored in collections["switches"]] == ["email-failover-1"]
+    assert [stored.id for stored in collections["incidents"]] == ["INC-1"]
+    assert [stored.id for stored in collections["evidence"]] == ["email/ses/email-failover-1"]
+    [switch] = collections["switches"]
+    assert switch.document["switch"]["state"] == "committed"
+    assert switch.document["times"]["total"] > 0
+
+
+def test_a_record_that_nobody_looks_up_makes_no_document() -> None:
+    story = Timeline(operation(email()))
+    assert [document for record in story.records for document in documents_of(record, story.world)] == []
