@@ -8,8 +8,11 @@ import gc
 import logging
 import os
 import resource
+import shutil
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsdash import __version__
@@ -18,11 +21,11 @@ from opsdash.service.places import API, EngineFile, Lock, Places, places, write_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from opsdash.config.loader import Loaded
     from opsdash.config.secrets import Masker
     from opsdash.engine.engine import Engine, Stores
+    from opsdash.storage.history import History
 
 log = logging.getLogger(__name__)
 
@@ -110,14 +113,31 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
 def _stores(where: Places) -> Stores:
     from opsdash.engine.engine import Stores
     from opsdash.storage.documents import Documents
-    from opsdash.storage.history import History
     from opsdash.storage.journal import Journal
 
     return Stores(
         journal=Journal.open(where.journal),
         documents=Documents(where.documents),
-        history=History(where.history),
+        history=_history(where),
     )
+
+
+def _history(where: Places) -> History:
+    """History where it belongs, else where there is room: without charts there is still somebody who watches."""
+    from opsdash.errors import HistoryError
+    from opsdash.storage.history import History
+
+    try:
+        return History(where.history)
+    except HistoryError as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="opsdash-history-"))
+        try:
+            history = History(elsewhere / "history.sqlite")
+        except HistoryError:
+            shutil.rmtree(elsewhere, ignore_errors=True)
+            raise error from None
+        log.error("%s; until the next start history is kept in %s", error, elsewhere)  # noqa: TRY400 - it says all
+        return history
 
 
 def _handle_signals(stop: asyncio.Future[str]) -> None:
@@ -170,9 +190,11 @@ async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, 
 async def _end_with_last_client(engine: Engine, stop: asyncio.Future[str]) -> None:
     loop = asyncio.get_running_loop()
     alone_since = loop.time() + FIRST_CLIENT_WITHIN - LAST_CLIENT_GONE_FOR
+    served = 0
     while True:
         await asyncio.sleep(0.5)
-        if engine.hub.subscribers or engine.in_flight:
+        if engine.hub.subscribers or engine.in_flight or engine.hub.served > served:
+            served = engine.hub.served
             alone_since = loop.time()
         elif loop.time() - alone_since > LAST_CLIENT_GONE_FOR:
             _finish(stop, "the last client has gone")

@@ -323,7 +323,8 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
 
     def on_key(self, event: Key) -> None:
         """Drop what came too early, before any binding sees it. The way out is always open."""
-        if event.key != "escape" and not self.armed(event):
+        way_out = self.board.keys.get("leave", BY_ID["leave"].keys).split(",")
+        if event.key not in way_out and not self.armed(event):
             event.stop()
             event.prevent_default()
 

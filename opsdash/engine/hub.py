@@ -55,7 +55,10 @@ class Subscriber:
 
 
 class Hub:
-    """Gathers changes and sends deltas. `viewer` reads the present state, `summary` adds what the engine knows."""
+    """Gathers changes and sends deltas. `viewer` reads the present state, `summary` adds what the engine knows.
+
+    served: how many clients have listened so far.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Hub:
         self._urgent = asyncio.Event()
         self._seq = int(clock().wall * 1000)
         self._bye: str | None = None
+        self.served = 0
 
     def publish(self, committed: Committed) -> None:
         """Take note of what has changed."""
@@ -197,6 +201,7 @@ class Hub:
                 for seq, data in missed:
                     subscriber.queue.put_nowait(("delta", seq, data))
         self._subscribers.add(subscriber)
+        self.served += 1
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:

@@ -174,7 +174,8 @@ class Runner:
         try:
             decision = decide(self.world, self.live, event, self._clock())
             encoded = [encode(record) for record in decision.records]
-            json.dumps(encoded, allow_nan=False)
+            if encoded:
+                json.dumps(encoded, allow_nan=False)
         except Exception as error:
             log.exception("no decision about %s: this is a bug", type(event).__name__)
             if isinstance(event, Wanted):

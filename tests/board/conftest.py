@@ -160,6 +160,8 @@ def board() -> Callable[..., AbstractAsyncContextManager[Stage]]:
         app.look_again_after = 0.01
         async with app.run_test(size=size, notifications=True) as pilot:
             stage = Stage(app, session, clock, pilot)
+            while app.state.summary is None:
+                await pilot.pause()
             await stage.settle()
             yield stage
 

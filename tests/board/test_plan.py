@@ -83,13 +83,21 @@ async def test_escape_leaves_without_effect(board: Board) -> None:
 async def test_keys_of_the_first_300_ms_are_dropped(board: Board) -> None:
     async with board() as stage:
         await stage.rush("f", "y")
+        assert stage.name == "PlanDialog"
         stage.clock.advance(0.2)
-        await stage.rush("y", "escape")
+        await stage.rush("y", "space")
         assert stage.name == "PlanDialog"
         assert stage.session.submitted == []
         stage.clock.advance(0.2)
         await stage.rush("y")
         assert len(stage.intents("failover")) == 1
+
+
+async def test_the_way_out_is_never_held_back(board: Board) -> None:
+    async with board() as stage:
+        await stage.rush("f", "escape")
+        assert stage.name == "WallScreen"
+        assert stage.session.submitted == []
 
 
 async def test_a_key_that_comes_just_when_a_guard_changed_is_dropped(board: Board) -> None:

@@ -243,14 +243,18 @@ async def test_what_waits_for_its_lane_runs_when_a_place_is_free(tmp_path: Path)
 async def test_what_somebody_waits_for_finds_room_in_a_lane_that_hangs(tmp_path: Path) -> None:
     clock = SlowClock()
     async with bench(tmp_path, clock) as b:
-        names = [f"mail/x{n}" for n in range(6)]
-        b.script.does |= dict.fromkeys(names, asyncio.Event())
-        b.configure(*(spec(name, every=60) for name in names), spec("mail/delivery", every=600))
+        hung = [spec(f"mail/x{n}", every=60, timeout=60) for n in range(6)]
+        b.script.does |= {each.id: asyncio.Event() for each in hung}
+        b.configure(*hung)
+        await clock.pass_time(b, 2.1)
+        b.configure(*hung, spec("mail/delivery", every=600), spec("mail/queue", every=600))
         await clock.pass_time(b, 2.1)
         assert b.poller.in_flight() == poller_module.LANE
-        before = len(b.of("mail/delivery"))
+        assert b.seen == []
+        b.poller.poll("mail/queue", 5.0)
         b.poller.poll("mail/delivery")
-        await b.until_seen("mail/delivery", before + 1)
+        await b.until_seen("mail/delivery")
+        assert b.of("mail/queue") == []
 
 
 async def test_a_run_ends_at_its_deadline_and_says_what_it_waited_for(tmp_path: Path) -> None:

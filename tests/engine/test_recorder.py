@@ -11,8 +11,10 @@ from opsdash.engine.threads import Worker
 from opsdash.errors import HistoryError
 from opsdash.model.inputs import ResolveIntent
 from opsdash.model.observation import Observation
+from opsdash.model.records import Proved
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import SwitchKind
+from opsdash.model.world import World
 from opsdash.storage.documents import Documents
 from opsdash.storage.history import History
 from tests.engine.support import Mailer, eventually, http, mail, running, serving, status, web, write_workspace
@@ -97,3 +99,17 @@ async def test_samples_that_nobody_takes_cost_a_bounded_amount_of_memory(tmp_pat
     for worker in workers:
         await worker.close()
     history.close()
+
+
+async def test_a_history_that_cannot_be_written_costs_no_document(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    history.close()
+    documents = Documents(tmp_path / "documents")
+    workers = Worker("history"), Worker("documents")
+    recorder = Recorder(history=history, history_worker=workers[0], documents=documents, documents_worker=workers[1])
+    recorder.observed(seen(1000.0))
+    recorder.committed([Proved(1000.0, "email", "ses", "email-failover-1", "sha")], World())
+    await recorder.flush()
+    assert [stored.document["by"] for stored in documents.find("evidence")] == ["email-failover-1"]
+    for worker in workers:
+        await worker.close()

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import pytest
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def operation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """The example operation at work."""
     async with on_duty(tmp_path_factory.mktemp("operation")) as desk:
         yield desk
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def desk(operation: Desk) -> AsyncIterator[Desk]:
     """The desk, with nothing wrong at the beginning, and put in order at the end."""
     await operation.all_is_well()

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from opsdash.demo.example import copy_example
 from opsdash.demo.process import start
 from opsdash.engine.engine import Engine
 from opsdash.engine.tasks import cancel, spawn
+from opsdash.errors import EngineError
 from opsdash.model import inputs as i
 from opsdash.model.run import BlockState
 from opsdash.model.switch import SwitchKind
@@ -72,7 +73,7 @@ class Desk:
 
     # --- looking -----------------------------------------------------------------------------------------------
 
-    async def until(self, what: str, holds: Callable[[], T], *, within: float = PATIENCE) -> T:
+    async def until(self, what: str, holds: Callable[[], T | None], *, within: float = PATIENCE) -> T:
         """Look again at each change until it holds; what it gave. In the end the wall as it is fails the test."""
         try:
             async with asyncio.timeout(within):
@@ -152,8 +153,20 @@ class Desk:
     # --- doing -------------------------------------------------------------------------------------------------
 
     def inject(self, service: str, fault: str) -> None:
-        """Break a service, or heal it with `ok`."""
+        """Break a service."""
         self.services.inject(service, fault)
+
+    async def heal(self, service: str = "all") -> None:
+        """Heal a service, and look at once at what was not well: a person would press the key for that."""
+        self.services.inject(service, "ok")
+        for _ in range(2):
+            viewer = self.engine.viewer()
+            checks = (check for check in self.engine.loaded.bindings if viewer.check(check)["status"] != "ok")
+            await asyncio.gather(*(self._look(check) for check in checks))
+
+    async def _look(self, check: str) -> None:
+        with suppress(EngineError):  # its target has asked not to be called for a moment
+            await self.engine.observe(check)
 
     async def submit(self, intent: i.Intent, who: str = ON_DUTY) -> Verdict:
         """Ask the engine for something."""
@@ -234,7 +247,7 @@ class Desk:
 
     async def tidy_up(self) -> None:
         """Heal everything, lead back what was moved, close what was opened: for the next test."""
-        self.inject("all", "ok")
+        await self.heal()
         for person in self.engine.viewer().people():
             if person["away"]:
                 await self.submit(i.AwayIntent(person["id"], None, back=True))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opsdash.model.runbook import Block, Runbook, Step
     from tests.operation.desk import Desk, Follower
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 BESIDES = {"market-data": "reporting"}
 """A runbook of the one acts on the other as well, so theirs are not followed at the same time."""

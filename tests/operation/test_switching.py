@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from opsdash.demo.process import DemoServices
     from opsdash.model.views import SwitchView
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-LATE = 15.0
+LATE = 10.0
 """Seconds within which a switch without effect has to be called that: the deadline of the example, and some."""
 
 
@@ -58,7 +58,7 @@ async def test_a_switch_that_is_answered_with_ok_and_ignored_is_never_committed(
         assert "pm-prod" in fact(email, "B")
         assert desk.row("lead-scoring")["mode"] is None
 
-        desk.inject("mailer", "ok")
+        await desk.heal("mailer")
         taken_over = await desk.submit(i.TakeOverIntent("email", "the mailer listens again"))
         assert (await desk.ended(taken_over))["state"] == "committed"
         assert [step for _, step in email["steps"]].count("acting") == 1
@@ -190,7 +190,7 @@ class _Passing(BaseHTTPRequestHandler):
         self.server.ended.wait(60)
         self.close_connection = True
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *_arguments: object) -> None:
         """Nobody reads it."""
 
 
@@ -201,7 +201,7 @@ async def behind_a_line(folder: Path, fate: str) -> AsyncIterator[tuple[Desk, Li
 
     def rewire(workspace: Path, services: DemoServices) -> dict[str, str]:
         email = workspace / "checks" / "email.yaml"
-        email.write_text(email.read_text().replace("deadline: 10s", "deadline: 3s"))
+        email.write_text(email.read_text().replace("deadline: 5s", "deadline: 2s"))
         line.leads_to = services.ports["MAILER_HTTP"]
         return {"MAILER_HTTP": str(line.server_port)}
 
