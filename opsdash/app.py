@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.loader import Loaded
     from opsdash.config.secrets import Masker
+    from opsdash.config.workspace import Retention as Kept
     from opsdash.engine.engine import Engine, Stores
     from opsdash.storage.history import History
 
@@ -83,7 +84,9 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     spoken.masker = loaded.secrets
     _report_problems(loaded)
     demo = "DEMO_CONTROL" in environment
-    engine = Engine(workspace=where.workspace, loaded=loaded, stores=_stores(where), demo=demo)
+    engine = Engine(
+        workspace=where.workspace, loaded=loaded, stores=_stores(where, loaded.settings.retention), demo=demo
+    )
     service = Service(engine, where, lambda why: _finish(stop, why), environment)
     await engine.start()
     await service.start()
@@ -110,7 +113,7 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     return 0
 
 
-def _stores(where: Places) -> Stores:
+def _stores(where: Places, kept: Kept) -> Stores:
     from opsdash.engine.engine import Stores
     from opsdash.storage.documents import Documents
     from opsdash.storage.journal import Journal
@@ -118,17 +121,18 @@ def _stores(where: Places) -> Stores:
     return Stores(
         journal=Journal.open(where.journal),
         documents=Documents(where.documents),
-        history=_history(where),
+        history=_history(where, kept),
     )
 
 
-def _history(where: Places) -> History:
+def _history(where: Places, kept: Kept) -> History:
     """History where it belongs, else where there is room: without charts there is still somebody who watches."""
     from opsdash.errors import HistoryError
     from opsdash.storage.history import History
+    from opsdash.storage.samples import Retention
 
     try:
-        return History(where.history)
+        return History(where.history, retention=Retention(kept.samples, kept.minutes, kept.hours))
     except HistoryError as error:
         elsewhere = Path(tempfile.mkdtemp(prefix="opsdash-history-"))
         try:

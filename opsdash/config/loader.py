@@ -155,7 +155,7 @@ class _Load:
         references = References(self._environment, self._folder, self._masker, names)
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
-        settings = workspace.settings(good.model, zone, self._folder, references, report)
+        settings = workspace.settings(good.model, zone, references)
 
         components, good_components = self._read_components()
         read_runbooks = self._read_runbooks()

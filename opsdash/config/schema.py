@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 from opsdash.kinds.fields import Duration
@@ -464,21 +465,23 @@ class PersonModel(Strict):
 class RetentionModel(Strict):
     """How long history is kept."""
 
-    samples: Span = 14 * 86400.0
-    """Single results."""
-    minutes: Span = 90 * 86400.0
-    """Summaries by the minute."""
-    hours: Span = 730 * 86400.0
-    """Summaries by the hour."""
+    samples: Span = 2 * 86400.0
+    """Single results; at least 2h."""
+    minutes: Span = 14 * 86400.0
+    """Summaries by the minute; at least as long as `samples`."""
+    hours: Span = 400 * 86400.0
+    """Summaries by the hour; at least as long as `minutes`."""
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> RetentionModel:
+        if not 2 * 3600.0 <= self.samples <= self.minutes <= self.hours:
+            raise ValueError("keep samples for at least 2h, minutes as long as samples, hours as long as minutes")
+        return self
 
 
 class EngineModel(Strict):
     """Settings of the engine."""
 
-    state: str | None = None
-    """Folder for journal, history and socket. Without it: `.opsdash` in the workspace."""
-    group: str | None = None
-    """Unix group whose members may use the engine. Without it: only you."""
     retention: RetentionModel = RetentionModel()
     """How long results and their summaries are kept."""
 
@@ -499,4 +502,4 @@ class WorkspaceModel(Strict):
     vars: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar] = {}
     """Values for `${NAME}` where the environment has none."""
     engine: EngineModel = EngineModel()
-    """State folder, group and retention of the engine."""
+    """Retention of what the engine measures."""

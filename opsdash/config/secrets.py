@@ -62,11 +62,16 @@ class ReferenceProblem(ConfigError):  # noqa: N818 - it becomes a Problem
         self.hint = hint
 
 
+CUT = "…"
+"""Stands where a text was cut short."""
+
+
 class Masker:
     """Hides secret values in any text that leaves opsdash."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values: set[str] = set()
+        self._longest_first: list[str] = []
         self._pattern: re.Pattern[str] | None = None
         self.add(*values)
 
@@ -79,12 +84,27 @@ class Masker:
             return
         self._values |= new
         spellings = {spelling for value in self._values for spelling in _spellings(value)}
-        longest_first = sorted(spellings, key=lambda each: (-len(each), each))
-        self._pattern = re.compile("|".join(re.escape(each) for each in longest_first))
+        self._longest_first = sorted(spellings, key=lambda each: (-len(each), each))
+        self._pattern = re.compile("|".join(re.escape(each) for each in self._longest_first))
 
     def mask(self, text: str) -> str:
-        """`text` with `***` in place of every secret."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        """`text` with `***` in place of every secret, also of one that was cut short with an ellipsis."""
+        if self._pattern is None:
+            return text
+        masked = self._pattern.sub(MASK, text)
+        return self._mask_cut(masked) if CUT in masked else masked
+
+    def _mask_cut(self, text: str) -> str:
+        *parts, rest = text.split(CUT)
+        return "".join(self._without_start(part) + CUT for part in parts) + rest
+
+    def _without_start(self, part: str) -> str:
+        """`part` without the beginning of a secret at its end."""
+        for spelling in self._longest_first:
+            for length in range(min(len(spelling) - 1, len(part)), MIN_LENGTH - 1, -1):
+                if part.endswith(spelling[:length]):
+                    return part[:-length] + MASK
+        return part
 
     def __len__(self) -> int:
         return len(self._values)

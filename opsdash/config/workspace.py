@@ -6,7 +6,6 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from opsdash.config.files import Source
     from opsdash.config.schema import AbsenceModel, PersonModel
 
-STATE_FOLDER = ".opsdash"
 UTC_NAME = "UTC"
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -40,15 +38,10 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What opsdash.yaml says about the engine and the operation as a whole.
-
-    state: the engine's folder. group: Unix group that may use the engine. variables: `vars`, for `${NAME}`.
-    """
+    """What opsdash.yaml says about the engine and the operation as a whole. variables: `vars`, for `${NAME}`."""
 
     title: str
     timezone: str
-    state: Path
-    group: str | None
     retention: Retention
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -116,19 +109,12 @@ def timezone(model: WorkspaceModel, report: Report) -> str:
     return name
 
 
-def settings(model: WorkspaceModel, zone: str, workspace: Path, references: References, report: Report) -> Settings:
+def settings(model: WorkspaceModel, zone: str, references: References) -> Settings:
     """What the engine needs to know."""
-    state = workspace / STATE_FOLDER
-    if model.engine.state is not None:
-        resolved = _resolved(model.engine.state, references, Spot(report, ("engine", "state"), "engine/state"))
-        if resolved is not None:
-            state = workspace / Path(resolved).expanduser()
     kept = model.engine.retention
     return Settings(
         title=model.title,
         timezone=zone,
-        state=state,
-        group=model.engine.group,
         retention=Retention(kept.samples, kept.minutes, kept.hours),
         variables=references.variables,
     )

@@ -162,3 +162,9 @@ def test_the_longest_secret_is_masked_first() -> None:
 )
 def test_no_text_shows_a_secret(secret: str, before: str, after: str) -> None:
     assert secret not in Masker([secret]).mask(before.replace("*", "") + secret + after.replace("*", ""))
+
+
+def test_the_beginning_of_a_secret_that_was_cut_short_is_hidden_too() -> None:
+    masker = Masker(["correct-horse-battery-staple"])
+    assert masker.mask('token = "correct-horse-ba…') == 'token = "***…'
+    assert masker.mask("corre… is too little to tell") == "corre… is too little to tell"

@@ -323,7 +323,7 @@ async def on_duty(
         assert loaded.errors == ()
         where = places(workspace)
         make_state_folder(where)
-        engine = Engine(workspace=workspace, loaded=loaded, stores=_stores(where), demo=True)
+        engine = Engine(workspace=workspace, loaded=loaded, stores=_stores(where, loaded.settings.retention), demo=True)
         await engine.start()
         desk = Desk(engine, services)
         try:

@@ -61,7 +61,11 @@ async def test_a_switch_that_is_answered_with_ok_and_ignored_is_never_committed(
         await desk.heal("mailer")
         taken_over = await desk.submit(i.TakeOverIntent("email", "the mailer listens again"))
         assert (await desk.ended(taken_over))["state"] == "committed"
-        assert [step for _, step in email["steps"]].count("acting") == 1
+        assert [step for _, step in desk.last_switch("email")["steps"]].count("acting") == 1
+        await desk.heal("lead-router")
+        undone = await desk.submit(i.UndoIntent("lead-scoring", "before it takes effect late"))
+        assert (await desk.ended(undone))["state"] == "undone"
+        assert desk.row("lead-scoring")["mode"] is None
 
 
 def fact(switch: SwitchView, name: str) -> str:
