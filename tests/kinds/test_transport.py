@@ -86,7 +86,9 @@ async def test_each_request_opens_a_connection_of_its_own_and_leaves_none(
         b"HTTP/1.0 200 OK\r\n\r\nabcde",
         b"HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 103 Hi\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-length: 5\r\n\r\nabcde",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcdeHTTP/1.1 500 smuggled\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc", mtime=0) + gzip.compress(b"de", mtime=0),
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+        + gzip.compress(b"abc", mtime=0)
+        + gzip.compress(b"de", mtime=0),
         b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\n\r\n" + gzip.compress(b"abcde", mtime=0) + b"\0\0",
     ],
     ids=["chunked", "until-close", "interim-answers", "more-than-one-answer", "gzip-members", "gzip-padding"],
