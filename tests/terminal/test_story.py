@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from opsdash.cli import main
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.terminal.conftest import Terminal
 
@@ -79,9 +82,10 @@ def test_sixty_by_fifteen_is_usable(terminal: Callable[..., Terminal], opsdash: 
     assert not board.has_ended()
 
 
-def test_without_a_terminal_the_status_is_printed_as_plain_text(
-    terminal: Callable[..., Terminal], opsdash: list[str]
+def test_a_terminal_that_cannot_draw_gets_plain_text(
+    terminal: Callable[..., Terminal], opsdash: list[str], tmp_path: Path
 ) -> None:
+    assert main(["init", str(tmp_path / "ops")]) == 0
     dumb = terminal()
-    dumb.run(*opsdash, "demo", environment={"TERM": "dumb"})
-    dumb.wait_for("the board needs a terminal")
+    dumb.run(*opsdash, "-w", str(tmp_path / "ops"), environment={"TERM": "dumb"})
+    dumb.wait_for("no board can be drawn here", "no engine is running")
