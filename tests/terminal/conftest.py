@@ -32,28 +32,9 @@ class Terminal:
         variables = {"TERM": "tmux-256color", "TEXTUAL_ANIMATIONS": "none", **(environment or {})}
         pairs = [f"{name}={value}" for name, value in variables.items()]
         columns, rows = (str(each) for each in self._size)
-        self._tmux(
-            "start-server",
-            ";",
-            "set-option",
-            "-g",
-            "remain-on-exit",
-            "on",
-            ";",
-            "new-session",
-            "-d",
-            "-x",
-            columns,
-            "-y",
-            rows,
-            "env",
-            "-u",
-            "COLUMNS",
-            "-u",
-            "LINES",
-            *pairs,
-            *argv,
-        )
+        stay = ("start-server", ";", "set-option", "-wg", "remain-on-exit", "on", ";")
+        program = ("env", "-u", "COLUMNS", "-u", "LINES", *pairs, *argv)
+        self._tmux(*stay, "new-session", "-d", "-x", columns, "-y", rows, *program)
         self._tmux("set-option", "-s", "escape-time", "0")
 
     def press(self, *keys: str) -> None:
