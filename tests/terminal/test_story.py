@@ -89,4 +89,3 @@ def test_a_terminal_that_cannot_draw_gets_plain_text(
     dumb = terminal()
     dumb.run(*opsdash, "-w", str(tmp_path / "ops"), environment={"TERM": "dumb"})
     dumb.wait_for("no engine is running")
-    assert dumb.has_ended()
