@@ -10,9 +10,9 @@ the action is no sample: unknown, never false. What is verified is pinned in the
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from opsdash.model.now import parse_moment
 from opsdash.model.status import Status
 from opsdash.model.switch import Fact, FactName, SwitchKind, Truth
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from opsdash.model.operation import ServedBy
     from opsdash.model.switch import Switch
     from opsdash.model.world import SwitchLive
-
-MILLISECONDS_FROM = 1e11
-"""A number from here on (the year 5138 in seconds) is taken for milliseconds since 1970."""
 
 
 def involved(switch: Switch) -> set[str]:
@@ -89,7 +86,7 @@ def _who_served(spec: ServedBy, switch: Switch, seen: Observation) -> tuple[Trut
     if value is None:
         return Truth.UNKNOWN, f"{spec.check} does not say who answered: {seen.detail or seen.status.value}"
     if spec.at is not None:
-        made_at = moment(fact_value(seen, spec.at))
+        made_at = _moment(fact_value(seen, spec.at))
         if made_at is None:
             return Truth.UNKNOWN, f"{spec.check} does not say when it was answered"
         if switch.applied_at is not None and made_at < switch.applied_at:
@@ -102,19 +99,12 @@ def fact_value(seen: Observation, path: str) -> Any:
     return seen.facts.get(path.removeprefix("facts."))
 
 
-def moment(value: Any) -> float | None:
-    """Seconds since 1970 UTC of an RFC 3339 text or a number; None for anything else. No zone means UTC."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return float(value) / 1000 if value > MILLISECONDS_FROM else float(value)
-    if not isinstance(value, str):
-        return None
+def _moment(value: Any) -> float | None:
+    """When an answer says that it was made; None where it does not say."""
     try:
-        parsed = datetime.fromisoformat(value)
+        return parse_moment(value)
     except ValueError:
         return None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def _reads_wanted(switch: Switch, event: ReadDone) -> tuple[Truth, str]:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import cel
 
 from opsdash.kinds.paths import lookup, parse_path
+from opsdash.model.now import parse_moment
 from opsdash.model.status import Reason, Status
 from opsdash.model.units import format_duration
 
@@ -42,9 +43,6 @@ MAX_DETAIL = 300
 MAX_VALUE = 60
 FUTURE_TOLERANCE = 300.0
 """Seconds by which a time may lie ahead of our clock before `age` calls it wrong: clocks differ a little."""
-
-MILLISECONDS_FROM = 1e11
-"""An epoch number from here on (the year 5138 in seconds) is in milliseconds."""
 
 JSON = "json"
 JSON_ERROR = "json_error"
@@ -351,26 +349,10 @@ def age(now: float, value: Any) -> timedelta:
     Raises ValueError for anything else, and for what lies ahead: a source that delivers the year 2099 is not
     fresh.
     """
-    moment = _moment(value)
+    moment = parse_moment(value)
     if moment > now + FUTURE_TOLERANCE:
         raise ValueError(f"{_shown(value)} lies {format_duration(moment - now)} in the future")
     return timedelta(seconds=now - moment)
-
-
-def _moment(value: Any) -> float:
-    if isinstance(value, datetime):
-        return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value / 1000 if value > MILLISECONDS_FROM else value
-    if not isinstance(value, str):
-        raise ValueError(f"{_shown(value)} is no time")  # noqa: TRY004 - CEL shows the text, not the type
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{_shown(value)} is no time; 2026-01-31T12:00:00Z is one") from None
-    if parsed.tzinfo is None:
-        raise ValueError(f"{_shown(value)} names no time zone; 2026-01-31T12:00:00Z does")
-    return parsed.timestamp()
 
 
 def check_fact(path: str, sample: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from opsdash.core.switching import SAMPLE_EVERY
-from opsdash.core.verifying import moment
 from opsdash.model.effects import Apply, Poll, Read
 from opsdash.model.inputs import JournalState, Loaded, SwitchIntent, TimerFired
 from opsdash.model.operation import Feature, OldOut, ServedBy, Tier
@@ -640,24 +639,6 @@ def test_components_switch_side_by_side() -> None:
         timeline.observe("one/door", facts={"who": "b"})
     assert timeline.switch("one").state is SwitchState.COMMITTED
     assert timeline.switch("two").state is SwitchState.VERIFYING
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("2026-01-01T00:00:00Z", 1_767_225_600.0),
-        ("2026-01-01T00:00:00", 1_767_225_600.0),
-        ("2026-01-01T01:00:00+01:00", 1_767_225_600.0),
-        (1_767_225_600, 1_767_225_600.0),
-        (1_767_225_600_000, 1_767_225_600.0),
-        ("yesterday", None),
-        (True, None),
-        (None, None),
-        (["2026"], None),
-    ],
-)
-def test_a_moment_is_read_from_texts_and_numbers_and_from_nothing_else(value: object, expected: float | None) -> None:
-    assert moment(value) == expected
 
 
 def test_evidence_is_kept_with_each_fact() -> None:
