@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsdash import __version__
+from opsdash.errors import ConfigError
 from opsdash.model.text import clean_lines
 from opsdash.service.places import API, EngineFile, Lock, Places, places, write_engine_file
 
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
     from opsdash.config.secrets import Masker
     from opsdash.config.workspace import Retention as Kept
     from opsdash.engine.engine import Engine, Stores
+    from opsdash.service.client import EngineSession
     from opsdash.storage.history import History
 
 log = logging.getLogger(__name__)
+
+ON_LEAVING = "on-leaving"
+"""File in the state folder: what becomes of the engine when the board is left, `keep` or `stop`."""
 
 WATCH_FILES_EVERY = 1.0
 FIRST_CLIENT_WITHIN = 30.0
@@ -230,6 +235,12 @@ def run_board(
     if not _reachable(where):
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
     from opsdash.board.app import run_board as run
+    from opsdash.board.preferences import load_preferences, preferences_file
+
+    liked = load_preferences(preferences_file())
+    on_leaving = where.state / ON_LEAVING
+    remembered = _remembered(on_leaving)
+    chosen: list[str] = []
 
     def revive() -> None:
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
@@ -237,7 +248,45 @@ def run_board(
     def session() -> EngineSession:
         return EngineSession(where, claim=claim, read_only=read_only, revive=revive)
 
-    return run(session, read_only=read_only)
+    try:
+        code = run(
+            session,
+            read_only=read_only,
+            theme=liked.theme,
+            keys=liked.keys,
+            mouse=liked.mouse,
+            ask_on_quit=not ephemeral and not read_only and remembered is None,
+            on_leave=chosen.append,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{preferences_file()}: {error}") from error
+    if not ephemeral and not read_only:
+        _leave(session(), remembered or (chosen[0] if chosen else None), on_leaving)
+    return code
+
+
+def _remembered(file: Path) -> str | None:
+    """What was answered when the board of this workspace was left for the first time."""
+    try:
+        answer = file.read_text().strip()
+    except OSError:
+        return None
+    return answer if answer in ("keep", "stop") else None
+
+
+def _leave(session: EngineSession, choice: str | None, remember: Path) -> None:
+    """Let the engine go on watching, or stop it, as was answered, and remember that. None: nobody answered."""
+    from opsdash.service.session import SessionError
+
+    if choice is not None:
+        with contextlib.suppress(OSError):
+            remember.write_text(f"{choice}\n")
+    if choice != "stop":
+        return
+    try:
+        asyncio.run(session.stop())
+    except SessionError as error:
+        sys.stderr.write(f"opsdash: the engine goes on: {error}\n")
 
 
 def _reachable(where: Places) -> bool:

@@ -265,7 +265,7 @@ class BoardApp(App[Leave]):
         from opsdash.board.dialogs import QuitDialog
 
         if not self.ask_on_quit:
-            self.exit("keep")
+            self.exit()
             return
         self.push_screen(QuitDialog(), lambda choice: self.exit(choice) if choice else None)
 
@@ -358,21 +358,21 @@ def run_board(
 ) -> int:
     """Show the board until it is left. The factory runs inside the board's event loop.
 
-    `on_leave` is told whether the engine shall go on watching ("keep", also when nothing was asked) or "stop".
+    `on_leave` is told whether the engine shall go on watching ("keep") or "stop", if that was asked and answered.
     Returns an exit code. A theme or key that does not exist raises ValueError before anything is drawn.
     """
 
-    async def run() -> tuple[Leave, int]:
+    async def run() -> tuple[Leave | None, int]:
         made = session_factory()
         session = await made if isawaitable(made) else made
         try:
             app = BoardApp(session, read_only=read_only, theme=theme, keys=keys, ask_on_quit=ask_on_quit)
             choice = await app.run_async(mouse=mouse)
-            return choice or "keep", app.return_code or 0
+            return choice, app.return_code or 0
         finally:
             await session.close()
 
     choice, code = asyncio.run(run())
-    if on_leave is not None:
+    if on_leave is not None and choice is not None:
         on_leave(choice)
     return code

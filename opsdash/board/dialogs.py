@@ -145,7 +145,7 @@ class PauseDialog(Dialog[float]):
         return [("Pause polling", Role.HEADING)]
 
     def rows(self, cells: int) -> list[Row]:
-        asked = f"Stop polling {self.about}? It shows PAUSED meanwhile, and nobody is alarmed about it. For how long?"
+        asked = f"Stop polling {self.about}? It shows PAUSED meanwhile, and no incident opens. For how long?"
         return [
             *paragraphs(asked, cells),
             Row([]),
@@ -178,7 +178,7 @@ class QuitDialog(Dialog[Literal["keep", "stop"]]):
 
     def rows(self, cells: int) -> list[Row]:
         rows = [
-            *paragraphs("The engine can go on watching: checks run, and alarms ring, while no board is open.", cells),
+            *paragraphs("The engine can go on watching: checks run and incidents open while no board is. You are asked once.", cells),
             Row([]),
             Row([CURSOR, (" keep watching", Role.STRONG), ("   the engine goes on", Role.DIM)], "keep"),
         ]
@@ -194,7 +194,7 @@ class QuitDialog(Dialog[Literal["keep", "stop"]]):
             ]
         return [
             *rows,
-            Row([CURSOR, (" stop", Role.STRONG), ("            nothing is watched, no alarm rings", Role.DIM)], "stop"),
+            Row([CURSOR, (" stop", Role.STRONG), ("            nothing is watched, nothing is noticed", Role.DIM)], "stop"),
         ]
 
     def hints(self) -> Line:

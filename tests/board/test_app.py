@@ -141,7 +141,8 @@ async def test_a_component_that_goes_leaves_the_wall_and_one_that_comes_appears(
 async def test_q_leaves_and_keeps_the_engine_when_nothing_is_to_be_asked(board: Board) -> None:
     async with board() as stage:
         await stage.press("q")
-        assert stage.app.return_value == "keep"
+        assert not stage.app.is_running
+        assert stage.app.return_value is None
 
 
 async def test_q_asks_whether_to_keep_watching(board: Board) -> None:

@@ -89,3 +89,18 @@ def test_a_terminal_that_cannot_draw_gets_plain_text(
     dumb = terminal()
     dumb.run(*opsdash, "-w", str(tmp_path / "ops"), environment={"TERM": "dumb"})
     dumb.wait_for("no engine is running")
+
+
+def test_leaving_asks_once_what_becomes_of_the_engine_and_remembers_it(
+    terminal: Callable[..., Terminal], opsdash: list[str], tmp_path: Path
+) -> None:
+    workspace = tmp_path / "ops"
+    assert main(["init", str(workspace)]) == 0
+    board = terminal()
+    board.run(*opsdash, "-w", str(workspace))
+    board.wait_for("engine ok", "2 ok")
+    board.press_until("q", "keep watching", "stop")
+    board.press_until("Down", "▸ stop")
+    board.press_until("y", "Pane is dead")
+    assert (workspace / ".opsdash/on-leaving").read_text() == "stop\n"
+    assert main(["engine", "status", "-w", str(workspace)]) != 0
