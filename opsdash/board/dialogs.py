@@ -178,7 +178,10 @@ class QuitDialog(Dialog[Literal["keep", "stop"]]):
 
     def rows(self, cells: int) -> list[Row]:
         rows = [
-            *paragraphs("The engine can go on watching: checks run and incidents open while no board is. You are asked once.", cells),
+            *paragraphs(
+                "The engine can go on watching: checks run and incidents open while no board is. You are asked once.",
+                cells,
+            ),
             Row([]),
             Row([CURSOR, (" keep watching", Role.STRONG), ("   the engine goes on", Role.DIM)], "keep"),
         ]
@@ -194,7 +197,10 @@ class QuitDialog(Dialog[Literal["keep", "stop"]]):
             ]
         return [
             *rows,
-            Row([CURSOR, (" stop", Role.STRONG), ("            nothing is watched, nothing is noticed", Role.DIM)], "stop"),
+            Row(
+                [CURSOR, (" stop", Role.STRONG), ("            nothing is watched, nothing is noticed", Role.DIM)],
+                "stop",
+            ),
         ]
 
     def hints(self) -> Line:

@@ -30,7 +30,7 @@ from opsdash.service.attach import attach, spawn_engine
 from opsdash.service.places import Places, is_locked, places, read_engine_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opsdash.service.client import EngineSession
 
@@ -39,6 +39,8 @@ WORKSPACE = "shop"
 SERVICES = "services"
 ENGINE_ENDS_WITHIN = 5.0
 
+_END_WITHIN = 8.0
+_ENDED_BY_FORCE = 129
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -92,7 +94,8 @@ class Example:
 def running() -> Iterator[Example]:
     """The example operation in a fresh folder, with its services; everything is gone afterwards."""
     root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
-    with _tidy_when_signalled(), contextlib.ExitStack() as stack:
+    stack = contextlib.ExitStack()
+    with _tidy_when_signalled(stack.close), stack:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
         workspace = root / WORKSPACE
         copy_example(workspace)
@@ -104,13 +107,24 @@ def running() -> Iterator[Example]:
 
 
 @contextlib.contextmanager
-def _tidy_when_signalled() -> Iterator[None]:
-    """TERM and a hang-up interrupt us as Ctrl-C does, so that there is time to tidy up."""
+def _tidy_when_signalled(tidy: Callable[[], None]) -> Iterator[None]:
+    """TERM and a hang-up interrupt us as Ctrl-C does, so that there is time to tidy up.
+
+    A board whose terminal has vanished may hang for ever: the thread that writes to it has died, and the queue in front
+    of that thread is full. So whoever has not ended by itself after a while is tidied up after, and ended.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    def give_up() -> None:
+        tidy()
+        os._exit(_ENDED_BY_FORCE)
+
     def interrupt(*_: Any) -> None:
+        last_resort = threading.Timer(_END_WITHIN, give_up)
+        last_resort.daemon = True
+        last_resort.start()
         # whoever closes a terminal sends CONT behind HUP, and the board would try to draw again while it ends
         signal.signal(signal.SIGCONT, signal.SIG_IGN)
         raise KeyboardInterrupt

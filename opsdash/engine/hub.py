@@ -79,6 +79,7 @@ class Hub:
         self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
         self._subscribers: set[Subscriber] = set()
         self._urgent = asyncio.Event()
+        self._listened = asyncio.Event()
         self._seq = int(clock().wall * 1000)
         self._bye: str | None = None
         self.served = 0
@@ -86,9 +87,15 @@ class Hub:
     def publish(self, committed: Committed) -> None:
         """Take note of what has changed."""
         self._dirty |= committed.touched
-        if committed.entries:
+        if not committed.entries:
+            return
+        if self._subscribers:
             self._records += [line(entry, record) for entry, record in committed.entries]
             self._urgent.set()
+        else:
+            # Components stay noted, records are not kept: a client of before has to take a new snapshot.
+            self._seq += 1
+            self._kept.clear()
 
     def refresh_all(self) -> None:
         """Look at every component again, after a reload or a jump of the clock."""
@@ -100,6 +107,7 @@ class Hub:
         """Send what has changed, for ever."""
         last = 0.0
         while True:
+            await self._listened.wait()
             try:
                 async with asyncio.timeout(COALESCE):
                     await self._urgent.wait()
@@ -111,9 +119,7 @@ class Hub:
                 continue
             now = self._clock().mono
             beat = now - last >= HEARTBEAT - COALESCE
-            if not self._subscribers:
-                self._skip()
-            elif urgent or self._dirty or beat:
+            if urgent or self._dirty or beat:
                 self._flush_guarded(full=urgent or beat)
                 last = now
             if urgent:
@@ -125,13 +131,6 @@ class Hub:
             self.flush(full=full)
         except Exception:
             log.exception("clients could not be told what has changed: this is a bug")
-
-    def _skip(self) -> None:
-        """Make no delta. Components stay noted; a client of before is told to take a new snapshot."""
-        if self._dirty or self._records:
-            self._seq += 1
-            self._records = []
-            self._kept.clear()
 
     def flush(self, *, full: bool = True) -> None:
         """Send one delta now. `full` recomputes the summary as well."""
@@ -201,12 +200,15 @@ class Hub:
                 for seq, data in missed:
                     subscriber.queue.put_nowait(("delta", seq, data))
         self._subscribers.add(subscriber)
+        self._listened.set()
         self.served += 1
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Let a client go."""
         self._subscribers.discard(subscriber)
+        if not self._subscribers:
+            self._listened.clear()
 
     @property
     def subscribers(self) -> int:

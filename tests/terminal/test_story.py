@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,3 +106,19 @@ def test_leaving_asks_once_what_becomes_of_the_engine_and_remembers_it(
     board.press_until("y", "Pane is dead")
     assert (workspace / ".opsdash/on-leaving").read_text() == "stop\n"
     assert main(["engine", "status", "-w", str(workspace)]) != 0
+
+
+def test_a_demo_whose_terminal_vanishes_ends_and_leaves_nothing_behind(
+    terminal: Callable[..., Terminal], opsdash: list[str], tmp_path: Path
+) -> None:
+    board = terminal()
+    board.run(*opsdash, "demo", environment={"TMPDIR": str(tmp_path)})
+    board.wait_for("9 ok")
+    process = os.pidfd_open(board.pid())
+
+    board.close()
+
+    ended, _, _ = select.select([process], [], [], 20)
+    os.close(process)
+    assert ended
+    assert not list(tmp_path.glob("opsdash-demo-*"))
