@@ -2,9 +2,10 @@
 
 A change of status goes out at once; what only moves (latencies, ages) is gathered for a tenth of a second. Each delta
 is encoded once, however many clients read it, and at least one goes out every second, so that silence means something.
-While the engine is stuck none goes out: what it would say is no longer so. While nobody listens none is made, which
-saves a sixth of what a check costs. The last thousand are kept for clients that were away for a moment; numbers begin
-at the engine's start in milliseconds, so that those of an earlier engine are known to be none of this one's.
+While the engine is stuck none goes out: what it would say is no longer so. While nobody has listened for a while none
+is made, which saves a sixth of what a check costs. The last thousand are kept for clients that were away for a moment;
+numbers begin at the engine's start in milliseconds, so that those of an earlier engine are known to be none of this
+one's.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 COALESCE = 0.1
 HEARTBEAT = 1.0
+AWAY = 30.0
+"""Seconds for which deltas are made after the last client has left, so that one who comes back has missed none."""
+
 KEPT = 1000
 QUEUED = 256
 """Deltas that may wait for one slow client; beyond that it is told to take a new snapshot."""
@@ -80,6 +84,7 @@ class Hub:
         self._subscribers: set[Subscriber] = set()
         self._urgent = asyncio.Event()
         self._listened = asyncio.Event()
+        self._left = 0.0
         self._seq = int(clock().wall * 1000)
         self._bye: str | None = None
         self.served = 0
@@ -89,11 +94,11 @@ class Hub:
         self._dirty |= committed.touched
         if not committed.entries:
             return
-        if self._subscribers:
+        if self._listened.is_set():
             self._records += [line(entry, record) for entry, record in committed.entries]
             self._urgent.set()
         else:
-            # Components stay noted, records are not kept: a client of before has to take a new snapshot.
+            # Components stay noted, records are not kept: a client of long ago takes a new snapshot.
             self._seq += 1
             self._kept.clear()
 
@@ -108,6 +113,9 @@ class Hub:
         last = 0.0
         while True:
             await self._listened.wait()
+            if not self._subscribers and self._clock().mono - self._left >= AWAY:
+                self._listened.clear()
+                continue
             try:
                 async with asyncio.timeout(COALESCE):
                     await self._urgent.wait()
@@ -207,8 +215,7 @@ class Hub:
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Let a client go."""
         self._subscribers.discard(subscriber)
-        if not self._subscribers:
-            self._listened.clear()
+        self._left = self._clock().mono
 
     @property
     def subscribers(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from opsdash.cli import main
+from opsdash.service.places import places, read_engine_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,9 +104,14 @@ def test_leaving_asks_once_what_becomes_of_the_engine_and_remembers_it(
     board.wait_for("engine ok", "2 ok")
     board.press_until("q", "keep watching", "stop")
     board.press_until("Down", "▸ stop")
+    engine = read_engine_file(places(workspace))
+    assert engine is not None
+    process = os.pidfd_open(engine.pid)
     board.press_until("y", "Pane is dead")
     assert (workspace / ".opsdash/on-leaving").read_text() == "stop\n"
-    assert main(["engine", "status", "-w", str(workspace)]) != 0
+    ended, _, _ = select.select([process], [], [], 20)
+    os.close(process)
+    assert ended
 
 
 def test_a_demo_whose_terminal_vanishes_ends_and_leaves_nothing_behind(
