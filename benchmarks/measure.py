@@ -172,18 +172,8 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "processor": model,
         "python": platform.python_version(),
-        "uvloop": _version("uvloop"),
         "system": f"{platform.system()} {platform.release()}",
     }
-
-
-def _version(package: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 class Bystanders:

@@ -372,7 +372,7 @@ def _row(name: str, version: str, rounds: Sequence[Mapping[str, Any]], ratios: S
     def middle(what: str) -> float:
         return median([each[name][what] for each in rounds])
 
-    rate = f"{middle('rate') - 1:+.1%}"
+    rate = f"{round(middle('rate') - 1, 3) + 0.0:+.1%}"
     times = "1" if name == OURS else _times(ratios)
     return [name, version, ms(middle("cpu_per_check"), 3), times, f"{middle('memory'):.0f} MB", rate]
 

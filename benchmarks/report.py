@@ -99,11 +99,10 @@ def page(results: Iterable[Saved]) -> str:
 
 def _where(saved: Saved) -> str:
     machine = saved["machine"]
-    uvloop = f"uvloop {machine['uvloop']} installed" if machine["uvloop"] else "without uvloop"
     busy = f" Others used {saved['others']:.0%} of the machine meanwhile." if saved["others"] >= BUSY else ""
     return (
         f"{saved['date'][:10]}, `{saved['command']}`, {machine['cores']} cores ({machine['processor']}), "
-        f"Python {machine['python']}, {uvloop}, {machine['system']}.{busy}"
+        f"Python {machine['python']}, {machine['system']}.{busy}"
     )
 
 
