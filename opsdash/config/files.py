@@ -15,7 +15,7 @@ import os
 import pwd
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opsdash.config.yaml import MAX_BYTES
 
@@ -27,13 +27,13 @@ WORKSPACE_FILE = "opsdash.yaml"
 CHECKS = "checks"
 RUNBOOKS = "runbooks"
 DRILLS = "drills"
+SUFFIXES: Final = {CHECKS: (".yaml", ".yml"), RUNBOOKS: (".md",), DRILLS: (".yaml", ".yml")}
 
 TRUST_VARIABLE = "OPSDASH_TRUST"
 TRUST_GROUP = "group"
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What tells whether a file has changed, without reading it."""
 
     mtime_ns: int
@@ -57,26 +57,47 @@ class Source:
 
 def component_files(workspace: Path) -> Iterator[Path]:
     """checks/*.yaml, sorted."""
-    yield from _visible(workspace / CHECKS, (".yaml", ".yml"))
+    return _visible(workspace, CHECKS)
 
 
 def runbook_files(workspace: Path) -> Iterator[Path]:
     """runbooks/*.md, sorted."""
-    yield from _visible(workspace / RUNBOOKS, (".md",))
+    return _visible(workspace, RUNBOOKS)
 
 
 def drill_files(workspace: Path) -> Iterator[Path]:
     """drills/*.yaml, sorted."""
-    yield from _visible(workspace / DRILLS, (".yaml", ".yml"))
+    return _visible(workspace, DRILLS)
 
 
-def _visible(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files of a folder whose names do not begin with a dot; editors keep their own beside them."""
+def stamps(workspace: Path) -> dict[str, Stamp | None]:
+    """The stamp of every file of a workspace, by its name within it; None where it cannot be told.
+
+    Asked every second, so it keeps to the least that the system can do: a folder is read once, and a file is
+    asked for nothing but its state.
+    """
+    found = {WORKSPACE_FILE: stamp_of(workspace / WORKSPACE_FILE)}
+    for folder in SUFFIXES:
+        for entry in _entries(workspace, folder):
+            try:
+                stamp: Stamp | None = _stamp(entry.stat())
+            except OSError:
+                stamp = None
+            found[f"{folder}/{entry.name}"] = stamp
+    return found
+
+
+def _visible(workspace: Path, folder: str) -> Iterator[Path]:
+    return (workspace / folder / name for name in sorted(entry.name for entry in _entries(workspace, folder)))
+
+
+def _entries(workspace: Path, folder: str) -> list[os.DirEntry[str]]:
+    """Files whose names do not begin with a dot; editors keep their own beside them."""
     try:
-        found = sorted(folder.iterdir())
+        with os.scandir(workspace / folder) as entries:
+            return [each for each in entries if each.name.endswith(SUFFIXES[folder]) and each.name[0] != "."]
     except OSError:
-        return
-    yield from (path for path in found if path.suffix in suffixes and not path.name.startswith("."))
+        return []
 
 
 def stamp_of(path: Path) -> Stamp | None:

@@ -90,7 +90,7 @@ class Loaded:
 
     def changed(self) -> bool:
         """Whether a file has changed, come or gone since: one `stat` a file."""
-        return _stamps(self.workspace) != self.cache.stamps
+        return files.stamps(self.workspace) != self.cache.stamps
 
     def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Options with their secrets filled in, for use at once. Raises ReferenceProblem. Not for an event
@@ -122,19 +122,6 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _paths(folder: Path) -> list[Path]:
-    return [
-        folder / files.WORKSPACE_FILE,
-        *files.component_files(folder),
-        *files.runbook_files(folder),
-        *files.drill_files(folder),
-    ]
-
-
-def _stamps(folder: Path) -> dict[str, files.Stamp | None]:
-    return {path.relative_to(folder).as_posix(): files.stamp_of(path) for path in _paths(folder)}
-
-
 class _Load:
     """One run of `load`."""
 
@@ -148,7 +135,7 @@ class _Load:
         self._masker = previous.secrets if previous is not None else Masker()
 
     def load(self) -> Loaded:
-        stamps = _stamps(self._folder)  # before anything is read, so that a change in between is noticed next time
+        stamps = files.stamps(self._folder)  # before anything is read, so that a change in between is noticed next time
         current, good = self._read_workspace()
         report = Report(files.WORKSPACE_FILE, good.source.data)
         names = workspace.variables(good.model, References(self._environment, self._folder, self._masker), report)
