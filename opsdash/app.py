@@ -36,9 +36,16 @@ ON_LEAVING = "on-leaving"
 """File in the state folder: what becomes of the engine when the board is left, `keep` or `stop`."""
 
 WATCH_FILES_EVERY = 1.0
+WATCH_FILES_RARELY = 10.0
+FILES_A_SECOND = 400
+"""The files are looked at every second; so many that it would cost more than checks do, less often."""
+
 FIRST_CLIENT_WITHIN = 30.0
 LAST_CLIENT_GONE_FOR = 3.0
 """An ephemeral engine ends when nobody has listened for this many seconds."""
+
+COLLECT_AFTER = 10_000
+"""Values more than there were, after which Python looks for cycles; at its own 700 that is a thirtieth of a check."""
 
 LOG_LIMIT = 16 * 1024
 """Characters of one entry of the log, a traceback included."""
@@ -101,8 +108,7 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     except OSError as error:
         log.warning("%s cannot be written: %s", where.engine_file, error.strerror)
     log.info("engine %s at work in %s with %d checks", __version__, where.workspace, len(loaded.bindings))
-    gc.collect()
-    gc.freeze()
+    _collect_seldom()
     from opsdash.engine.tasks import cancel, spawn
 
     watchers = [spawn(_watch_files(engine, where, environment), "files")]
@@ -116,6 +122,13 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     with contextlib.suppress(FileNotFoundError):
         where.engine_file.unlink()
     return 0
+
+
+def _collect_seldom() -> None:
+    """What the start has made stays; and a run of a check makes many small values and no cycles among them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def _stores(where: Places, kept: Kept) -> Stores:
@@ -176,7 +189,9 @@ async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, 
 
     trouble = ""
     while True:
-        await asyncio.sleep(WATCH_FILES_EVERY)
+        before = engine.loaded
+        files = len(before.cache.stamps)
+        await asyncio.sleep(min(max(files / FILES_A_SECOND, WATCH_FILES_EVERY), WATCH_FILES_RARELY))
         before = engine.loaded
         try:
             if not await asyncio.to_thread(before.changed):

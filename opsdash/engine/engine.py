@@ -48,6 +48,7 @@ from opsdash.model.effects import (
     SuspendPolling,
 )
 from opsdash.model.run import BlockResult, BlockState
+from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, Plan, Refused, SwitchKind, SwitchState
 from opsdash.model.world import Live, World
 from opsdash.storage.codec import decode, decode_world, encode_world
@@ -290,7 +291,8 @@ class Engine:
         spark = self._sparks.get(seen.check)
         if spark is None:
             spark = self._sparks[seen.check] = deque(maxlen=SPARK)
-        spark.append(None if seen.latency is None or seen.status.value in ("down", "unknown") else seen.latency * 1e3)
+        failed = seen.status is Status.DOWN or seen.status is Status.UNKNOWN
+        spark.append(None if seen.latency is None or failed else seen.latency * 1e3)
         self.recorder.observed(seen)
         self.runner.put(i.Observed(seen))
         for waiter in self._observed_waiters.pop(seen.check, ()):

@@ -19,7 +19,7 @@ import logging
 import math
 import zlib
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from opsdash.kinds.base import CheckContext, HeartbeatState, Sample
@@ -321,7 +321,7 @@ class Poller:
         if job.stale:
             job.again = True
         elif not job.gone:
-            job.previous = sample
+            job.previous = replace(sample, values={})
             self._report(self._observation(job, sample, verdict, facts, requested=begun.mono, ended=ended))
 
     def _probe_failed(self, job: Job, error: Exception) -> None:

@@ -81,7 +81,7 @@ class CheckContext:
 
     deadline: seconds that this run may take in all (the check's `timeout`); the caller enforces it by cancelling.
     wall: seconds since 1970 UTC, for ages and expiry dates; a measured span uses the loop's clock.
-    previous: the Sample of the run before, if there was one since the engine started.
+    previous: the Sample of the run before, without its values, if there was one since the engine started.
     workspace: folder against which relative paths are resolved.
     resolver: the one name lookup for all kinds; `getaddrinfo` on asyncio's own executor starves everybody else.
     heartbeat: what the engine knows of a heartbeat's sender (kind `heartbeat` alone reads it).

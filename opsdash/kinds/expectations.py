@@ -26,8 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import cel
-
+from opsdash.kinds.celcore import Context, compile_program
 from opsdash.kinds.paths import lookup, parse_path
 from opsdash.model.now import parse_moment
 from opsdash.model.status import Reason, Status
@@ -109,6 +108,21 @@ class Expression:
 
 
 @dataclass(frozen=True, slots=True)
+class _Reads:
+    """What some expressions read, together."""
+
+    names: frozenset[str]
+    functions: frozenset[str]
+
+    @classmethod
+    def of(cls, expressions: Sequence[Expression]) -> _Reads:
+        return cls(
+            frozenset[str]().union(*(expression.names for expression in expressions)),
+            frozenset[str]().union(*(expression.functions for expression in expressions)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a check's result is, after its author's expectations."""
 
@@ -123,7 +137,7 @@ def compile_expression(source: str) -> Expression:
     if len(source) > MAX_LENGTH:
         raise ExpressionError(f"the expression has {len(source)} characters; at most {MAX_LENGTH} are allowed")
     try:
-        program = cel.compile(source)
+        program = compile_program(source)
     except ValueError as error:
         raise _syntax_error(source, error) from None
     bare = _TEXT.sub('""', source)
@@ -165,7 +179,7 @@ def _try(expression: Expression, sample: Mapping[str, Any], wall: float) -> None
     """
     values = {LATENCY: 0.1, **sample}
     try:
-        result = expression.program.execute(_context([expression], values, wall))
+        result = expression.program.execute(_context(_Reads.of([expression]), values, wall))
     except (KeyError, IndexError):
         return
     except Exception as error:  # noqa: BLE001 - the library raises whatever fits
@@ -206,18 +220,19 @@ class Judge:
     facts: Mapping[str, str] = field(default_factory=dict)
     slow_after: float | None = None
     max_latency: float | None = None
+    names: frozenset[str] = field(init=False, compare=False)
+    """All names that expressions and facts read."""
+    wants_json: bool = field(init=False, compare=False)
+    """Whether anybody asks for `json`, so that a body is parsed only for those who do."""
+    _reads: _Reads = field(init=False, compare=False, repr=False)
 
-    @property
-    def names(self) -> frozenset[str]:
-        """All names that expressions and facts read."""
-        expressions = (*self.expect, *self.degraded_when)
-        roots = {_root(path) for path in self.facts.values()}
-        return frozenset(roots).union(*(expression.names for expression in expressions))
-
-    @property
-    def wants_json(self) -> bool:
-        """Whether anybody asks for `json`, so that a body is parsed only for those who do."""
-        return JSON in self.names
+    def __post_init__(self) -> None:
+        # Asked at every run, and the same at every run.
+        reads = _Reads.of((*self.expect, *self.degraded_when))
+        names = reads.names.union(_root(path) for path in self.facts.values())
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "wants_json", JSON in names)
+        object.__setattr__(self, "_reads", reads)
 
     def __call__(self, sample: Sample, now: float) -> Verdict:
         """The verdict on `sample`, with `now` in seconds since 1970 UTC. Never raises."""
@@ -225,8 +240,8 @@ class Judge:
         if not self._applies(sample):
             return verdict
         latency = sample.latency
-        values = {LATENCY: latency, **sample.values} if latency is not None else sample.values
-        expectations = _Run((*self.expect, *self.degraded_when), values, now)
+        values = sample.values if latency is None or LATENCY in sample.values else {LATENCY: latency, **sample.values}
+        expectations = _Run(self._reads, values, now)
         failed, error = self._expected(expectations)
         if failed is not None:
             return self._failed(sample, *failed)
@@ -301,9 +316,11 @@ class Judge:
 class _Run:
     """The expressions of one observation, over one context that is built when the first of them runs."""
 
-    def __init__(self, expressions: Sequence[Expression], values: Mapping[str, Any], now: float) -> None:
+    __slots__ = ("_context", "_now", "_reads", "values")
+
+    def __init__(self, reads: _Reads, values: Mapping[str, Any], now: float) -> None:
         self.values = values
-        self._expressions = expressions
+        self._reads = reads
         self._now = now
         self._context: Any = None
 
@@ -311,7 +328,7 @@ class _Run:
         """True, false, or None where it cannot be told; and why it is not true."""
         try:
             if self._context is None:
-                self._context = _context(self._expressions, self.values, self._now)
+                self._context = _context(self._reads, self.values, self._now)
             result = expression.program.execute(self._context)
         except Exception as error:  # noqa: BLE001 - the library raises whatever fits
             return None, self._explain(expression, f"cannot be told: {self._said(expression, error)}")
@@ -331,15 +348,13 @@ class _Run:
         return _capped(f"{expression.source} {what} ({shown})" if shown else f"{expression.source} {what}")
 
 
-def _context(expressions: Sequence[Expression], values: Mapping[str, Any], now: float) -> Any:
+def _context(reads: _Reads, values: Mapping[str, Any], now: float) -> Any:
     """Only what is named goes in, since everything that goes in is converted."""
-    names = frozenset[str]().union(*(expression.names for expression in expressions))
-    functions = frozenset[str]().union(*(expression.functions for expression in expressions))
-    variables = {name: values[name] for name in names if name in values}
-    if NOW in names and NOW not in values:
+    variables = {name: values[name] for name in reads.names if name in values}
+    if NOW in reads.names and NOW not in values:
         variables[NOW] = datetime.fromtimestamp(now, UTC)
-    own: dict[str, Callable[..., Any]] = {"age": functools.partial(age, now)} if "age" in functions else {}
-    return cel.Context(variables=variables, functions=own)
+    own: dict[str, Callable[..., Any]] = {"age": functools.partial(age, now)} if "age" in reads.functions else {}
+    return Context(variables=variables, functions=own)
 
 
 def age(now: float, value: Any) -> timedelta:

@@ -50,6 +50,8 @@ def clean(text: str, limit: int = LIMIT) -> str:
 
     A cut is marked by an ellipsis. Cleaning what is clean changes nothing.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     visible = _CONTROLS.sub(_visible, _STRINGS.sub("", text[: 4 * limit + 64]))
     if len(visible) <= limit:
         return visible

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 
 import pytest
@@ -69,8 +68,7 @@ def test_a_long_text_is_cut_and_says_so() -> None:
     assert clean_lines("x\n" * 5000, 10) == "x\nx\nx\nx\nx…"
 
 
-def test_a_megabyte_of_unfinished_sequences_takes_no_time() -> None:
-    began = time.monotonic()
-    clean("\x1b]" * 500_000, 1_000_000)
-    clean("\x9d" * 1_000_000, 1_000_000)
-    assert time.monotonic() - began < 5
+def test_a_megabyte_of_unfinished_sequences_is_cleaned_in_linear_time() -> None:
+    # Anything worse than linear is over the time limit of a test by far.
+    assert len(clean("\x1b]" * 500_000, 1_000_000)) == 1_000_000
+    assert len(clean("\x9d" * 1_000_000, 1_000_000)) == 1_000_000

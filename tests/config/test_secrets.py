@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -70,10 +69,8 @@ def test_a_reference_that_gives_nothing_is_a_problem_and_never_an_empty_text(
 
 def test_a_program_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("opsdash.config.secrets.COMMAND_SECONDS", 0.3)
-    started = time.monotonic()
     with pytest.raises(ReferenceProblem, match="took longer"):
-        resolved("${cmd:sh -c 'sleep 60 & exec sleep 60'}", tmp_path)
-    assert time.monotonic() - started < 10
+        resolved("${cmd:sh -c 'sleep 300 & exec sleep 300'}", tmp_path)  # more than the time limit of a test
 
 
 def test_a_program_runs_once_for_all_who_name_it(tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ class Terminal:
                 if time.monotonic() > until:
                     raise
 
+    def wait_until_ended(self) -> None:
+        """Wait for the end of the program, which the terminal knows of sooner than it writes it on the screen."""
+        until = time.monotonic() + PATIENCE
+        while not self.has_ended():
+            if time.monotonic() > until:
+                raise AssertionError(f"it has not ended within {PATIENCE} s\n{self.screen()}")
+            _look_again()
+
     def resize(self, columns: int, rows: int) -> None:
         """Make the terminal another size."""
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))

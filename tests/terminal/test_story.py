@@ -107,7 +107,8 @@ def test_leaving_asks_once_what_becomes_of_the_engine_and_remembers_it(
     engine = read_engine_file(places(workspace))
     assert engine is not None
     process = os.pidfd_open(engine.pid)
-    board.press_until("y", "Pane is dead")
+    board.press("y")
+    board.wait_until_ended()
     assert (workspace / ".opsdash/on-leaving").read_text() == "stop\n"
     ended, _, _ = select.select([process], [], [], 20)
     os.close(process)
