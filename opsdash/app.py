@@ -247,7 +247,8 @@ def run_board(
     from opsdash.service.client import EngineSession
 
     where = places(workspace)
-    if not _reachable(where):
+    spawned = not _reachable(where)
+    if spawned:
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
     from opsdash.board.app import run_board as run
     from opsdash.board.preferences import load_preferences, preferences_file
@@ -261,7 +262,7 @@ def run_board(
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
 
     def session() -> EngineSession:
-        return EngineSession(where, claim=claim, read_only=read_only, revive=revive)
+        return EngineSession(where, claim=claim, read_only=read_only, revive=revive, spawned=spawned)
 
     try:
         code = run(

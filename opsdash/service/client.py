@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
@@ -36,6 +38,12 @@ RETRY = 0.25
 SILENCE = 5.0
 """Seconds without any event after which a stream is given up: the engine sends one every second."""
 
+PROMPTLY = 0.04
+"""The same while an engine is starting: whoever opens the board waits for it."""
+
+STARTING = 3.0
+"""Seconds that an engine which was started gets to answer, before another one is started."""
+
 REVIVE_AT_MOST = 3
 REVIVE_WITHIN = 60.0
 
@@ -46,13 +54,20 @@ class EngineSession:
     """A session with the engine that lives at `where`.
 
     claim: whom a person on a shared account says to be.  revive: starts an engine again when it is gone; called at most
-    three times a minute.
+    three times a minute.  spawned: one has just been started, and is given time to answer.
     """
 
     def __init__(
-        self, where: Places, *, claim: str | None = None, read_only: bool = False, revive: Revive | None = None
+        self,
+        where: Places,
+        *,
+        claim: str | None = None,
+        read_only: bool = False,
+        revive: Revive | None = None,
+        spawned: bool = False,
     ) -> None:
         self.where = where
+        self._started_at = time.monotonic() if spawned else -math.inf
         self._claim = claim
         self._read_only = read_only
         self._revive = revive
@@ -79,7 +94,7 @@ class EngineSession:
                         break
             except (WireError, SessionError) as error:
                 yield Lost(str(error))
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(PROMPTLY if self._is_starting() else RETRY)
             if not said_bye:
                 trouble = self._start_again()
                 if trouble:
@@ -111,14 +126,18 @@ class EngineSession:
         finally:
             await cast("Any", stream).aclose()
 
+    def _is_starting(self) -> bool:
+        return time.monotonic() - self._started_at < STARTING
+
     def _start_again(self) -> str:
         """Start an engine, at most three times a minute. Returns what stood in the way, "" if nothing did."""
-        if self._revive is None:
+        if self._revive is None or self._is_starting():
             return ""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._revived = [at for at in self._revived if now - at < REVIVE_WITHIN]
         if len(self._revived) < REVIVE_AT_MOST:
             self._revived.append(now)
+            self._started_at = now
             try:
                 self._revive()
             except OpsdashError as error:

@@ -158,10 +158,23 @@ async def test_an_engine_that_died_is_started_again_three_times_a_minute_at_most
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "RETRY", 0.001)
+    monkeypatch.setattr(client_module, "STARTING", 0.0)
     revived: list[int] = []
     session = EngineSession(places(tmp_path), revive=lambda: revived.append(1))
     assert all(isinstance(event, Lost) for event in await take(session, 12))
     assert len(revived) == client_module.REVIVE_AT_MOST
+
+
+@pytest.mark.parametrize(("spawned", "times"), [(True, 0), (False, 1)])
+async def test_an_engine_that_is_starting_gets_time_to_answer_before_another_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spawned: bool, times: int
+) -> None:
+    monkeypatch.setattr(client_module, "PROMPTLY", 0.001)
+    monkeypatch.setattr(client_module, "RETRY", 0.001)
+    revived: list[int] = []
+    session = EngineSession(places(tmp_path), revive=lambda: revived.append(1), spawned=spawned)
+    await take(session, 12)
+    assert len(revived) == times
 
 
 async def test_an_engine_that_said_goodbye_is_not_started_again(
