@@ -15,10 +15,12 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import uuid4
 
+from textual import events
 from textual.app import App
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
 
+from opsdash.board.housekeeping import Housekeeping
 from opsdash.board.keymap import Scope, bindings, key_problems
 from opsdash.board.net import ControlFilter
 from opsdash.board.page import Dialog, Page, Reloading
@@ -55,6 +57,7 @@ class BoardApp(App[Leave]):
 
     ask_on_quit: `q` at the wall asks whether the engine goes on watching; without it, it does.
     keys: action ids to other keys (see `keymap.key_problems`).  clock: monotonic seconds.  tz: zone of times shown.
+    housekeeping: decides when Python looks for cycles, for the whole process; without it Python does.
     """
 
     TITLE = "opsdash"
@@ -87,6 +90,7 @@ class BoardApp(App[Leave]):
         ask_on_quit: bool = False,
         clock: Callable[[], float] = time.monotonic,
         tz: tzinfo | None = None,
+        housekeeping: Housekeeping | None = None,
     ) -> None:
         super().__init__()
         self.session = session
@@ -97,6 +101,7 @@ class BoardApp(App[Leave]):
         self.ask_on_quit = ask_on_quit
         self.look_again_after = LOOK_AGAIN_AFTER
         self._read_only = read_only
+        self._housekeeping = housekeeping
         self._inbox: list[Event] = []
         self._changes = Changes()
         self._flushed = float("-inf")
@@ -145,6 +150,12 @@ class BoardApp(App[Leave]):
             filters = [NO_COLOUR if isinstance(one, Monochrome) else one for one in filters]
         return [*filters, NET]
 
+    async def on_event(self, event: events.Event) -> None:
+        """Whatever a person does comes by here first."""
+        if self._housekeeping is not None and isinstance(event, events.InputEvent):
+            self._housekeeping.typed(self.clock())
+        await super().on_event(event)
+
     def _recolour(self, _: object) -> None:
         self.palette = Palette(self.current_theme, self.theme_variables)
         for screen in self.screen_stack:
@@ -178,9 +189,9 @@ class BoardApp(App[Leave]):
 
     def on_board_app_arrived(self) -> None:
         """Fold everything that has arrived; a flood is one message."""
-        events, self._inbox = self._inbox, []
+        arrived, self._inbox = self._inbox, []
         mono = self.clock()
-        for event in events:
+        for event in arrived:
             self._changes.add(self.state.apply(event, mono))
         wait = self._flushed + FLUSH_EVERY - time.monotonic()
         if wait <= 0:
@@ -199,6 +210,8 @@ class BoardApp(App[Leave]):
 
     def tick(self) -> None:
         """Ages grow, and silence is noticed."""
+        if self._housekeeping is not None and self.state.heard is not None:
+            self._housekeeping.tick(self.clock())
         for screen in self.screen_stack:
             if isinstance(screen, Reloading) and screen.drawable:
                 screen.tick()
@@ -366,7 +379,14 @@ def run_board(
         made = session_factory()
         session = await made if isawaitable(made) else made
         try:
-            app = BoardApp(session, read_only=read_only, theme=theme, keys=keys, ask_on_quit=ask_on_quit)
+            app = BoardApp(
+                session,
+                read_only=read_only,
+                theme=theme,
+                keys=keys,
+                ask_on_quit=ask_on_quit,
+                housekeeping=Housekeeping(),
+            )
             choice = await app.run_async(mouse=mouse)
             return choice, app.return_code or 0
         finally:
