@@ -1,8 +1,8 @@
 """When Python looks for cycles among what the board holds: while nobody types.
 
 A full look takes as long as there is to look at: 40 ms and more at thousands of rows, which somebody who moves the
-cursor sees as a stutter. Whatever was there at the start is looked at never again, what is young is looked at as always,
-and all of it only once the keys have been quiet for a moment; or, for whoever never stops typing, every ten minutes.
+cursor sees as a stutter. What the start has made is looked at never again, what is young is looked at as always, and
+all of it only once the keys have been quiet for a moment; or, for whoever never stops typing, every ten minutes.
 """
 
 from __future__ import annotations
