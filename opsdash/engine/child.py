@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     from opsdash.kinds.base import CheckKind, CheckOptions
 
-CLEAN_UP: Final = 2.0
+CLEAN_UP: Final = 1.0
 """Seconds that a cancelled run may take to end what it started."""
 
-ALARM: Final = 10.0
+ALARM: Final = 4.0
 """Seconds beyond the deadline of a run after which the kernel ends the process, should nobody have done it before."""
 
 LONGEST_TRACEBACK: Final = 8 * 1024

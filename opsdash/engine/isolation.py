@@ -63,7 +63,10 @@ SIGN_OF_LIFE: Final = 0.25
 """Seconds beyond a deadline within which a process that is not blocked has said that the deadline has come."""
 
 CLEAN_UP: Final = 3.0
-"""Seconds that a cancelled run may take to end what it started, and that a process may take to end."""
+"""Seconds that a run which was cancelled at its deadline may take to end what it started."""
+
+ENDS_WITHIN: Final = 1.5
+"""Seconds that a process may take to end when it is needed no more; it allows itself one."""
 
 LISTEN_EVERY: Final = 1.0
 LONGEST_SAYING: Final = 8 * 1024
@@ -342,7 +345,7 @@ class _Child:
         return await asyncio.to_thread(wire.unpack_plain, payload) if size > LARGE else wire.unpack_plain(payload)
 
     async def _how_it_ended(self) -> str:
-        await asyncio.wait({self.ended}, timeout=CLEAN_UP)
+        await asyncio.wait({self.ended}, timeout=ENDS_WITHIN)
         return f"its process {self.ended.result() if self.ended.done() else 'closed its side'}"
 
     def _hang_up(self) -> None:
@@ -359,9 +362,9 @@ class _Child:
     async def end(self) -> None:
         """Let it end by itself what it started, and itself; kill it when it takes its time."""
         self._hang_up()
-        await asyncio.wait({self.ended}, timeout=CLEAN_UP)
+        await asyncio.wait({self.ended}, timeout=ENDS_WITHIN)
         self.kill()
-        await asyncio.wait({self.ended}, timeout=CLEAN_UP)
+        await asyncio.wait({self.ended}, timeout=ENDS_WITHIN)
 
     def _signal_group(self) -> None:
         """The lock is held, so that its number is its own still."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
-import signal
+import re
 import subprocess
 import time
 from datetime import datetime, timedelta, timezone
@@ -75,8 +75,11 @@ async def run(options: Options, context: CheckContext) -> Sample:
 
 
 async def sleep(options, context):
-    other = context.workspace / "seconds"
-    time.sleep(float(other.read_text()) if other.exists() else options.seconds)  # it blocks here
+    other = context.workspace / "instead"
+    instead = other.read_text() if other.exists() else ""
+    if instead == "keep the lock":
+        re.match(r"(a+)+$", "a" * 100 + "b")  # it takes longer than the universe has existed
+    time.sleep(float(instead or options.seconds))  # it blocks here
 
 
 async def sleep_in_a_task(options, context):

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from opsdash.engine.engine import Engine
     from opsdash.model.observation import Observation
 
+
+@pytest.fixture
+def nothing_blocks() -> None:
+    """Here something does: it is what the tests are about."""
+
+
 STARTING = 30.0
 """Seconds within which a process of a check has come up on a busy machine."""
 

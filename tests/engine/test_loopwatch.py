@@ -20,6 +20,12 @@ from tests.engine.support import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+
+@pytest.fixture
+def nothing_blocks() -> None:
+    """Here something does: it is what the tests are about."""
+
+
 BEAT = 0.05
 LONG = 3 * loopwatch.HOLD
 
