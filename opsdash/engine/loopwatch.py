@@ -16,7 +16,8 @@ the CPU time that the loop's thread used. The second covers code that keeps the 
 expression, behind which this thread has to wait as well: it comes to its turn when that call returns, which is still in
 the run that made it. Garbage collection is nobody's and is taken off.
 
-It costs eight wake-ups a second of a few microseconds, forty while the loop is being held.
+It costs five wake-ups a second, forty while the loop is being held. A hold of less than half a second may therefore be
+missed once; one that repeats is not.
 """
 
 from __future__ import annotations
@@ -47,9 +48,12 @@ log = logging.getLogger(__name__)
 HOLD: Final = 0.25
 """Seconds for which nobody may hold the loop."""
 
-LOOK: Final = 0.125
+LOOK: Final = 0.2
 LOOK_CLOSELY: Final = 0.025
 """Seconds between two looks, and between two while the loop has not turned."""
+
+UNSEEN: Final = HOLD / 2
+"""Seconds before the first look for which whoever is seen then is held to have been there already, at most."""
 
 OVERDUE: Final = 0.02
 """Seconds beyond its time after which a turn of the loop is awaited closely."""
@@ -142,7 +146,8 @@ class LoopWatch:
         self._every = every
         self._held = held
         self.others = Holds()
-        self._over = threading.Event()
+        self._over = threading.Lock()
+        """Taken while it watches: waiting for it costs less than for an event."""
         self._said = _Said()
         self._collecting = 0.0
         self._collecting_since = 0.0
@@ -158,12 +163,14 @@ class LoopWatch:
         self._thread = threading.get_ident()
         self._task_folder = Path(f"/proc/self/task/{threading.get_native_id()}")
         self._cpu = _cpu_clock(self._thread)
+        self._over.acquire()  # noqa: SIM115, RUF100 - `stop` releases it
         gc.callbacks.append(self._collects)
         threading.Thread(target=self._run, name="loop-watch", daemon=True).start()
 
     def stop(self) -> None:
         """Watch no more."""
-        self._over.set()
+        if self._over.locked():
+            self._over.release()
         with contextlib.suppress(ValueError):
             gc.callbacks.remove(self._collects)
 
@@ -180,7 +187,7 @@ class LoopWatch:
 
     def _run(self) -> None:
         before, wait = self._reading(), LOOK
-        while not self._over.wait(wait):
+        while not self._over.acquire(timeout=wait):
             now = self._reading()
             try:
                 self._look(before, now, wait)
@@ -204,7 +211,12 @@ class LoopWatch:
         if overdue < OVERDUE:
             self._stall = None
             return
-        check, name, place = self._who()
+        who = self._who()
+        if who is None:  # it is about to turn: what it was at before cannot be seen any more
+            if stall is not None:
+                self._end(stall)
+            return
+        check, name, place = who
         if stall is None or stall.check != check:
             following = _Stall(turned, check, queued=None if stall is None else self._queued())
             if stall is not None:
@@ -233,8 +245,9 @@ class LoopWatch:
         queued_before, stall.queued = stall.queued, self._queued()
         if not self._asleep():
             return max(0.0, min(_used(before, now), passed))
-        in_queue = 0.0 if queued_before is None else stall.queued - queued_before
-        return max(0.0, passed - in_queue - (now.collecting - before.collecting))
+        if queued_before is None:
+            return min(passed, UNSEEN)
+        return max(0.0, passed - (stall.queued - queued_before) - (now.collecting - before.collecting))
 
     def _asleep(self) -> bool:
         """Whether the loop's thread waits for something: a blocking call, or the interpreter's lock, which we have.
@@ -254,14 +267,18 @@ class LoopWatch:
         except (OSError, IndexError, ValueError):
             return 0.0
 
-    def _who(self) -> tuple[str, str, str]:
-        """The check that the loop is in, "" for none; the name of the task, "" for none; the line of code."""
+    def _who(self) -> tuple[str, str, str] | None:
+        """The check that the loop is in, "" for none; the name of the task, "" for none; the line of code.
+
+        None when it is in nothing but itself.
+        """
         task = asyncio.current_task(self._loop)
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - the documented way to another thread's stack
         try:
             context = _context(task, frame)
-            check = "" if context is None else context.get(running_check, "")
-            return check, "" if task is None else task.get_name(), _place(frame)
+            if context is None:
+                return None
+            return context.get(running_check, ""), "" if task is None else task.get_name(), _place(frame)
         finally:
             del frame  # a frame that is kept keeps everything that it knows
 

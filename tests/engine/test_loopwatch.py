@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from opsdash.engine import loopwatch
-from opsdash.engine.loopwatch import Held, LoopWatch, running_check
+from opsdash.engine.loopwatch import Held, LoopWatch, _Reading, _Stall, running_check
 from opsdash.engine.tasks import cancel, spawn
 from tests.engine.support import eventually
 
@@ -168,6 +168,47 @@ async def test_many_that_hold_the_loop_together_and_none_for_long_are_not_blamed
         await asyncio.gather(*(w.as_check(f"shop/x{n}", run) for n in range(12)))
         await w.all_told()
         assert w.told == []
+
+
+class Witness(LoopWatch):
+    """A watch whose other thread is as the test says."""
+
+    def __init__(self, *, asleep: bool, queued: float = 0.0) -> None:
+        super().__init__(turned=lambda: 0.0, every=BEAT, held=lambda _: None)
+        self.asleep, self.queued = asleep, queued
+
+    def _asleep(self) -> bool:
+        return self.asleep
+
+    def _queued(self) -> float:
+        return self.queued
+
+
+@pytest.mark.parametrize(
+    ("passed", "used", "collecting", "other", "counts"),
+    [
+        pytest.param(0.025, 0.0, 0.0, Witness(asleep=True), 0.025, id="it blocks"),
+        pytest.param(0.025, 0.025, 0.0, Witness(asleep=True), 0.025, id="it computes, and waits for our lock"),
+        pytest.param(0.025, 0.001, 0.0, Witness(asleep=False), 0.001, id="it could run and gets no processor"),
+        pytest.param(0.025, 0.004, 0.0, Witness(asleep=True, queued=0.02), 0.005, id="it got none most of the time"),
+        pytest.param(3.0, 2.9, 0.0, Witness(asleep=True), 2.9, id="it kept the lock, and we waited too"),
+        pytest.param(3.0, 2.9, 2.8, Witness(asleep=True), 0.1, id="most of that was garbage collection"),
+        pytest.param(5.0, 0.0, 0.0, Witness(asleep=True), 0.0, id="the process was stopped"),
+        pytest.param(5.0, 0.0, 0.0, Witness(asleep=False), 0.0, id="the process was stopped, and it can go on"),
+    ],
+)
+def test_only_time_in_which_it_was_surely_at_it_counts(
+    passed: float, used: float, collecting: float, other: Witness, counts: float
+) -> None:
+    before, now = _Reading(100.0, 7.0, 1.0), _Reading(100.0 + passed, 7.0 + used, 1.0 + collecting)
+    stall = _Stall(turned=99.0, check="shop/slow", queued=0.0)
+    assert other._at_it(stall, before, now, loopwatch.LOOK_CLOSELY) == pytest.approx(counts)
+
+
+def test_what_was_before_the_first_look_counts_in_part() -> None:
+    stall = _Stall(turned=99.0, check="shop/slow")
+    before, now = _Reading(100.0, 7.0, 1.0), _Reading(100.0 + loopwatch.LOOK, 7.0, 1.0)
+    assert Witness(asleep=True)._at_it(stall, before, now, loopwatch.LOOK) == loopwatch.UNSEEN
 
 
 async def test_garbage_collection_is_nobodys() -> None:
