@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import shutil
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from opsdash import __version__
 from opsdash.cli import exits
 from opsdash.cli.base import NoWorkspaceError, add_json, add_workspace, runs, workspace_of
-from opsdash.cli.terminal import RESULT, bold, can_draw, out, out_json, sign, table
+from opsdash.cli.terminal import RESULT, bold, can_draw, latency, out, out_json, sign, table
 from opsdash.errors import OpsdashError
 from opsdash.service.places import is_locked, places, read_engine_file
 
@@ -74,6 +75,8 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield _disk(where)
     yield from _journal(where)
     yield _engine(where)
+    if runs(where):
+        yield from _event_loop(where)
 
 
 def _terminal() -> Finding:
@@ -155,3 +158,27 @@ def _engine(where: Places) -> Finding:
     if is_locked(where):
         return Finding("engine", "fail", f"it holds the lock and does not answer; see {where.log}")
     return Finding("engine", "warn", "none is running, so nobody watches: `opsdash` or `opsdash engine` starts one")
+
+
+def _event_loop(where: Places) -> Iterator[Finding]:
+    """Whether anything holds up the running engine. One that does not say so is of another version."""
+    from opsdash.service.client import EngineSession
+    from opsdash.service.session import SessionError
+
+    try:
+        about = asyncio.run(EngineSession(where).about())
+    except SessionError as error:
+        yield Finding("event loop", "warn", f"the engine could not be asked: {error}")
+        return
+    for held in about.get("held_loop", ()):
+        longest = f"{held['check']} held up all other checks for {latency(held['longest'])}, at {held['place']}"
+        if held["own_process"]:
+            yield Finding("event loop", "warn", f"{longest}; it runs in a process of its own now")
+        else:
+            yield Finding("event loop", "warn", f"{longest}; mend its kind{held['stays'] and ': ' + held['stays']}")
+    others = about.get("held_by_others", {"times": 0})
+    if others["times"]:
+        longest = f"held up for {latency(others['longest'])} by no check, at {others['place']}"
+        yield Finding("event loop", "warn", f"{longest}; {others['times']} times in all")
+    if "held_loop" in about and not about["held_loop"] and not others["times"]:
+        yield Finding("event loop", "pass", "nothing holds it up")

@@ -116,7 +116,21 @@ async def _status(arguments: argparse.Namespace) -> int:
         "log": where.log,
     }
     table([[dim(name), str(value)] for name, value in shown.items()])
+    if about.get("held_loop"):
+        out()
+        out("Checks that held up the engine's event loop, and with it all others:")
+        table([_held(each) for each in about["held_loop"]], indent="  ")
     return exits.OK
+
+
+def _held(held: dict[str, Any]) -> list[str]:
+    """A check that held the loop, as a row."""
+    where = (
+        f"in a process of its own (pid {held['pid'] or 'none at present'})" if held["own_process"] else "in the engine"
+    )
+    often = f"{held['times']} times" if held["times"] > 1 else "once"
+    more = f": {held['stays']}" if held["stays"] else ""
+    return [held["check"], f"{often}, {latency(held['longest'])} at {held['place']}", f"runs {where}{more}"]
 
 
 def _not_there(arguments: argparse.Namespace, where: Places) -> int:

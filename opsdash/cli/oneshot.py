@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.cli.offline import read_files
 from opsdash.engine.clock import system_clock
-from opsdash.engine.poller import measure
+from opsdash.engine.measuring import measure
 from opsdash.kinds.base import CheckContext, HeartbeatState
 from opsdash.kinds.resolver import Resolver
 from opsdash.model.status import Status, worst
@@ -72,7 +72,7 @@ async def _run(workspace: Path, loaded: Loaded, check: str, resolver: Resolver) 
         heartbeat=HeartbeatState(),
         wants_json=True,
     )
-    sample = await measure(spec, binding, context)
+    sample = await measure(binding.kind, binding.options, context)
     verdict = binding.judge(sample, system_clock().wall)
 
     def shown(value: Any) -> str:

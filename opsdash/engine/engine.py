@@ -26,8 +26,9 @@ from opsdash.engine.calendar import Calendar, next_cron
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.executor import Executor
 from opsdash.engine.hub import Hub
+from opsdash.engine.loopwatch import LoopWatch
 from opsdash.engine.past import past
-from opsdash.engine.poller import Poller
+from opsdash.engine.poller import TICK, Poller
 from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
 from opsdash.engine.threads import Worker
@@ -149,6 +150,7 @@ class Engine:
             heartbeat=self._heartbeat,
             mask=self._mask,
         )
+        self.loop_watch = LoopWatch(turned=lambda: self.poller.turned, every=TICK, held=self.poller.held)
         self.executor = Executor(
             clock=clock,
             put=self.runner.put,
@@ -192,6 +194,7 @@ class Engine:
             raise JournalError(self.runner.journal_error)
         self.hub.refresh_all()
         self._background += [tasks.spawn(self.poller.run(), "poller"), tasks.spawn(self._watch(), "watch")]
+        self.loop_watch.start()
         self._calendar.every_minute("roll-ups", self._maintain)
         self._calendar.every_day("checkpoint", self._checkpoint_if_due, hour=0, minute=0)
         self._calendar.start()
@@ -214,6 +217,7 @@ class Engine:
         """End in good order: no new action, a while for a running one, everything written."""
         self.stopping = True
         self._calendar.close()
+        self.loop_watch.stop()
         await self.poller.close()
         self._give_up_waiting()
         await self._let_end()

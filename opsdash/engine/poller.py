@@ -22,10 +22,12 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from opsdash.engine.isolation import Isolation
+from opsdash.engine.loopwatch import running_check
+from opsdash.engine.measuring import measure, probe_error
 from opsdash.kinds.base import CheckContext, HeartbeatState, Sample
 from opsdash.kinds.expectations import Verdict
 from opsdash.model.observation import Observation
-from opsdash.model.status import Reason, Status
 from opsdash.model.text import clean
 from opsdash.model.units import format_duration
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.loader import Binding
     from opsdash.engine.clock import Clock
+    from opsdash.engine.loopwatch import Held
     from opsdash.kinds.expectations import Judge
     from opsdash.kinds.resolver import Resolver
     from opsdash.model.now import Now
@@ -133,6 +136,9 @@ class Poller:
         self._heap: list[tuple[float, int, Job]] = []
         self._sequence = 0
         self.stats = PollerStats()
+        self.isolation = Isolation(workspace)
+        self.turned = 0.0
+        """When the loop last came round to the slots, by its own clock."""
 
     # --- what is polled ----------------------------------------------------------------------------------------
 
@@ -141,10 +147,13 @@ class Poller:
         wanted = {check: spec for check, spec in checks.items() if check in bindings}
         for check in self._jobs.keys() - wanted.keys():
             self._drop(self._jobs.pop(check))
+            self.isolation.forget(check)
         now = self._clock().mono
         within = START_WITHIN if len(wanted) <= MANY else START_WITHIN_MANY
         for check, spec in wanted.items():
             job = self._jobs.get(check)
+            if job is not None and job.spec != spec:
+                self.isolation.forget(check)
             if job is None:
                 self._add(check, spec, bindings[check], now, within)
             elif job.spec.every != spec.every:
@@ -214,6 +223,11 @@ class Poller:
         job.queued = False
         return True
 
+    def held(self, held: Held) -> None:
+        """A check held up the loop."""
+        if held.check in self._jobs:
+            self.isolation.note(held)
+
     def in_flight(self) -> int:
         """How many runs are going on."""
         return sum(job.task is not None for job in self._jobs.values())
@@ -225,7 +239,7 @@ class Poller:
         loop = asyncio.get_running_loop()
         while True:
             self.release(self._clock().mono)
-            now = loop.time()
+            self.turned = now = loop.time()
             await asyncio.sleep(TICK - math.fmod(now, TICK) + 0.0005)
 
     def release(self, now: float) -> None:
@@ -309,7 +323,7 @@ class Poller:
             wants_json=binding.judge.wants_json,
         )
         job.stale = False
-        sample = await measure(spec, binding, context, lambda error: self._probe_failed(job, error))
+        sample = await self._sample(job, binding, context)
         ended = self._clock()
         try:
             verdict, facts = await _judged(binding.judge, sample, ended.wall)
@@ -324,12 +338,29 @@ class Poller:
             job.previous = replace(sample, values={})
             self._report(self._observation(job, sample, verdict, facts, requested=begun.mono, ended=ended))
 
+    async def _sample(self, job: Job, binding: Binding, context: CheckContext) -> Sample:
+        """One run of the kind, in the check's own process if it has one."""
+        elsewhere = await self.isolation.measure(binding, context, lambda told: self._probe_failed_there(job, told))
+        if elsewhere is not None:
+            return elsewhere
+        token = running_check.set(context.check)
+        try:
+            return await measure(binding.kind, binding.options, context, lambda error: self._probe_failed(job, error))
+        finally:
+            running_check.reset(token)
+
     def _probe_failed(self, job: Job, error: Exception) -> None:
         """Log what a kind did not foresee, once until it is something else."""
         problem = f"{type(error).__name__}: {error}"
         if problem != job.problem:
             job.problem = problem
             log.warning("check %s: the probe itself failed", job.spec.id, exc_info=error)
+
+    def _probe_failed_there(self, job: Job, told: str) -> None:
+        """The same, of a process of its own, which tells it in words."""
+        if told != job.problem and not job.stale and not job.gone:
+            job.problem = told
+            log.warning("check %s: the probe itself failed, in its own process: %s", job.spec.id, told)
 
     def _observation(
         self, job: Job, sample: Sample, verdict: Verdict, facts: Mapping[str, Any], *, requested: float, ended: Now
@@ -362,31 +393,7 @@ class Poller:
         self._jobs.clear()
         self._heap.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def measure(
-    spec: CheckSpec, binding: Binding, context: CheckContext, failed: Callable[[Exception], None] | None = None
-) -> Sample:
-    """One run of a check under its deadline. Never raises anything but a cancellation.
-
-    failed: is told of an exception that the kind did not foresee.
-    """
-    try:
-        async with asyncio.timeout(spec.timeout) as limit:
-            return await binding.kind.run(binding.options, context)
-    except Exception as error:  # noqa: BLE001 - kinds are extensions: whatever one raises, it says nothing of the target
-        if isinstance(error, TimeoutError) and limit.expired():
-            waiting = f", while waiting for {context.stage.replace('_', ' ')}" if context.stage else ""
-            reason = Reason.DNS if context.stage == "dns" else Reason.TIMEOUT
-            return Sample(Status.DOWN, reason, f"no answer within {format_duration(spec.timeout)}{waiting}")
-        if failed is not None:
-            failed(error)
-        return probe_error(error)
-
-
-def probe_error(error: Exception) -> Sample:
-    """What is known when a kind failed in a way that it did not foresee: nothing."""
-    return Sample(Status.UNKNOWN, Reason.PROBE_ERROR, f"the probe itself failed: {type(error).__name__}: {error}")
+        await self.isolation.close()
 
 
 async def _judged(judge: Judge, sample: Sample, wall: float) -> tuple[Verdict, Mapping[str, Any]]:

@@ -260,9 +260,9 @@ class _Run:
     def _serve(self) -> None:
         ended = _Ended(b"", b"", truncated=False)
         try:
-            with _output_file() as stdout, _output_file() as stderr:
+            with output_file() as stdout, output_file() as stderr:
                 process = self._launch(stdout, stderr)
-                _wait_for_exit(process.pid, lambda: _cut(stdout, stderr))
+                wait_for_exit(process.pid, lambda: _cut(stdout, stderr))
                 with contextlib.suppress(OSError):
                     ended = _read(stdout, stderr)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -303,7 +303,7 @@ def _finish(future: asyncio.Future[Any], value: object) -> None:
         future.set_result(value)
 
 
-def _output_file() -> IO[bytes]:
+def output_file() -> IO[bytes]:
     """An unlinked file to which everything is appended, so that cutting it leaves no hole behind the cut."""
     file = tempfile.TemporaryFile(prefix="opsdash-")  # noqa: SIM115 - the caller closes it
     fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
@@ -324,10 +324,13 @@ def _read(stdout: IO[bytes], stderr: IO[bytes]) -> _Ended:
     return _Ended(out[:OUTPUT_LIMIT], err[:OUTPUT_LIMIT], truncated)
 
 
-def _wait_for_exit(pid: int, meanwhile: Callable[[], None]) -> None:
-    """Return when the process has ended, without reaping it, so that its number stays its own."""
+def wait_for_exit(pid: int, meanwhile: Callable[[], None], every: float = _LOOK_EVERY) -> None:
+    """Return when the process has ended, without reaping it, so that its number stays its own.
+
+    meanwhile: is called every `every` seconds. For a thread that has nothing else to do.
+    """
     if sys.platform == "darwin":
-        _wait_on_kqueue(pid, meanwhile)
+        _wait_on_kqueue(pid, meanwhile, every)
         return
     try:
         watch = os.pidfd_open(pid)
@@ -337,7 +340,7 @@ def _wait_for_exit(pid: int, meanwhile: Callable[[], None]) -> None:
     try:
         poll = select.poll()
         poll.register(watch, select.POLLIN)
-        while not poll.poll(_LOOK_EVERY * 1000):
+        while not poll.poll(every * 1000):
             meanwhile()
     finally:
         os.close(watch)
@@ -352,13 +355,13 @@ def _wait_by_asking(pid: int, meanwhile: Callable[[], None]) -> None:
 
 if sys.platform == "darwin":
 
-    def _wait_on_kqueue(pid: int, meanwhile: Callable[[], None]) -> None:
+    def _wait_on_kqueue(pid: int, meanwhile: Callable[[], None], every: float) -> None:
         queue = select.kqueue()
         try:
             watch = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
             with contextlib.suppress(ProcessLookupError):  # it has ended already
                 queue.control([watch], 0)
-                while not queue.control(None, 1, _LOOK_EVERY):
+                while not queue.control(None, 1, every):
                     meanwhile()
         finally:
             queue.close()

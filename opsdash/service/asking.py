@@ -131,6 +131,12 @@ def about(engine: Engine) -> dict[str, Any]:
         "clients": engine.hub.subscribers,
         "busy": engine.in_flight,
         "demo": engine.demo,
+        "held_loop": engine.poller.isolation.listing(),
+        "held_by_others": {
+            "times": engine.loop_watch.others.times,
+            "longest": engine.loop_watch.others.longest,
+            "place": engine.loop_watch.others.place,
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,12 +58,12 @@ async def test_a_closed_incident_and_a_switch_are_documents(tmp_path: Path) -> N
             assert worked, said
             assert mailer.puts == 1
         documents = Documents(folder / ".opsdash" / "documents")
-        (stored,) = documents.find("incidents")
+        (stored,) = await asyncio.to_thread(documents.find, "incidents")
         assert stored.document["resolved_by"] == "maria"
-        (switched,) = documents.find("switches")
+        (switched,) = await asyncio.to_thread(documents.find, "switches")
         assert switched.document["switch"]["state"] == "committed"
         assert switched.document["times"]["total"] > 0
-        (evidence,) = documents.find("evidence")
+        (evidence,) = await asyncio.to_thread(documents.find, "evidence")
         assert evidence.document["by"] == switched.id
 
 
@@ -81,7 +82,7 @@ async def test_a_history_that_cannot_be_written_is_reported_once_and_stops_nothi
     assert recorder.error
     assert caplog.text.count("could not be written") == 1
     with pytest.raises(HistoryError):
-        history.uptime("web/home", 0, 1)
+        await workers[0].call(history.uptime, "web/home", 0, 1)
     for worker in workers:
         await worker.close()
 
@@ -110,6 +111,7 @@ async def test_a_history_that_cannot_be_written_costs_no_document(tmp_path: Path
     recorder.observed(seen(1000.0))
     recorder.committed([Proved(1000.0, "email", "ses", "email-failover-1", "sha")], World())
     await recorder.flush()
-    assert [stored.document["by"] for stored in documents.find("evidence")] == ["email-failover-1"]
+    found = await workers[1].call(documents.find, "evidence")
+    assert [stored.document["by"] for stored in found] == ["email-failover-1"]
     for worker in workers:
         await worker.close()

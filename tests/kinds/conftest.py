@@ -18,12 +18,20 @@ from cryptography.x509.oid import NameOID
 
 from opsdash.kinds.base import CheckContext
 from opsdash.kinds.resolver import Resolver
+from tests.nonblocking import nothing_of_ours_blocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks() -> Iterator[None]:
+    """No kind blocks the event loop."""
+    with nothing_of_ours_blocks():
+        yield
 
 
 @dataclass

@@ -33,6 +33,7 @@ from opsdash.kinds.fetching import (
     obtain,
     response_values,
 )
+from opsdash.kinds.offload import in_thread
 from opsdash.kinds.paths import spell
 from opsdash.kinds.structured import parse_list
 from opsdash.model.now import timestamp
@@ -117,7 +118,7 @@ def _refuse(uri: str) -> Any:
 async def run(options: Options, context: CheckContext) -> Sample:
     """Fetch, and hold the answer against the schema."""
     try:
-        validator = options.validator(context.workspace)
+        validator = await _validator(options, context)
         response = await obtain(options, context)
     except FAILURES as error:
         return failed(error, where=options.target.authority)
@@ -145,6 +146,14 @@ async def run(options: Options, context: CheckContext) -> Sample:
     values["violations"] = violations
     _judge(sample, violations, announced_end(response) if options.warn_deprecation else "")
     return sample
+
+
+async def _validator(options: Options, context: CheckContext) -> Any:
+    """The compiled schema; a file is looked at in a thread, which a dead mount may hang."""
+    if not isinstance(options.json_schema, str):
+        return options.validator(context.workspace)
+    path = context.workspace / options.json_schema
+    return await in_thread(path, lambda: options.validator(context.workspace))
 
 
 def find_violations(validator: Any, document: Any) -> list[str]:
