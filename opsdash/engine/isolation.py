@@ -229,8 +229,10 @@ class OwnProcess:
 
 
 def _same(one: CheckOptions | None, other: CheckOptions) -> bool:
-    """Whether they say the same; what a kind keeps in private attributes is not compared."""
-    return one is other or (type(one) is type(other) and vars(one) == vars(other))
+    """Whether they say the same; what a kind keeps besides its keys is not compared."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    return all(getattr(one, key) == getattr(other, key) for key in type(other).model_fields)
 
 
 def _request(context: CheckContext, previous: Sample | None) -> bytes:
