@@ -22,8 +22,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from opsdash.engine import tasks
 from opsdash.kinds.base import CheckContext, HeartbeatState, Sample
 from opsdash.kinds.expectations import Verdict
+from opsdash.kinds.keeping import Keep
 from opsdash.model.observation import Observation
 from opsdash.model.status import Reason, Status
 from opsdash.model.text import clean
@@ -70,6 +72,7 @@ class Job:
     slot: that of the run which has been released and has not begun.  aligned: first of its regular slots, until the
     first run has been released.  queued: waits for a place in its lane.
     stale: the definition has changed since the run in flight began.  problem: of the probe itself, as logged last.
+    keep: the connection that the check keeps from run to run, if its author wants that.
     """
 
     spec: CheckSpec
@@ -86,6 +89,7 @@ class Job:
     problem: str = ""
     not_before: float = 0.0
     previous: Sample | None = None
+    keep: Keep = field(default_factory=Keep)
     skipped: int = 0
 
 
@@ -132,6 +136,7 @@ class Poller:
         self._lanes: dict[str, Lane] = {}
         self._heap: list[tuple[float, int, Job]] = []
         self._sequence = 0
+        self._closing: set[asyncio.Task[None]] = set()
         self.stats = PollerStats()
 
     # --- what is polled ----------------------------------------------------------------------------------------
@@ -153,6 +158,8 @@ class Poller:
             else:
                 if job.spec != spec:
                     job.previous, job.not_before, job.stale = None, 0.0, job.task is not None
+                if vars(job.binding.options) != vars(bindings[check].options):
+                    self._let_go(job)
                 job.spec, job.binding = spec, bindings[check]
 
     def _add(self, check: str, spec: CheckSpec, binding: Binding, now: float, within: float) -> None:
@@ -167,6 +174,15 @@ class Poller:
         job.gone = True
         if job.task is not None:
             job.task.cancel()
+        self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        """Close what the check keeps. A run in flight has taken it, and will not be able to put it back."""
+        kept, job.keep = job.keep.close(), Keep()
+        if kept is not None:
+            closing = tasks.spawn(kept.aclose(), f"close {job.spec.id}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _push(self, job: Job, due: float) -> None:
         self._sequence += 1
@@ -306,6 +322,7 @@ class Poller:
             resolver=self._resolver,
             previous=job.previous,
             heartbeat=self._heartbeat(spec.id) if spec.passive else None,
+            keep=job.keep,
             wants_json=binding.judge.wants_json,
         )
         job.stale = False
@@ -356,12 +373,12 @@ class Poller:
 
     async def close(self) -> None:
         """End every run and every slot."""
-        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        runs = [job.task for job in self._jobs.values() if job.task is not None]
         for job in self._jobs.values():
             self._drop(job)
         self._jobs.clear()
         self._heap.clear()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*runs, *self._closing, return_exceptions=True)
 
 
 async def measure(
@@ -378,7 +395,9 @@ async def measure(
         if isinstance(error, TimeoutError) and limit.expired():
             waiting = f", while waiting for {context.stage.replace('_', ' ')}" if context.stage else ""
             reason = Reason.DNS if context.stage == "dns" else Reason.TIMEOUT
-            return Sample(Status.DOWN, reason, f"no answer within {format_duration(spec.timeout)}{waiting}")
+            # What a proxy does before it has heard of the target says nothing of the target.
+            status = Status.UNKNOWN if context.stage == "proxy" else Status.DOWN
+            return Sample(status, reason, f"no answer within {format_duration(spec.timeout)}{waiting}")
         if failed is not None:
             failed(error)
         return probe_error(error)

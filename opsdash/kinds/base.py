@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from opsdash.kinds.keeping import Keep
     from opsdash.kinds.resolver import Resolver
     from opsdash.model.status import Reason, Status
 
@@ -47,6 +48,14 @@ class StrictOptions(BaseModel):
 
 class CheckOptions(StrictOptions):
     """Options of a check kind. What every check has (`every`, `timeout`, `expect`, …) is not among them."""
+
+    @property
+    def keeps_connection(self) -> bool:
+        """Whether a run may go over a connection of an earlier one, and so still reach what was replaced since.
+
+        Such a check proves nothing about a switch.
+        """
+        return False
 
 
 @dataclass(slots=True)
@@ -85,9 +94,10 @@ class CheckContext:
     workspace: folder against which relative paths are resolved.
     resolver: the one name lookup for all kinds; `getaddrinfo` on asyncio's own executor starves everybody else.
     heartbeat: what the engine knows of a heartbeat's sender (kind `heartbeat` alone reads it).
+    keep: room for a connection that the check keeps from run to run; None where there will be no other run.
     wants_json: whether any expectation or fact names `json`, so that a body is parsed only for those who ask.
-    stage: written by the run: what it is doing now (dns, connect, tls, send, first_byte, body). Whoever cancels it
-        at its deadline reads here what it was waiting for.
+    stage: written by the run: what it is doing now (dns, connect, tls, send, first_byte, body; proxy, tunnel). Whoever
+        cancels it at its deadline reads here what it was waiting for.
     """
 
     check: str
@@ -97,6 +107,7 @@ class CheckContext:
     resolver: Resolver
     previous: Sample | None = None
     heartbeat: HeartbeatState | None = None
+    keep: Keep | None = None
     wants_json: bool = True
     stage: str = ""
 
