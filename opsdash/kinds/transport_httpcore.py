@@ -4,12 +4,13 @@ It is given what our own transport does by itself, so that a check sees no diffe
 
 * names are looked up by the one resolver of all kinds, and it connects to addresses only. Its own lookup would
   run on asyncio's default executor, where a few names that hang starve all others;
-* one connection for one exchange. httpcore repeats a request by itself where a server of HTTP/2 says that it has
-  not looked at it; a server that says so for ever would keep us busy until the deadline;
 * the raw body, unpacked with a limit, and a limit for all that is read, whatever it unpacks to;
 * times, from its trace events. It tells nothing of the name lookup, which is ours anyway;
 * errors: those of the system, dug out of what it wraps around them. What it lets fly besides is what h11, h2 or
   socksio did not expect of the other side.
+
+It sends a request a second time by itself in one case alone: a server of HTTP/2 that ends a kept connection says
+that it has not looked at it (RFC 9113 section 6.8).
 
 The times of a proxy's name and of connecting to it, and of the tunnel that it opens, are `dns` and `connect`.
 """
@@ -181,9 +182,7 @@ class _Course:
     # --- told by the backend
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Addresses to connect to, for the one connection that there may be."""
-        if self._connected:
-            raise ProtocolError("asked for the same request on one connection after another")
+        """Addresses to connect to."""
         self._connected = True
         self.caller.stage = "dns" if self.proxy is None else "proxy"
         found = await self.caller.resolver.resolve(host, port)
