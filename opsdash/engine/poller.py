@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.loader import Binding
     from opsdash.engine.clock import Clock
+    from opsdash.kinds.base import CheckOptions
     from opsdash.kinds.expectations import Judge
     from opsdash.kinds.resolver import Resolver
     from opsdash.model.now import Now
@@ -158,7 +159,7 @@ class Poller:
             else:
                 if job.spec != spec:
                     job.previous, job.not_before, job.stale = None, 0.0, job.task is not None
-                if vars(job.binding.options) != vars(bindings[check].options):
+                if not _are_alike(job.binding.options, bindings[check].options):
                     self._let_go(job)
                 job.spec, job.binding = spec, bindings[check]
 
@@ -413,6 +414,15 @@ async def _judged(judge: Judge, sample: Sample, wall: float) -> tuple[Verdict, M
     if judge.wants_json and sample.values.get("size", 0) > LARGE:
         return await asyncio.to_thread(lambda: (judge(sample, wall), judge.extract(sample.values)))
     return judge(sample, wall), judge.extract(sample.values) if judge.facts else {}
+
+
+def _are_alike(options: CheckOptions, others: CheckOptions) -> bool:
+    """Whether options ask for the same, secrets included; what they have worked out for themselves does not count."""
+    if options is others:
+        return True
+    return type(options) is type(others) and all(
+        getattr(options, name) == getattr(others, name) for name in type(options).model_fields
+    )
 
 
 def phase(check: str) -> float:

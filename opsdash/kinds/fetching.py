@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -33,7 +34,7 @@ from opsdash.kinds.transport import (
     fetch,
     parse_url,
 )
-from opsdash.kinds.ways import STRAIGHT, Way, check_http2, parse_proxy
+from opsdash.kinds.ways import Way, check_http2, parse_proxy
 from opsdash.model.status import Reason, Status
 
 if TYPE_CHECKING:
@@ -87,7 +88,6 @@ class RequestOptions(CheckOptions):
     """Whether to offer HTTP/2 to the server, which chooses; a check has `http_version`. Needs the extra `http2`."""
 
     _prepared: tuple[Path, Request] | None = PrivateAttr(None)
-    _way: Way | None = PrivateAttr(None)
 
     @field_validator("url")
     @classmethod
@@ -138,16 +138,14 @@ class RequestOptions(CheckOptions):
         return self.connection == "new" and self.proxy is None and not self.http2
 
     def way(self, keep: Keep | None = None) -> Way:
-        """The way that the author asked for."""
-        if self.is_straight:
-            return STRAIGHT
-        if self._way is None:
-            self._way = Way(
-                proxy=None if self.proxy is None else parse_proxy(self.proxy),
-                http2=self.http2,
-                lasting=self.keeps_connection,
-            )
-        return replace(self._way, keep=keep) if self.keeps_connection else self._way
+        """The way that the author asked for. keep: where the check keeps its connection."""
+        return replace(self.own_way, keep=keep) if self.keeps_connection else self.own_way
+
+    @cached_property
+    def own_way(self) -> Way:
+        """The same, without what is kept."""
+        proxy = None if self.proxy is None else parse_proxy(self.proxy)
+        return Way(proxy=proxy, http2=self.http2, lasting=self.keeps_connection)
 
     def request(self, workspace: Path) -> Request:
         """The request, put together at the first call."""
@@ -231,7 +229,7 @@ def judge_status(response: Response, options: RequestOptions, wall: float) -> Sa
             sample.detail += f", to be asked again in {sample.retry_after:.0f} s"
     elif status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and options.proxy is not None:
         sample.status, sample.reason, sample.soft = Status.UNKNOWN, Reason.AUTH, False
-        sample.detail = f"the proxy {parse_proxy(options.proxy)}: {detail}"
+        sample.detail = f"the proxy {options.own_way.proxy}: {detail}"
     elif status in _NOT_ADMITTED:
         sample.status, sample.reason = Status.DOWN, Reason.AUTH
     elif status >= HTTPStatus.BAD_REQUEST:
