@@ -14,10 +14,12 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
+from opsdash.engine.tasks import cancel
 from opsdash.kinds import ways
 from opsdash.kinds.checks import http
 from opsdash.kinds.keeping import Keep
 from opsdash.model.status import Reason, Status
+from tests.engine.support import eventually
 from tests.kinds.wayside import Http2Server, HttpProxy, replying, speaking_http2
 
 if TYPE_CHECKING:
@@ -252,7 +254,7 @@ async def test_what_is_no_http_2_is_named_as_such(
 
 
 @pytest.mark.parametrize("moment", ["tls", "first_byte", "body"])
-async def test_the_deadline_ends_everything_and_leaves_no_connection(
+async def test_a_run_that_is_cut_off_leaves_no_connection(
     serve: Serve, serve_http2: Serve, context: MakeContext, check: Check, moment: str
 ) -> None:
     def headers_only(connection: h2.connection.H2Connection, stream: int) -> None:
@@ -266,15 +268,11 @@ async def test_the_deadline_ends_everything_and_leaves_no_connection(
     else:
         server = await serve_http2(Http2Server(headers_only if moment == "body" else lambda *_: None))
     callers = [context() for _ in range(10)]
-
-    async def run(caller: CheckContext) -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await check(server, caller)
-
-    await asyncio.gather(*(run(caller) for caller in callers))
+    runs = [asyncio.ensure_future(check(server, caller)) for caller in callers]
+    await eventually(lambda: {caller.stage for caller in callers} == {moment})
+    await server.until_open(10)
+    await cancel(*runs)
     await server.until_open(0)
-    assert {caller.stage for caller in callers} == {moment}
 
 
 # --- kept, and through a proxy ---------------------------------------------------------------------------------------
@@ -303,6 +301,17 @@ async def test_a_kept_connection_that_the_server_ended_is_opened_anew(
         sample = await check(server, context(keep=keep), connection="keep", method="POST")
         assert verdict(sample) == (Status.OK, None)
         assert server.accepted == run
+
+
+async def test_a_kept_connection_that_is_gone_is_noticed_before_anything_is_sent(
+    serve_http2: Serve, context: MakeContext, check: Check, keep: Keep
+) -> None:
+    server = await serve_http2(Http2Server(replying()))
+    for run in (1, 2):
+        assert verdict(await check(server, context(keep=keep), connection="keep", method="POST")) == (Status.OK, None)
+        assert server.accepted == run
+        await cancel(*server.tasks)
+        await server.until_open(0)
 
 
 async def test_a_kept_connection_that_ends_under_the_request_is_opened_anew_once(
