@@ -118,8 +118,10 @@ class PooledConnection:
             body.cut()
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
-        await self._backend.aclose()
+        try:
+            await self._pool.aclose()
+        finally:
+            await self._backend.aclose()
 
 
 def _proxy_of(proxy: Proxy | None) -> httpcore.Proxy | None:
@@ -132,7 +134,7 @@ def _proxy_of(proxy: Proxy | None) -> httpcore.Proxy | None:
 def _asked(request: Request, course: _Course) -> httpcore.Request:
     target = request.target
     head = request.wire[: len(request.wire) - len(request.body)].split(b"\r\n")
-    headers = [(name, value) for name, _, value in (line.partition(b": ") for line in head[1:]) if name]
+    headers = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in head[1:]) if name]
     return httpcore.Request(
         request.method,
         httpcore.URL(scheme="https" if target.tls else "http", host=target.host, port=target.port, target=target.path),
