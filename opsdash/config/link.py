@@ -33,6 +33,7 @@ from opsdash.model.operation import (
     ServedBy,
     Signal,
     SwitchSpec,
+    Tier,
 )
 from opsdash.model.status import Reason
 from opsdash.model.templates import fill, names_in
@@ -309,6 +310,13 @@ class Linker:
             return any(f"{signal.component}/{each}/{signal.check}" in linked.built.bindings for each in providers)
         return "/".join(filter(None, (signal.component, signal.provider, signal.check))) in linked.built.bindings
 
+    def _meant(self, signal: Signal) -> Iterator[str]:
+        """The checks of a reference that exists; `active/…` stands for one of each provider."""
+        built = self._linked[signal.component].built
+        providers = built.providers if signal.provider == ACTIVE else (signal.provider,)
+        names = ("/".join(filter(None, (signal.component, each, signal.check))) for each in providers)
+        return (name for name in names if name in built.bindings)
+
     def _raise_missing(self, built: Built, signal: Signal, text: str) -> None:
         linked = self._linked.get(signal.component)
         if linked is not None:
@@ -337,19 +345,50 @@ class Linker:
         linked = self._linked.get(check.partition("/")[0])
         return linked is not None and check in linked.built.bindings
 
+    # --- what can prove something ---------------------------------------------------------------------------
+
+    def _is_witness(self, check: str) -> bool:
+        """Whether there is such a check, and each of its runs sees what is there now."""
+        return self._is_check(check) and not self._keeps_connection(check)
+
+    def _keeps_connection(self, check: str) -> bool:
+        return self._linked[check.partition("/")[0]].built.bindings[check].options.keeps_connection
+
+    def _witness(self, spot: Spot, check: str, why: str = "") -> bool:
+        """Whether what `check` says counts after a switch; False with a problem reported."""
+        if not self._keeps_connection(check):
+            return True
+        message = f"{check} keeps its connection and may go on talking to what was replaced{why}"
+        spot.error(message, "give it connection: new, or name another check")
+        return False
+
+    def _witnesses(self, linked: Linked, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
+        """What has to pass afterwards, by reference; where nothing is named, essential features stand for it."""
+        checks = self._checks(linked.built, spot, texts)
+        for index, check in enumerate(checks or ()):
+            self._witness(spot.at(index), check)
+        if not texts:
+            for feature, check in _essential(linked):
+                self._witness(spot, check, f", and without `verify` it has to prove the feature {feature}")
+        return checks
+
+    def _still_proved(self, linked: Linked, verify: Sequence[str]) -> bool:
+        """Whether the last good `verify` names only what is still there, and still a witness."""
+        return all(self._is_witness(check) for check in verify or (check for _, check in _essential(linked)))
+
     # --- switch ---------------------------------------------------------------------------------------------
 
     def _switch(self, linked: Linked) -> None:
         built, model = linked.built, linked.built.model.switch
         if model is not None:
-            linked.switch = self._valid_switch(built, model, Spot(built.report, ("switch",), "switch"))
+            linked.switch = self._valid_switch(linked, model, Spot(built.report, ("switch",), "switch"))
         before = self._before(built)
         spec = before.switch if before else None
         if (
             linked.switch is None
             and spec is not None
             and "switch" in built.report.off
-            and self._still_fits(built, spec)
+            and self._still_fits(linked, spec)
         ):
             linked.switch = spec
             built.keep("switch")
@@ -359,14 +398,21 @@ class Linker:
                 if path is not None and not path.startswith(_FACTS):
                     self.wanted.setdefault(served_by.check, {})[path] = None
 
-    def _still_fits(self, built: Built, spec: SwitchSpec) -> bool:
-        """Whether the last good switch names only what is still there."""
-        checks = [*spec.verify, *([spec.served_by.check] if spec.served_by else [])]
-        samples = list(_samples(built))
+    def _still_fits(self, linked: Linked, spec: SwitchSpec) -> bool:
+        """Whether the last good switch names only what is still there, and still a witness."""
+        samples = list(_samples(linked.built))
         named = names_in(spec.action.raw)
-        return all(self._is_check(check) for check in checks) and all(named <= names.keys() for names in samples)
+        if not all(named <= names.keys() for names in samples) or not self._still_proved(linked, spec.verify):
+            return False
+        checks = [spec.served_by.check] if spec.served_by else []
+        if spec.old_out is not None and not spec.old_out.stateless:
+            if not all(names_in(spec.old_out.check) <= names.keys() for names in samples):
+                return False
+            checks += [fill(spec.old_out.check, names) for names in samples]
+        return all(self._is_witness(check) for check in checks)
 
-    def _valid_switch(self, built: Built, model: SwitchModel, spot: Spot) -> SwitchSpec | None:
+    def _valid_switch(self, linked: Linked, model: SwitchModel, spot: Spot) -> SwitchSpec | None:
+        built = linked.built
         declared = built.parsed.provider_order
         if len(declared) < 2:
             hint = "add a backup to `providers`, or remove `switch`"
@@ -376,7 +422,7 @@ class Linker:
         read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
         served_by = None if model.served_by is None else self._served_by(built, model.served_by, spot.at("served_by"))
         old_out = self._old_out(built, model.old_out, spot.at("old_out"))
-        verify = self._checks(built, spot.at("verify"), model.verify)
+        verify = self._witnesses(linked, spot.at("verify"), model.verify)
         if action is None or verify is None or "switch" in built.report.off:
             return None
         return SwitchSpec(
@@ -393,7 +439,7 @@ class Linker:
 
     def _served_by(self, built: Built, model: ServedByModel, spot: Spot) -> ServedBy | None:
         check = self._one_check(built, spot.at("check"), model.check)
-        if check is None:
+        if check is None or not self._witness(spot.at("check"), check):
             return None
         binding = self._linked[check.partition("/")[0]].built.bindings[check]
         for key, path in (("value", model.value), ("at", model.at)):
@@ -430,6 +476,8 @@ class Linker:
             except Dangling as problem:
                 spot.at("check").error(str(problem), problem.hint)
                 return None
+            if not all(self._witness(spot.at("check"), check) for check in self._meant(found)):
+                return None
         if found is None:
             return None
         whole = model.check.count("/") == 2 or found.component != built.id
@@ -440,17 +488,18 @@ class Linker:
     def _modes(self, linked: Linked) -> None:
         built = linked.built
         for name, model in built.model.modes.items():
-            mode = self._valid_mode(built, name, model, Spot(built.report, ("modes", name), f"modes/{name}"))
+            mode = self._valid_mode(linked, name, model, Spot(built.report, ("modes", name), f"modes/{name}"))
             if mode is not None:
                 linked.modes[name] = mode
         before = self._before(built)
         for name in _off_names(built, "modes"):
             mode = before.modes.get(name) if before else None
-            if mode is not None and name not in linked.modes and all(self._is_check(check) for check in mode.verify):
+            if mode is not None and name not in linked.modes and self._still_proved(linked, mode.verify):
                 linked.modes[name] = mode
                 built.keep(f"modes/{name}")
 
-    def _valid_mode(self, built: Built, name: str, model: ModeModel, spot: Spot) -> DegradedMode | None:
+    def _valid_mode(self, linked: Linked, name: str, model: ModeModel, spot: Spot) -> DegradedMode | None:
+        built = linked.built
         as_name = self._builder.resolved(model.as_ or name, spot.at("as"))
         names = {"component": built.id, "mode": name, "mode.as": str(as_name)}
         enter = self._builder.action(model.enter, spot.at("enter"), [names])
@@ -458,7 +507,7 @@ class Linker:
         read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
         keeps = self._feature_list(built, spot.at("keeps"), model.keeps)
         drops = self._feature_list(built, spot.at("drops"), model.drops)
-        verify = self._checks(built, spot.at("verify"), model.verify)
+        verify = self._witnesses(linked, spot.at("verify"), model.verify)
         for index, feature in enumerate(model.drops):
             if feature in model.keeps:
                 spot.at("drops", index).error(f"{feature!r} is kept and dropped at once", "remove it from one of them")
@@ -640,6 +689,13 @@ def _parts_of(signal: Signal, built: Built) -> Iterator[str]:
     for provider in providers:
         yield from (f"checks/{provider}/{signal.check}", f"providers/{provider}")
     yield f"each/{signal.check}"
+
+
+def _essential(linked: Linked) -> Iterator[tuple[str, str]]:
+    """The essential features, each with a check that proves it: what a switch goes by when it names nothing."""
+    for feature in linked.features.values():
+        if feature.tier is Tier.ESSENTIAL:
+            yield from ((feature.id, check) for check in feature.checks)
 
 
 def _samples(built: Built) -> Iterator[dict[str, str]]:

@@ -208,7 +208,7 @@ class OwnProcess:
 
         Options that are others now (a secret was changed) want another child; the one there is has no run.
         """
-        if self._child is not None and not self._child.over and _same(self._options, binding.options):
+        if self._child is not None and not self._child.over and binding.options.asks_the_same(self._options):
             return self._child, None
         try:
             hello = wire.pack((binding.kind.name, wire.pack_options(binding.options), self._workspace, self._check))
@@ -226,13 +226,6 @@ class OwnProcess:
         child, self._child = self._child, None
         if child is not None:
             await child.end()
-
-
-def _same(one: CheckOptions | None, other: CheckOptions) -> bool:
-    """Whether they say the same; what a kind keeps besides its keys is not compared."""
-    if one is other or type(one) is not type(other):
-        return one is other
-    return all(getattr(one, key) == getattr(other, key) for key in type(other).model_fields)
 
 
 def _request(context: CheckContext, previous: Sample | None) -> bytes:

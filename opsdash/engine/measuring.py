@@ -39,7 +39,9 @@ def no_answer(context: CheckContext) -> Sample:
     """What a run is that has reached its deadline."""
     waiting = f", while waiting for {context.stage.replace('_', ' ')}" if context.stage else ""
     reason = Reason.DNS if context.stage == "dns" else Reason.TIMEOUT
-    return Sample(Status.DOWN, reason, f"no answer within {format_duration(context.deadline)}{waiting}")
+    # What a proxy does before it has heard of the target says nothing of the target.
+    status = Status.UNKNOWN if context.stage == "proxy" else Status.DOWN
+    return Sample(status, reason, f"no answer within {format_duration(context.deadline)}{waiting}")
 
 
 def probe_error(error: Exception | str) -> Sample:

@@ -22,11 +22,13 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from opsdash.engine import tasks
 from opsdash.engine.isolation import Isolation
 from opsdash.engine.loopwatch import running_check
 from opsdash.engine.measuring import measure, probe_error
 from opsdash.kinds.base import CheckContext, HeartbeatState, Sample
 from opsdash.kinds.expectations import Verdict
+from opsdash.kinds.keeping import Keep
 from opsdash.model.observation import Observation
 from opsdash.model.text import clean
 from opsdash.model.units import format_duration
@@ -73,6 +75,7 @@ class Job:
     slot: that of the run which has been released and has not begun.  aligned: first of its regular slots, until the
     first run has been released.  queued: waits for a place in its lane.
     stale: the definition has changed since the run in flight began.  problem: of the probe itself, as logged last.
+    keep: the connection that the check keeps from run to run, if its author wants that.
     """
 
     spec: CheckSpec
@@ -89,6 +92,7 @@ class Job:
     problem: str = ""
     not_before: float = 0.0
     previous: Sample | None = None
+    keep: Keep = field(default_factory=Keep)
     skipped: int = 0
 
 
@@ -135,6 +139,7 @@ class Poller:
         self._lanes: dict[str, Lane] = {}
         self._heap: list[tuple[float, int, Job]] = []
         self._sequence = 0
+        self._closing: set[asyncio.Task[None]] = set()
         self.stats = PollerStats()
         self.isolation = Isolation(workspace)
         self.turned = 0.0
@@ -162,6 +167,8 @@ class Poller:
             else:
                 if job.spec != spec:
                     job.previous, job.not_before, job.stale = None, 0.0, job.task is not None
+                if not job.binding.options.asks_the_same(bindings[check].options):
+                    self._let_go(job)
                 job.spec, job.binding = spec, bindings[check]
 
     def _add(self, check: str, spec: CheckSpec, binding: Binding, now: float, within: float) -> None:
@@ -176,6 +183,15 @@ class Poller:
         job.gone = True
         if job.task is not None:
             job.task.cancel()
+        self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        """Close what the check keeps. A run in flight has taken it, and will not be able to put it back."""
+        kept, job.keep = job.keep.close(), Keep()
+        if kept is not None:
+            closing = tasks.spawn(kept.aclose(), f"close {job.spec.id}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _push(self, job: Job, due: float) -> None:
         self._sequence += 1
@@ -320,6 +336,7 @@ class Poller:
             resolver=self._resolver,
             previous=job.previous,
             heartbeat=self._heartbeat(spec.id) if spec.passive else None,
+            keep=job.keep,
             wants_json=binding.judge.wants_json,
         )
         job.stale = False
@@ -387,12 +404,12 @@ class Poller:
 
     async def close(self) -> None:
         """End every run and every slot."""
-        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        runs = [job.task for job in self._jobs.values() if job.task is not None]
         for job in self._jobs.values():
             self._drop(job)
         self._jobs.clear()
         self._heap.clear()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*runs, *self._closing, return_exceptions=True)
         await self.isolation.close()
 
 

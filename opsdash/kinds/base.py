@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from opsdash.kinds.keeping import Keep
     from opsdash.kinds.resolver import Resolver
     from opsdash.model.status import Reason, Status
 
@@ -44,9 +45,25 @@ class StrictOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
+    def asks_the_same(self, other: StrictOptions | None) -> bool:
+        """Whether both ask for the same, secrets included; what they have worked out for themselves does not count."""
+        if self is other:
+            return True
+        return type(self) is type(other) and all(
+            getattr(self, key) == getattr(other, key) for key in type(self).model_fields
+        )
+
 
 class CheckOptions(StrictOptions):
     """Options of a check kind. What every check has (`every`, `timeout`, `expect`, …) is not among them."""
+
+    @property
+    def keeps_connection(self) -> bool:
+        """Whether a run may go over a connection of an earlier one, and so still reach what was replaced since.
+
+        Such a check proves nothing about a switch.
+        """
+        return False
 
 
 @dataclass(slots=True)
@@ -85,9 +102,10 @@ class CheckContext:
     workspace: folder against which relative paths are resolved.
     resolver: the one name lookup for all kinds; `getaddrinfo` on asyncio's own executor starves everybody else.
     heartbeat: what the engine knows of a heartbeat's sender (kind `heartbeat` alone reads it).
+    keep: room for a connection that the check keeps from run to run; None where there will be no other run.
     wants_json: whether any expectation or fact names `json`, so that a body is parsed only for those who ask.
-    stage: written by the run: what it is doing now (dns, connect, tls, send, first_byte, body). Whoever cancels it
-        at its deadline reads here what it was waiting for.
+    stage: written by the run: what it is doing now (dns, connect, tls, send, first_byte, body; proxy, tunnel). Whoever
+        cancels it at its deadline reads here what it was waiting for.
     """
 
     check: str
@@ -97,6 +115,7 @@ class CheckContext:
     resolver: Resolver
     previous: Sample | None = None
     heartbeat: HeartbeatState | None = None
+    keep: Keep | None = None
     wants_json: bool = True
     stage: str = ""
 

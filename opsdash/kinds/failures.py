@@ -2,8 +2,8 @@
 
 Every kind that talks over the network reports a failure by the same codes, and the same words, through
 `failed`. The rule behind the table: `down` needs the other side. What went wrong on this side, before or
-without the other one (no descriptors left, an unreadable certificate file), is `unknown`, because it says
-nothing of the target.
+without the other one (no descriptors left, an unreadable certificate file, a proxy that does not answer),
+is `unknown`, because it says nothing of the target.
 """
 
 from __future__ import annotations
@@ -33,6 +33,18 @@ class RejectedError(OpsdashError):
     """The other side did not accept our credentials."""
 
 
+class UnreachedError(OpsdashError):
+    """A proxy could not connect to the other side."""
+
+
+class UnansweredError(UnreachedError):
+    """A proxy got no answer from the other side in time."""
+
+
+class ProxyFailedError(OpsdashError):
+    """The proxy on the way did not do its part, which says nothing of the other side. `__cause__` says why."""
+
+
 class ProbeProblemError(OpsdashError):
     """This side cannot make the measurement: a file of ours is missing or unreadable."""
 
@@ -49,6 +61,8 @@ _BY_ERRNO: Final = {
 _BY_TYPE: Final[tuple[tuple[type[BaseException], Status, Reason, str], ...]] = (
     (ProbeProblemError, Status.UNKNOWN, Reason.CONFIG, "{error}"),
     (RejectedError, Status.DOWN, Reason.AUTH, "{error}"),
+    (UnansweredError, Status.DOWN, Reason.TIMEOUT, "{error}"),
+    (UnreachedError, Status.DOWN, Reason.REFUSED, "{error}"),
     (TooLargeError, Status.DOWN, Reason.TOO_LARGE, "{error}"),
     (ProtocolError, Status.DOWN, Reason.PROTOCOL, "{error}"),
     (socket.gaierror, Status.DOWN, Reason.DNS, "the name cannot be looked up: {error.strerror}"),
@@ -71,6 +85,9 @@ def failed(error: BaseException, *, where: str = "", phases: Mapping[str, float]
 
 def explain(error: BaseException) -> tuple[Status, Reason, str]:
     """Status, reason code and words for `error`."""
+    if isinstance(error, ProxyFailedError) and error.__cause__ is not None:
+        _, reason, words = explain(error.__cause__)
+        return Status.UNKNOWN, reason, f"{error}: {words}"
     if isinstance(error, ssl.SSLCertVerificationError):
         expired = error.verify_code == _X509_EXPIRED
         reason = Reason.EXPIRED if expired else Reason.TLS

@@ -1,12 +1,14 @@
 """What the kinds that fetch over HTTP have in common: the request's keys, sending it, judging its status.
 
-Most requests go straight to `transport.fetch`. Only those that follow redirects or answer a challenge go
-through httpx, which is imported when the first of them is sent.
+Most requests go straight to `transport.fetch`. Another way (`ways`) is for those whose author asked for one;
+only those that follow redirects or answer a challenge go through httpx, which is imported when the first of
+them is sent.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -32,12 +34,14 @@ from opsdash.kinds.transport import (
     fetch,
     parse_url,
 )
+from opsdash.kinds.ways import Way, check_http2, parse_proxy
 from opsdash.model.status import Reason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opsdash.kinds.base import CheckContext
+    from opsdash.kinds.keeping import Keep
 
 BODY_VALUE: Final = 64 * 1024
 """Bytes of a body that an expectation can look at as text."""
@@ -74,6 +78,14 @@ class RequestOptions(CheckOptions):
     """File with its key, where that is not in the same file."""
     max_body: Size = MAX_BODY
     """How much of the body to read, unpacked. What follows is cut off."""
+    connection: Literal["new", "keep"] = "new"
+    """`new`: a connection for each run, which sees what a new user would see. `keep`: the same one for as long as both
+    sides like; cheaper, and blind to changes of name, certificate and load balancer, so it cannot verify a switch."""
+    proxy: str | None = Field(default=None, repr=False)
+    """The proxy to go through: `http://host:port`, `http://user:password@host:port`, or `socks5://…` with the extra
+    `socks`. Without it none is used: the environment is not asked. Where the proxy itself fails, a check is unknown."""
+    http2: bool = False
+    """Whether to offer HTTP/2 to the server, which chooses; a check has `http_version`. Needs the extra `http2`."""
 
     @field_validator("url")
     @classmethod
@@ -88,6 +100,20 @@ class RequestOptions(CheckOptions):
             check_header(name, value)
         return headers
 
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_is_one(cls, url: str | None) -> str | None:
+        if url is not None:
+            parse_proxy(url)
+        return url
+
+    @field_validator("http2")
+    @classmethod
+    def _http2_is_there(cls, wanted: bool) -> bool:
+        if wanted:
+            check_http2()
+        return wanted
+
     @model_validator(mode="after")
     def _keys_agree(self) -> RequestOptions:
         if sum(value is not None for value in (self.body, self.json_body, self.form)) > 1:
@@ -96,6 +122,8 @@ class RequestOptions(CheckOptions):
             raise ValueError("both `auth` and a header Authorization; name one of them")
         if self.client_key is not None and self.client_cert is None:
             raise ValueError("`client_key` without `client_cert`")
+        if self.http2 and self.url and not self.target.tls:
+            raise ValueError("HTTP/2 is agreed upon by TLS; write an https:// URL, or remove `http2`")
         return self
 
     @cached_property
@@ -104,6 +132,25 @@ class RequestOptions(CheckOptions):
         to read.)
         """
         return {}
+
+    @property
+    def keeps_connection(self) -> bool:
+        return self.connection == "keep"
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether the author asked for nothing but the default way."""
+        return self.connection == "new" and self.proxy is None and not self.http2
+
+    def way(self, keep: Keep | None = None) -> Way:
+        """The way that the author asked for. keep: where the check keeps its connection."""
+        return replace(self.own_way, keep=keep) if self.keeps_connection else self.own_way
+
+    @cached_property
+    def own_way(self) -> Way:
+        """The same, without what is kept."""
+        proxy = None if self.proxy is None else parse_proxy(self.proxy)
+        return Way(proxy=proxy, http2=self.http2, lasting=self.keeps_connection)
 
     def request(self, workspace: Path) -> Request:
         """The request, put together at the first call."""
@@ -132,6 +179,7 @@ class RequestOptions(CheckOptions):
             headers=headers.items(),
             body=body,
             max_body=self.max_body,
+            keep=self.keeps_connection,
             tls=TlsSettings(
                 verify=self.verify_tls,
                 ca=_absolute(workspace, self.ca),
@@ -155,10 +203,12 @@ async def obtain(options: RequestOptions, context: CheckContext) -> Response:
     request = options.request(context.workspace)
     digest = options.auth.digest if options.auth is not None else None
     if not options.redirects and digest is None:
-        return await fetch(request, context)
+        if options.is_straight:
+            return await fetch(request, context)
+        return await options.way(context.keep).send(request, context)
     from opsdash.kinds.transport_httpx import follow
 
-    return await follow(request, context, redirects=options.redirects, digest=digest)
+    return await follow(request, context, options.way(context.keep), redirects=options.redirects, digest=digest)
 
 
 # --- the status of the answer --------------------------------------------------------------------------------------
@@ -182,6 +232,9 @@ def judge_status(response: Response, options: RequestOptions, wall: float) -> Sa
         sample.retry_after = retry_after(response, wall)
         if sample.retry_after is not None:
             sample.detail += f", to be asked again in {sample.retry_after:.0f} s"
+    elif status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and options.proxy is not None:
+        sample.status, sample.reason, sample.soft = Status.UNKNOWN, Reason.AUTH, False
+        sample.detail = f"the proxy {options.own_way.proxy}: {detail}"
     elif status in _NOT_ADMITTED:
         sample.status, sample.reason = Status.DOWN, Reason.AUTH
     elif status >= HTTPStatus.BAD_REQUEST:
@@ -229,6 +282,7 @@ SAMPLE_VALUES: Final[Mapping[str, Any]] = {
     "truncated": False,
     "latency": 0.042,
     "url": "https://api.example/status",
+    "http_version": "1.1",
     "address": "203.0.113.7",
     "certificate": {
         "days_left": 61.5,
@@ -251,6 +305,7 @@ def response_values(response: Response, wall: float) -> dict[str, Any]:
         "truncated": response.truncated,
         "latency": response.latency,
         "url": response.url,
+        "http_version": response.http_version,
         "address": response.address,
     }
     if response.certificate is not None:

@@ -42,12 +42,16 @@ class TlsSettings:
 VERIFIED: Final = TlsSettings()
 
 
-def client_context(settings: TlsSettings = VERIFIED) -> ssl.SSLContext:
-    """The context for `settings`. Raises ProbeProblemError when one of its files cannot be used."""
+def client_context(settings: TlsSettings = VERIFIED, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+    """The context for `settings`. Raises ProbeProblemError when one of its files cannot be used.
+
+    alpn: the protocols to offer. A context that offers something is never the one that offers nothing, or
+    a server would choose HTTP/2 for those who do not speak it.
+    """
     files = tuple(path for path in (settings.ca, settings.certificate, settings.key) if path is not None)
     try:
         versions = tuple(Path(path).stat().st_mtime_ns for path in files)
-        return _build(settings, versions)
+        return _build(settings, versions, alpn)
     except ssl.SSLError as error:
         raise ProbeProblemError(f"{' or '.join(files)} holds no usable certificate or key: {error}") from error
     except OSError as error:
@@ -55,7 +59,7 @@ def client_context(settings: TlsSettings = VERIFIED) -> ssl.SSLContext:
 
 
 @lru_cache(maxsize=256)
-def _build(settings: TlsSettings, _versions: tuple[int, ...]) -> ssl.SSLContext:
+def _build(settings: TlsSettings, _versions: tuple[int, ...], alpn: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=settings.ca or _bundled_authorities())
     if not settings.verify:
         context.check_hostname = False
@@ -63,6 +67,8 @@ def _build(settings: TlsSettings, _versions: tuple[int, ...]) -> ssl.SSLContext:
     if settings.certificate is not None:
         # An encrypted key would otherwise ask for its password on the terminal.
         context.load_cert_chain(settings.certificate, settings.key, password=lambda: "")
+    if alpn:
+        context.set_alpn_protocols(alpn)
     return context
 
 

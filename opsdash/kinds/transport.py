@@ -28,7 +28,6 @@ import re
 import socket
 import ssl
 import time
-import zlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -39,6 +38,7 @@ import httptools
 from opsdash import __version__
 from opsdash.kinds.failures import ProtocolError, TooLargeError
 from opsdash.kinds.tls import VERIFIED, TlsSettings, client_context
+from opsdash.kinds.unpacking import Unpacker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,12 +51,9 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 NEXT_ADDRESS_AFTER: Final = 1.0
 """Seconds after which the next address is tried, if there is one. A refusal leads there at once."""
 
-_TOO_MANY_HEADERS: Final = f"sent more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES // 1024} KiB of them"
+TOO_MANY_HEADERS: Final = f"sent more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES // 1024} KiB of them"
 _CHUNK: Final = 64 * 1024
 _CONNECTING: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR, errno.EALREADY})
-_GZIP: Final = frozenset({b"gzip", b"x-gzip"})
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_GZIP_OR_ZLIB: Final = 47
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "accept-encoding", "te"})
@@ -143,8 +140,12 @@ def build_request(
     body: bytes = b"",
     max_body: int = MAX_BODY,
     tls: TlsSettings = VERIFIED,
+    keep: bool = False,
 ) -> Request:
-    """Put a request together. Raises ValueError for a method or header that HTTP does not allow."""
+    """Put a request together. Raises ValueError for a method or header that HTTP does not allow.
+
+    keep: whether to ask the server to leave the connection open.
+    """
     if not _TOKEN.fullmatch(method):
         raise ValueError(f"{method!r} is no HTTP method")
     lines = {
@@ -159,7 +160,7 @@ def build_request(
     if body or method in {"POST", "PUT", "PATCH"}:
         lines["content-length"] = ("Content-Length", str(len(body)))
     lines["accept-encoding"] = ("Accept-Encoding", "gzip")
-    lines["connection"] = ("Connection", "close")
+    lines["connection"] = ("Connection", "keep-alive" if keep else "close")
     head = [f"{method} {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.values())]
     wire = "\r\n".join([*head, "", ""]).encode("utf-8") + body
     return Request(target=target, method=method, headers=headers, body=body, wire=wire, max_body=max_body, tls=tls)
@@ -225,7 +226,7 @@ async def fetch(request: Request, caller: Caller) -> Response:
     caller.stage = "dns"
     context = client_context(request.tls) if target.tls else None
     addresses = await caller.resolver.resolve(target.host, target.port)
-    exchange = _Exchange(request, addresses, context, caller, started)
+    exchange = Exchange(request, addresses, context, caller, started)
     try:
         exchange.connect()
         await exchange.done
@@ -242,7 +243,7 @@ class _Step(IntEnum):
     CLOSED = 4
 
 
-class _Exchange:
+class Exchange(Unpacker):
     """The state of one exchange. `_on_ready` is its only way in from the loop, and `close` its only end."""
 
     __slots__ = (
@@ -250,8 +251,6 @@ class _Exchange:
         "_caller",
         "_certificate",
         "_context",
-        "_decoder",
-        "_encoding",
         "_fd",
         "_framed",
         "_give_up",
@@ -263,12 +262,10 @@ class _Exchange:
         "_informational",
         "_loop",
         "_parser",
-        "_parts",
         "_pending",
         "_place",
         "_reading",
         "_request",
-        "_room",
         "_sock",
         "_status",
         "_step",
@@ -280,7 +277,6 @@ class _Exchange:
         "_t_sent",
         "_t_started",
         "_tls_version",
-        "_truncated",
         "_wire_room",
         "_writing",
         "complete",
@@ -448,7 +444,7 @@ class _Exchange:
             self._truncated = True
         elif self._head_room < 0 and not self._headers_done:
             # A header without an end never reaches `on_header`, nor do endless interim answers count there.
-            raise TooLargeError(_TOO_MANY_HEADERS)
+            raise TooLargeError(TOO_MANY_HEADERS)
         if self.complete or self._truncated:
             self._finish(None)
 
@@ -481,7 +477,7 @@ class _Exchange:
             return
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > MAX_HEADER_BYTES or len(self._headers) >= MAX_HEADERS:
-            raise TooLargeError(_TOO_MANY_HEADERS)
+            raise TooLargeError(TOO_MANY_HEADERS)
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -500,7 +496,7 @@ class _Exchange:
             elif key == b"transfer-encoding":
                 self._framed = value.lower().endswith(b"chunked")
             elif key == b"content-encoding":
-                self._choose_decoder(value.strip().lower())
+                self.choose_decoder(value.strip().lower())
         if self._request.method == "HEAD":
             self.complete = True
 
@@ -518,35 +514,6 @@ class _Exchange:
             self._headers.clear()
         else:
             self.complete = True
-
-    # --- the body
-
-    def _choose_decoder(self, encoding: bytes) -> None:
-        if encoding in _GZIP:
-            self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-        elif encoding not in {b"", b"identity"}:
-            self._encoding = encoding.decode("latin-1")
-
-    def _decode(self, data: bytes) -> None:
-        try:
-            while data and not self._truncated:
-                # One byte more than there is room for shows whether there is more; 0 would mean "no limit".
-                self._keep(self._decoder.decompress(data, self._room + 1))
-                if not self._decoder.eof:
-                    return
-                data = self._decoder.unused_data
-                if not data.startswith(_GZIP_MAGIC):
-                    return
-                self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-        except zlib.error as error:
-            raise ProtocolError(f"the body is no valid gzip: {error}") from None
-
-    def _keep(self, data: bytes) -> None:
-        if len(data) > self._room:
-            data = data[: self._room]
-            self._truncated = True
-        self._room -= len(data)
-        self._parts.append(data)
 
     # --- the loop
 
@@ -629,8 +596,7 @@ class _Exchange:
 
     def response(self) -> Response:
         """What was received; after `done`. Raises ProtocolError when compressed data is incomplete."""
-        if self._decoder is not None and self._parts and not self._truncated and not self._decoder.eof:
-            raise ProtocolError("the gzip data of the body ends early")
+        body = self.whole()
         phases = {
             "dns": self._t_resolved - self._t_started,
             "connect": self._t_connected - self._t_resolved,
@@ -642,7 +608,7 @@ class _Exchange:
             url=self._request.target.url,
             status=self._status,
             headers=self._headers,
-            body=b"".join(self._parts),
+            body=body,
             truncated=self._truncated,
             encoding=self._encoding,
             http_version=self._http_version,

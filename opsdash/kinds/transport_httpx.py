@@ -1,7 +1,7 @@
 """httpx over our own transport: for redirects and for digest authentication, which httpx knows how to do.
 
 Only requests that need one of the two come here. httpx then works out what to ask next, and each of its
-requests is one exchange of `opsdash.kinds.transport`, with the same timings, limits and native errors.
+requests is one exchange by the author's way (`opsdash.kinds.ways`), with the same timings, limits and native errors.
 
 A client lives for one check: nothing, cookies least of all, is carried over to the next one. What the
 author wrote into a request is for the origin that the author named. When a redirect leads elsewhere, it
@@ -24,9 +24,9 @@ from opsdash.kinds.transport import (
     Request,
     Response,
     build_request,
-    fetch,
     parse_url,
 )
+from opsdash.kinds.ways import STRAIGHT, Way
 
 if TYPE_CHECKING:
     from opsdash.kinds.credentials import Login
@@ -36,15 +36,20 @@ RESPONSE: Final = "opsdash.response"
 
 
 class OpsdashTransport(httpx.AsyncBaseTransport):
-    """One exchange for each request. `tls` is for the origin of `home`; others get no client certificate."""
+    """One exchange for each request. What `home` says of TLS, and what is kept, is for its origin; others get no
+    client certificate.
+    """
 
-    def __init__(self, caller: Caller, home: Request) -> None:
+    def __init__(self, caller: Caller, home: Request, way: Way = STRAIGHT) -> None:
         self._caller = caller
         self._home = home
+        self._way = way
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx's exceptions, with the native one as `__cause__`."""
         body = await request.aread()
+        at_home = is_same_origin(request.url, httpx.URL(self._home.target.url))
+        way = self._way if at_home else self._way.elsewhere()
         try:
             url = request.url.copy_with(userinfo=b"")
             target = parse_url(str(url))
@@ -54,9 +59,10 @@ class OpsdashTransport(httpx.AsyncBaseTransport):
                 headers=[pair for pair in _spelled(request.headers) if pair[0].lower() not in OWN_HEADERS],
                 body=body,
                 max_body=self._home.max_body,
-                tls=self._tls_for(request.url),
+                tls=self._home.tls if at_home else self._tls_elsewhere(),
+                keep=way.lasting,
             )
-            response = await fetch(ours, self._caller)
+            response = await way.send(ours, self._caller)
         except ProtocolError as error:
             raise httpx.RemoteProtocolError(str(error), request=request) from error
         except OSError as error:
@@ -76,17 +82,16 @@ class OpsdashTransport(httpx.AsyncBaseTransport):
             },
         )
 
-    def _tls_for(self, url: httpx.URL) -> TlsSettings:
-        home = self._home
-        if is_same_origin(url, httpx.URL(home.target.url)):
-            return home.tls
-        return TlsSettings(verify=home.tls.verify, ca=home.tls.ca)
+    def _tls_elsewhere(self) -> TlsSettings:
+        return TlsSettings(verify=self._home.tls.verify, ca=self._home.tls.ca)
 
 
-async def follow(request: Request, caller: Caller, *, redirects: int, digest: Login | None) -> Response:
+async def follow(
+    request: Request, caller: Caller, way: Way = STRAIGHT, *, redirects: int, digest: Login | None
+) -> Response:
     """`request`, with up to `redirects` redirects followed. The last response, with the times of all."""
     auth = httpx.DigestAuth(digest.user, digest.password.get_secret_value()) if digest is not None else None
-    transport = OpsdashTransport(caller, request)
+    transport = OpsdashTransport(caller, request, way)
     async with httpx.AsyncClient(transport=transport, trust_env=False, headers=_defaults()) as client:
         asked = client.build_request(
             request.method,

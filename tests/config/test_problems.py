@@ -614,3 +614,131 @@ def test_how_often_a_heartbeat_comes_is_not_how_often_it_is_looked_at(workspace:
     spec = loaded.operation.checks["email/nightly"]
     assert (spec.passive, spec.every) == (True, 30.0)
     assert options(loaded, "email/nightly").every == 86400
+
+
+# --- connections that are kept ---------------------------------------------------------------------------------------
+
+KEPT = '"http://m/x", connection: keep'
+REPLACED = "keeps its connection and may go on talking to what was replaced"
+HINT = "; give it connection: new, or name another check"
+
+
+def keeping(old: str, new: str) -> str:
+    assert old in SOUND
+    return SOUND.replace('"http://m/x"', KEPT).replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (
+            keeping("  served_by: {check: delivery, value: facts.provider, at: json.at}\n", ""),
+            {f"20: switch.verify[0]: email/delivery {REPLACED}{HINT}"},
+        ),
+        (
+            keeping("  verify: [delivery]\n", "").replace("tier: essential, checks", "tier: important, checks"),
+            {f"19: switch.served_by.check: email/delivery {REPLACED}{HINT}"},
+        ),
+        (
+            keeping("  verify: [delivery]\n", "  verify: [newsletters]\n")
+            .replace(
+                "served_by: {check: delivery, value: facts.provider, at: json.at}",
+                "served_by: {check: ses/api, value: status}",
+            )
+            .replace("keeps: [orders]", "verify: [newsletters, delivery]"),
+            {f"24: modes.orders-only.verify[1]: email/delivery {REPLACED}{HINT}"},
+        ),
+        (
+            SOUND.replace("json.healthy]", "json.healthy], connection: keep").replace(
+                "old_out: stateless", 'old_out: {check: "{from}/api", is: down}'
+            ),
+            {f"20: switch.old_out.check: email/ses/api {REPLACED}{HINT}"},
+        ),
+    ],
+    ids=["verify", "served_by", "verify of a mode", "old_out"],
+)
+def test_a_check_that_keeps_its_connection_is_no_witness_of_a_switch(
+    workspace: Workspace, text: str, problems: set[str]
+) -> None:
+    workspace.component(text)
+    found = [problem for problem in workspace.problems() if REPLACED in problem]
+    assert {problem.removeprefix("checks/email.yaml:") for problem in found} >= problems
+    assert workspace.loaded is not None
+    email = workspace.loaded.operation.components["email"]
+    assert "email/delivery" in email.checks  # the check itself goes on
+
+
+def test_where_nothing_is_named_the_essential_features_are_the_witnesses(workspace: Workspace) -> None:
+    text = keeping("  verify: [delivery]\n", "").replace(
+        "  served_by: {check: delivery, value: facts.provider, at: json.at}\n", ""
+    )
+    workspace.component(text)
+    why = "and without `verify` it has to prove the feature orders"
+    assert workspace.problems() == [
+        f"checks/email.yaml:{line}: {path}: email/delivery {REPLACED}, {why}{HINT}"
+        for line, path in ((16, "switch.verify"), (21, "modes.orders-only.verify"))
+    ]
+    workspace.component(text.replace("{tier: essential, checks", "{tier: important, checks"))
+    assert workspace.problems() == []
+
+
+def test_a_check_that_begins_to_keep_its_connection_ends_the_switch_that_went_by_it(workspace: Workspace) -> None:
+    workspace.component(SOUND)
+    assert workspace.load().operation.components["email"].switch is not None
+    workspace.component(SOUND.replace('"http://m/x"', KEPT))
+    email = workspace.reload().operation.components["email"]
+    assert email.switch is None
+    assert "orders-only" not in email.modes
+    workspace.component(SOUND)
+    assert workspace.reload().operation.components["email"].switch is not None
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("connection: kept", "checks.api.connection: 'kept' is not possible; did you mean \"keep\"?"),
+        ("http2: true", "checks.api: HTTP/2 is agreed upon by TLS; write an https:// URL, or remove `http2`"),
+        (
+            "proxy: proxy.example",
+            "checks.api.proxy: no proxy opsdash can use; write http://host:port, or socks5://host:port",
+        ),
+    ],
+)
+def test_ways_that_lead_nowhere_are_told(workspace: Workspace, keys: str, problem: str) -> None:
+    workspace.component(f"checks: {{api: {{kind: http, url: 'http://a.example/', {keys}}}}}\n")
+    assert workspace.problems() == [f"checks/email.yaml:1: {problem}"]
+
+
+def test_the_way_to_a_file_is_not_for_a_key(workspace: Workspace) -> None:
+    workspace.component("checks: {leads: {kind: dataset, file: leads.json, connection: keep}}\n")
+    assert workspace.problems() == [
+        "checks/email.yaml:1: checks.leads: `connection`, `proxy` and `http2` concern a `url`; a file is read as it is"
+    ]
+
+
+def test_neither_a_reading_nor_an_action_keeps_a_connection(workspace: Workspace) -> None:
+    http = "{kind: http, url: 'http://m/provider', connection: keep"
+    workspace.component(
+        SOUND.replace(
+            "read: {kind: pointer, file: provider.json, key: provider}", f"read: {http}, value: json.p}}"
+        ).replace(
+            "enter: {kind: pointer, file: mode.json, key: mode, value: orders-only}",
+            f"enter: {http}}}\n    leave: {http}}}",
+        )
+    )
+    words = "a kept connection goes on talking to the old server after a switch; write new"
+    assert workspace.problems() == [
+        f"checks/email.yaml:{line}: {path}.connection: {words}"
+        for line, path in ((17, "switch.read"), (27, "modes.orders-only.enter"), (28, "modes.orders-only.leave"))
+    ]
+
+
+def test_a_proxys_password_is_masked_wherever_it_could_show(workspace: Workspace) -> None:
+    workspace.component(
+        "checks: {api: {kind: http, url: 'https://a.example/', proxy: 'http://ops:${PROXY_PASSWORD}@p.example:3128'}}\n"
+    )
+    loaded = workspace.load({"PROXY_PASSWORD": "correct-horse"})
+    assert loaded.problems == ()
+    assert options(loaded, "email/api").way().proxy.login == (b"ops", b"correct-horse")
+    assert "correct-horse" not in loaded.secrets.mask("http://ops:correct-horse@p.example:3128")
+    assert "correct-horse" not in repr(loaded.bindings) + repr(options(loaded, "email/api"))

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -486,6 +487,106 @@ async def test_facts_are_capped_and_are_numbers_that_json_knows(tmp_path: Path) 
         assert (facts["n"], facts["yes"], facts["none"]) == (3, True, None)
         assert facts["nan"] == "nan"
         assert len(facts["long"]) == len(facts["list"]) == poller_module.DETAIL_LIMIT
+
+
+# --- connections that are kept from run to run -------------------------------------------------------------------
+
+
+class Keeper:
+    """A server that answers request after request on each connection, and counts what is open."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.open = 0
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self.open += 1
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                self.asked += 1
+                await self.gate.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+        finally:
+            self.open -= 1
+
+
+@asynccontextmanager
+async def keeping(folder: Path) -> AsyncIterator[tuple[Bench, Keeper, Callable[..., None]]]:
+    """A poller, a server, and what configures a check of it that keeps its connection."""
+    keeper = Keeper()
+    server = await asyncio.start_server(keeper.handle, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    kind = check_kind("http")
+    async with bench(folder, system_clock) as b:
+
+        def configure(path: str = "", every: float = 60, **settings: Any) -> None:
+            options = kind.options.model_validate({"url": url + path, "connection": "keep"})
+            s = replace(spec("c/x", every=every, **settings), raw={"url": url + path})
+            b.poller.configure({"c/x": s}, {"c/x": Binding(s, kind, options, compile_judge([], [], {}))})
+
+        configure()
+        for count in (1, 2):
+            b.poller.poll("c/x")
+            await b.until_seen("c/x", count)
+        assert (keeper.accepted, keeper.open) == (1, 1)
+        yield b, keeper, configure
+    await eventually(lambda: keeper.open == 0)
+    server.close()
+
+
+async def test_a_kept_connection_ends_with_the_engine(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (b, keeper, _):
+        await b.poller.close()
+        await eventually(lambda: keeper.open == 0)
+
+
+async def test_a_kept_connection_ends_with_its_check(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (b, keeper, _):
+        b.configure()
+        await eventually(lambda: keeper.open == 0)
+
+
+@pytest.mark.parametrize("change", [{"path": "other"}, {"every": 30}])
+async def test_a_kept_connection_ends_with_the_definition_it_was_made_for(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    async with keeping(tmp_path) as (b, keeper, configure):
+        configure(**change)
+        await eventually(lambda: keeper.open == 0)
+        b.poller.poll("c/x")
+        await b.until_seen("c/x", 3)
+        assert keeper.accepted == 2
+
+
+async def test_a_kept_connection_outlives_a_reload_that_does_not_concern_it(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (b, keeper, configure):
+        configure(up_after=5)
+        b.poller.poll("c/x")
+        await b.until_seen("c/x", 3)
+        assert keeper.accepted == 1
+
+
+@pytest.mark.parametrize("drop", [False, True], ids=["redefined", "dropped"])
+async def test_a_run_in_flight_does_not_leave_a_connection_to_what_it_no_longer_belongs_to(
+    tmp_path: Path, drop: bool
+) -> None:
+    async with keeping(tmp_path) as (b, keeper, configure):
+        keeper.gate.clear()
+        b.poller.poll("c/x")
+        await eventually(lambda: keeper.asked == 3)
+        if drop:
+            b.configure()
+        else:
+            configure("other")
+        keeper.gate.set()
+        left = (1, 0) if drop else (2, 1)  # the new definition is run at once
+        await eventually(lambda: (keeper.accepted, keeper.open) == left)
 
 
 # --- an operation of which a part is sick ------------------------------------------------------------------------

@@ -42,13 +42,16 @@ class LoopbackServer:
     port: int = 0
     requests: list[bytes] = field(default_factory=list)
     open: int = 0
+    accepted: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    listener: asyncio.Server | None = None
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
+        self.accepted += 1
         await self._count(1)
         try:
             await self.behave(self, reader, writer)
@@ -71,6 +74,14 @@ class LoopbackServer:
         async with asyncio.timeout(5), self.changed:
             await self.changed.wait_for(lambda: self.open == count)
 
+    async def stop(self) -> None:
+        """Listen no more, and close what is open."""
+        if self.listener is not None:
+            self.listener.close()
+        for task in tuple(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
     @property
     def origin(self) -> str:
         return f"127.0.0.1:{self.port}"
@@ -87,23 +98,22 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 @pytest_asyncio.fixture
 async def serve() -> AsyncIterator[Callable[..., Awaitable[LoopbackServer]]]:
     """Start servers: `behaviour` is the bytes of every answer, a list of them in turn, or a coroutine function."""
-    listening: list[tuple[asyncio.Server, LoopbackServer]] = []
+    listening: list[LoopbackServer] = []
 
     async def start(behaviour: Any, *, tls: ssl.SSLContext | None = None, port: int = 0) -> LoopbackServer:
         if not callable(behaviour):
             behaviour = answering(behaviour)
         loopback = LoopbackServer(behaviour)
-        server = await asyncio.start_server(loopback.handle, "127.0.0.1", port, ssl=tls, backlog=1000)
+        server = loopback.listener = await asyncio.start_server(
+            loopback.handle, "127.0.0.1", port, ssl=tls, backlog=1000
+        )
         loopback.port = server.sockets[0].getsockname()[1]
-        listening.append((server, loopback))
+        listening.append(loopback)
         return loopback
 
     yield start
-    for server, loopback in listening:
-        server.close()
-        for task in tuple(loopback.tasks):
-            task.cancel()
-        await asyncio.gather(*loopback.tasks, return_exceptions=True)
+    for loopback in listening:
+        await loopback.stop()
 
 
 def answering(replies: bytes | list[bytes]) -> Any:

@@ -17,6 +17,8 @@ from opsdash.kinds.actions.http import KIND, Options, ReadOptions, apply, manual
 from opsdash.kinds.base import ActionContext, ActionResult, Applied
 from opsdash.kinds.processes import run_program
 from opsdash.kinds.resolver import Resolver
+from tests.kinds.conftest import LoopbackServer
+from tests.kinds.wayside import HttpProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -398,3 +400,59 @@ def test_abilities_follow_the_options() -> None:
 def test_options_that_cannot_work_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Options.model_validate({"url": "http://x/", **keys})
+
+
+# --- through a proxy -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "login", "applied"),
+    [
+        (b"", None, Applied.APPLIED),
+        (b"", "ops:right", Applied.REFUSED),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", None, Applied.UNKNOWN),
+    ],
+    ids=["lets through", "wants to know who", "says that it failed"],
+)
+async def test_an_action_goes_through_its_proxy_once(
+    mailer: Mailer, tmp_path: Path, answer: bytes, login: str | None, applied: Applied
+) -> None:
+    proxy = LoopbackServer(HttpProxy(login=login, answer=answer))
+    listener = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
+    proxy.port, proxy.listener = listener.sockets[0].getsockname()[1], listener
+    try:
+        result = await put(mailer, tmp_path, proxy=f"http://{proxy.origin}")
+        assert result.applied is applied
+        assert len(proxy.requests) == 1
+        assert mailer.methods == (["PUT"] if applied is Applied.APPLIED else [])
+        read_options = ReadOptions.model_validate(
+            {"url": mailer.url, "value": "json.provider", "proxy": f"http://{proxy.origin}"}
+        )
+        assert (await read(read_options, a_context(tmp_path))).value == ("ses" if applied is Applied.APPLIED else None)
+    finally:
+        await proxy.stop()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_where_the_proxy_did_not_get_as_far_nothing_was_sent(tmp_path: Path, scheme: str) -> None:
+    refusing = LoopbackServer(HttpProxy(answer=b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"))
+    listener = await asyncio.start_server(refusing.handle, "127.0.0.1", 0)
+    refusing.port, refusing.listener = listener.sockets[0].getsockname()[1], listener
+    nobody = f"127.0.0.1:{refusing.port}" if scheme == "https" else "127.0.0.1:1"
+    options = Options.model_validate({"url": f"{scheme}://mailer.example/provider", "proxy": f"http://{nobody}"})
+    try:
+        sent: list[bool] = []
+        result = await apply(options, a_context(tmp_path, on_sent=lambda: sent.append(True)))
+        assert result.applied is Applied.NOT_STARTED
+        assert f"the proxy {nobody}" in result.detail
+        assert sent == []
+        assert (await preflight(options, a_context(tmp_path))).passed is False
+    finally:
+        await refusing.stop()
+
+
+def test_the_manual_command_takes_the_same_way() -> None:
+    raw = {"url": "https://m.example/", "proxy": "http://ops:${file:secret}@p.example:3128", "http2": True}
+    command = manual(raw)
+    assert "--http2" in command
+    assert '--proxy http://ops:"$(cat secret)"@p.example:3128' in command

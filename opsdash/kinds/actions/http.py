@@ -28,7 +28,7 @@ from opsdash.kinds.fetching import Method, RequestOptions, json_of, response_val
 from opsdash.kinds.paths import DottedPath, lookup
 from opsdash.kinds.scalars import scalar_text
 from opsdash.kinds.shellwords import shell_command
-from opsdash.kinds.transport import Request, Response, build_request, fetch, parse_url
+from opsdash.kinds.transport import Request, Response, build_request, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,15 @@ class _OneRequest(RequestOptions):
 
     redirects: Literal[0] = 0
     """None are followed: where a redirect leads is not what the plan showed."""
+    connection: Literal["new"] = "new"
+    """Always a new one: a kept connection goes on talking to the old server after a switch."""
+
+    @field_validator("connection", mode="before")
+    @classmethod
+    def _connection_is_new(cls, connection: object) -> object:
+        if connection == "keep":
+            raise ValueError("a kept connection goes on talking to the old server after a switch; write new")
+        return connection
 
     @model_validator(mode="after")
     def _login_needs_no_second_request(self) -> Self:
@@ -103,7 +112,7 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
                     detail = f"{options.target.authority} gives no ETag, so `if_match` cannot hold; nothing was sent"
                     return ActionResult(Applied.REFUSED, detail)
                 headers["If-Match"] = version
-            response = await fetch(_with_headers(options, context, headers), caller)
+            response = await options.way().send(_with_headers(options, context, headers), caller)
     except FAILURES as error:
         return _not_answered(options, caller, "no answer in time" if limit.expired() else explain(error)[2])
     except ValueError as error:  # the version cannot be a header
@@ -129,13 +138,13 @@ def _applied(options: Options, status: int) -> Applied:
 
 async def _present_version(options: Options, context: ActionContext) -> str | None:
     """The ETag now: it guards from here on, not from the plan on, which only `read` can."""
-    response = await fetch(_question(options, options.url, context), context)
+    response = await options.way().send(_question(options, options.url, context), context)
     return response.header("etag") if response.status < HTTPStatus.MULTIPLE_CHOICES else None
 
 
 async def read(options: ReadOptions, context: ActionContext) -> Reading:
     try:
-        response = await fetch(options.request(context.workspace), context)
+        response = await options.way().send(options.request(context.workspace), context)
     except FAILURES as error:
         return Reading(value=None, detail=f"{options.target.authority}: {explain(error)[2]}")
     version = response.header("etag")
@@ -163,7 +172,7 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
     """Whether the place answers and lets us in. It is asked with GET, which many a place for PUT or POST is not for."""
     url = options.check_url or options.url
     try:
-        response = await fetch(_question(options, url, context), context)
+        response = await options.way().send(_question(options, url, context), context)
     except FAILURES as error:
         return Preflight(passed=False, detail=f"{parse_url(url).authority}: {explain(error)[2]}")
     return Preflight(
@@ -266,7 +275,7 @@ def manual(raw: Mapping[str, Any]) -> str:
     words += ["--head"] if method == "HEAD" else ["--request", method]
     for name, value in raw.get("headers", {}).items():
         words += ["--header", f"{name}: {value}" if str(value) else f"{name};"]
-    words += [*_manual_login(raw), *_manual_tls(raw), *_manual_body(raw), str(raw["url"])]
+    words += [*_manual_login(raw), *_manual_way(raw), *_manual_tls(raw), *_manual_body(raw), str(raw["url"])]
     return shell_command(words)
 
 
@@ -277,6 +286,11 @@ def _manual_login(raw: Mapping[str, Any]) -> list[str]:
     if "basic" in auth:
         return ["--user", f"{auth['basic']['user']}:{auth['basic']['password']}"]
     return []
+
+
+def _manual_way(raw: Mapping[str, Any]) -> list[str]:
+    words = ["--proxy", str(raw["proxy"])] if raw.get("proxy") is not None else []
+    return [*words, "--http2"] if raw.get("http2") is True else words
 
 
 def _manual_tls(raw: Mapping[str, Any]) -> list[str]:

@@ -100,6 +100,8 @@ class Options(RequestOptions):
     def _rules_agree(self) -> Options:
         if bool(self.url) == (self.file is not None):
             raise ValueError("name either `url` or `file`")
+        if self.file is not None and not self.is_straight:
+            raise ValueError("`connection`, `proxy` and `http2` concern a `url`; a file is read as it is")
         if self.at is None and (self.warn_after is not None or self.stale_after is not None):
             raise ValueError("`warn_after` and `stale_after` need `at`, the field that says how old the data is")
         for path, (low, high) in self.range.items():

@@ -12,6 +12,10 @@ on are down (`status`). Redirects are not followed unless `redirects` says how m
 `json` is there when the body is JSON, and an expectation that names it is an error (`expectation_error`,
 shown as unknown) when it is not. `latency` is in seconds. Name lookup, connect, TLS, first byte and body
 are timed apart.
+
+Each run sees what a new user would see. `connection: keep`, `proxy` and `http2` are for what cannot be asked
+that way. When a proxy fails, the check is unknown, since nothing was learned of what is behind it; when the
+proxy says that it cannot reach the target, the check is down.
 """
 
 from __future__ import annotations
