@@ -10,6 +10,9 @@
     │   └── TooLargeError             it sent more than the limit
     ├── RefusedError                  a mail server answered a command with no
     ├── RejectedError                 the other side did not accept our credentials
+    ├── UnreachedError                a proxy could not connect to the other side
+    │   └── UnansweredError           it got no answer from there in time
+    ├── ProxyFailedError              the proxy itself did not do its part
     ├── ProbeProblemError             this side could not measure; the check is unknown, never down
     ├── EngineError                   an engine cannot be started, reached or asked
     ├── DemoError                     the example operation cannot be copied, started or reached

@@ -14,14 +14,13 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
-from opsdash.engine.poller import measure
+from opsdash.engine.measuring import measure
 from opsdash.engine.tasks import cancel
 from opsdash.kinds import ways
 from opsdash.kinds.checks import http
 from opsdash.kinds.keeping import Keep
 from opsdash.kinds.resolver import Resolver
 from opsdash.kinds.ways import parse_proxy
-from opsdash.model.operation import CheckSpec
 from opsdash.model.status import Reason, Status
 from tests.engine.support import eventually
 from tests.kinds.conftest import read_request
@@ -383,13 +382,8 @@ async def hang(_: Any, reader: StreamReader, __: StreamWriter) -> None:
 
 async def timed_out(options: http.Options, context: CheckContext) -> Sample:
     """A run that is cut off at its deadline, as the engine does it."""
-    spec = CheckSpec("a/b", "a", None, "b", "http", {}, timeout=0.5)
-
-    class Binding:
-        kind = http.KIND
-
-    Binding.options = options  # type: ignore[attr-defined]
-    return await measure(spec, Binding, context)  # type: ignore[arg-type]
+    context.deadline = 0.5
+    return await measure(http.KIND, options, context)
 
 
 @pytest.mark.parametrize("behaviour", [hang, drip])
