@@ -19,7 +19,7 @@ import logging
 import math
 import zlib
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opsdash.engine import tasks
@@ -352,7 +352,7 @@ class Poller:
         if job.stale:
             job.again = True
         elif not job.gone:
-            job.previous = replace(sample, values={})
+            job.previous = sample.without_values()
             self._report(self._observation(job, sample, verdict, facts, requested=begun.mono, ended=ended))
 
     async def _sample(self, job: Job, binding: Binding, context: CheckContext) -> Sample:

@@ -91,6 +91,20 @@ class Sample:
     state: Any = None
     soft: bool = False
 
+    def without_values(self) -> Sample:
+        """What is worth keeping until the next run; values may hold a whole body."""
+        return Sample(
+            self.status,
+            self.reason,
+            self.detail,
+            self.latency,
+            NOTHING,
+            self.phases,
+            self.retry_after,
+            self.state,
+            self.soft,
+        )
+
 
 @dataclass(slots=True)
 class CheckContext:

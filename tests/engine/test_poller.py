@@ -392,6 +392,15 @@ async def test_a_suspended_component_is_left_alone_until_it_is_resumed(tmp_path:
 # --- other files -------------------------------------------------------------------------------------------------
 
 
+async def test_what_a_run_remembers_of_the_one_before_is_its_state_and_not_a_whole_body(tmp_path: Path) -> None:
+    clock = SlowClock()
+    async with bench(tmp_path, clock) as b:
+        b.script.does["a/x"] = Sample(Status.DEGRADED, detail="slow", values={"body": "x" * 10_000}, state="so far")
+        b.configure(spec("a/x", every=1))
+        await clock.pass_time(b, 3)
+        assert b.script.previous["a/x"] == Sample(Status.DEGRADED, detail="slow", state="so far")
+
+
 async def test_a_check_whose_definition_stands_keeps_its_slot_and_its_memory(tmp_path: Path) -> None:
     clock = SlowClock()
     async with bench(tmp_path, clock) as b:
