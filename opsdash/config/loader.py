@@ -145,14 +145,17 @@ class _Load:
         self._before = previous
         self._cache = previous.cache if previous is not None else None
         self._problems: list[Problem] = []
+        self._unreadable: dict[str, str] = {}
         self._masker = previous.secrets if previous is not None else Masker()
 
     def load(self) -> Loaded:
         stamps = _stamps(self._folder)  # before anything is read, so that a change in between is noticed next time
         current, good = self._read_workspace()
-        report = Report(files.WORKSPACE_FILE, good.source.data)
+        report = Report(files.WORKSPACE_FILE, good.source.data, replace(good.judged, problems=()))
         names = workspace.variables(good.model, References(self._environment, self._folder, self._masker), report)
-        references = References(self._environment, self._folder, self._masker, names)
+        references = References(
+            self._environment, self._folder, self._masker, names, lambda name: report.missing(f"vars/{name}")
+        )
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
         settings = workspace.settings(good.model, zone, references)
@@ -168,7 +171,9 @@ class _Load:
             built,
             lost={name: parsed.problem or "" for name, parsed in lost.items()},
             people=people,
+            workspace=report,
             runbooks=read_runbooks,
+            unreadable=self._unreadable,
             previous=self._before.operation.components if self._before else {},
         )
         linked = linker.link()
@@ -189,10 +194,10 @@ class _Load:
                 sha256=digest,
             )
         )
-        self._problems += [*current.problems, *report.problems]
+        self._problems += [*current.judged.problems, *report.problems]
         for each in built.values():
             self._problems += _told(each)
-        self._runbook_problems(operation, read_runbooks, zone)
+        self._runbook_problems(operation, read_runbooks, zone, built)
         return Loaded(
             workspace=self._folder,
             operation=operation,
@@ -218,8 +223,8 @@ class _Load:
             return current, current
         if self._cache is None or self._cache.good_workspace.lost:
             return current, current
-        problems = tuple(_kept(problem) for problem in current.problems)
-        return replace(current, problems=problems), self._cache.good_workspace
+        kept = replace(current.judged, problems=tuple(_kept(problem) for problem in current.judged.problems))
+        return replace(current, judged=kept), self._cache.good_workspace
 
     def _read_components(self) -> tuple[dict[str, Parsed], dict[str, Parsed]]:
         """Component files as they are, and as they were last good."""
@@ -261,6 +266,8 @@ class _Load:
                 self._problems.append(_kept(problem) if before is not None else problem)
                 if before is not None:
                     found[name] = before
+                else:
+                    self._unreadable[name] = f"{source.name}: {problem.reason}"
             else:
                 found[name] = ReadRunbook(source, *runbooks.parse(name, source.data, source.name))
         return found
@@ -276,7 +283,7 @@ class _Load:
     def _anchors(self, builder: Builder, good: ParsedWorkspace, report: Report) -> dict[str, Binding]:
         anchors = builder.anchors(good.model.anchors, report)
         if self._before is not None:
-            for part in {**good.off, **report.off}:
+            for part in report.off:
                 check = f"{ANCHORS}/{part.removeprefix('anchors/')}"
                 if part.startswith("anchors/") and check in self._before.bindings:
                     anchors[check] = self._before.bindings[check]
@@ -294,12 +301,12 @@ class _Load:
             usable = good.get(name)
             if usable is None or usable.model is None:
                 lost[name] = parsed
-                self._problems += parsed.problems
+                self._problems += parsed.judged.problems
                 continue
             before = self._before.operation.components.get(name) if self._before else None
             built[name] = builder.build(usable, usable.model, components, before.providers if before else ())
             if usable is not parsed:
-                self._problems += [_kept(problem) for problem in parsed.problems]
+                self._problems += [_kept(problem) for problem in parsed.judged.problems]
         return built, lost
 
     def _bindings(
@@ -316,7 +323,15 @@ class _Load:
                 found[name] = same if keep and same is not None else full
         return found
 
-    def _runbook_problems(self, operation: Operation, read: Mapping[str, ReadRunbook], zone: str) -> None:
+    def _runbook_problems(
+        self, operation: Operation, read: Mapping[str, ReadRunbook], zone: str, built: Mapping[str, Built]
+    ) -> None:
+        def hidden(section: str, name: str) -> bool:
+            component, _, rest = name.partition("/")
+            if component in built:
+                return built[component].hides(section, rest)
+            return component in operation.components  # its file as a whole cannot be read
+
         findings = [finding for each in read.values() for finding in each.findings]
         findings += runbooks.lint(
             {name: each.runbook for name, each in read.items()},
@@ -326,6 +341,7 @@ class _Load:
             modes={f"{c.id}/{name}" for c in operation.components.values() for name in c.modes},
             today=datetime.fromtimestamp(self._wall, UTC).astimezone(ZoneInfo(zone)).date(),
             root=self._folder,
+            hidden=hidden,
         )
         self._problems += [
             Problem(each.path, each.line, (), each.message, each.remedy, each.severity) for each in findings
@@ -334,7 +350,8 @@ class _Load:
 
 def _told(built: Built) -> list[Problem]:
     """A component's problems; where a part goes on in its last good version, that is said."""
-    return [_kept(each) if each.part in built.kept else each for each in built.report.problems]
+    kept = {built.report.missing(part) for part in built.kept}
+    return [_kept(each) if each.part in built.kept or each.reason in kept else each for each in built.report.problems]
 
 
 def _kept(problem: Problem) -> Problem:
