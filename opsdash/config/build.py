@@ -143,10 +143,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """What is known of a check, sound or not. kind: None where there is no such kind."""
+    """What is known of a check, sound or not. kind: None where there is no such kind. unread: facts that could not be
+    read; `open`: none could.
+    """
 
     kind: CheckKind | None
     facts: Mapping[str, str]
+    unread: frozenset[str] = frozenset()
+    open: bool = False
 
 
 @dataclass(slots=True)
@@ -409,7 +413,9 @@ class Builder:
 
     def _add_check(self, built: Built, place: Place, model: CheckModel, *, is_wanted: bool = True) -> None:
         binding = self.check(place, model, built.model.defaults)
-        built.sketches[place.id] = Sketch(_kind_of(model), model.facts)
+        facts = place.spot.at("facts")
+        unread = frozenset(str(path[-1]) for path in built.report.holes_below(facts.path))
+        built.sketches[place.id] = Sketch(_kind_of(model), model.facts, unread, open=facts.is_hole)
         if binding is not None and is_wanted:
             built.bindings[place.id] = binding
 

@@ -242,8 +242,8 @@ class Linker:
         reason = linked.built.missing(f"features/{name}") if linked is not None else None
         if reason is not None:
             raise SwitchedOff(reason)
-        known = [*self._linked[built.id].features]
-        known += [f"{other}/{each}" for other, found in self._linked.items() for each in found.features]
+        known = [*built.model.features]
+        known += [f"{other}/{each}" for other, found in self._linked.items() for each in found.built.model.features]
         raise Dangling(f"there is no feature {text!r}", did_you_mean(text, known))
 
     def _feature_list(self, built: Built, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
@@ -326,37 +326,41 @@ class Linker:
             if reason is not None:
                 raise SwitchedOff(reason)
         if "/" not in text:
-            with_it = [provider for provider in built.providers if f"{built.id}/{provider}/{text}" in built.bindings]
+            with_it = [provider for provider in built.written if f"{built.id}/{provider}/{text}" in built.sketches]
             if with_it:
                 hint = f'did you mean "active/{text}" or "{with_it[0]}/{text}"?'
                 raise Dangling(f"there is no check {text!r} of the component itself", hint)
         raise Dangling(f"there is no check {text!r}", did_you_mean(text, self._references(built)))
 
     def _parts_of(self, built: Built, signal: Signal, text: str) -> Iterator[tuple[str, str]]:
-        """The parts, with their component, without which a check is not there."""
+        """The parts, with their component, by whose absence a check may be missing."""
+        component, check = signal.component, signal.check
         first, _, rest = text.partition("/")
-        if signal.component != built.id and "/" not in rest:  # or did a provider of that name go missing?
-            yield built.id, f"providers/{first}"
-        linked = signal.component
+        if component != built.id and "/" not in rest and component not in self._linked:
+            yield built.id, f"providers/{first}"  # or did a provider of that name go missing?
         if signal.provider is None:
-            yield linked, f"checks/{signal.check}"
+            yield component, f"checks/{check}"
             return
-        known = self._linked[linked].built.written if linked in self._linked else {}
-        for provider in (ACTIVE, *known) if signal.provider == ACTIVE else (signal.provider,):
-            yield linked, f"checks/{provider}/{signal.check}"
-            yield linked, f"providers/{provider}"
-        yield linked, f"each/{signal.check}"
+        yield component, f"each/{check}"
+        if component not in self._linked:
+            return
+        there = self._linked[component].built
+        for provider in (*there.written, ACTIVE) if signal.provider == ACTIVE else (signal.provider,):
+            yield component, f"checks/{provider}/{check}"
+            written = there.written.get(provider)
+            if written is None or written.open or f"{component}/{provider}/{check}" in there.sketches:
+                yield component, f"providers/{provider}"
 
     def _references(self, built: Built) -> Iterator[str]:
         """Every reference that means something in a file, the shortest first."""
-        for check in built.bindings.values():
-            spec = check.check
-            yield spec.name if spec.provider is None else f"{spec.provider}/{spec.name}"
-            if spec.provider is not None:
-                yield f"{ACTIVE}/{spec.name}"
+        for check in built.sketches:
+            own = check.partition("/")[2]
+            yield own
+            if "/" in own:
+                yield f"{ACTIVE}/{own.partition('/')[2]}"
         for other in self._linked.values():
             if other.built is not built:
-                yield from other.built.bindings
+                yield from other.built.sketches
 
     def _is_check(self, check: str) -> bool:
         linked = self._linked.get(check.partition("/")[0])
@@ -420,24 +424,25 @@ class Linker:
 
     def _served_by(self, built: Built, model: ServedByModel, spot: Spot) -> ServedBy | None:
         check = self._one_check(built, spot.at("check"), model.check)
-        sketch = self._sketch(built, check or model.check)
+        name, sketch = self._sketch(built, check or model.check)
         for key, path in (("value", model.value), ("at", model.at)):
             if path is not None:
-                self._try_path(path, spot.at(key), check or model.check, sketch)
+                self._try_path(path, spot.at(key), name, sketch)
         return None if check is None else ServedBy(check, model.value, model.at, model.times)
 
-    def _sketch(self, built: Built, reference: str) -> Sketch | None:
-        """What is known of a check by its id or reference, be it switched off or not."""
+    def _sketch(self, built: Built, reference: str) -> tuple[str, Sketch | None]:
+        """The id of a check, by its id or reference, and what is known of it, be it switched off or not."""
         component = reference.partition("/")[0]
         others = self._linked[component].built.sketches if component in self._linked else {}
-        return others.get(reference) or built.sketches.get(f"{built.id}/{reference}")
+        own = f"{built.id}/{reference}"
+        return (reference, others[reference]) if reference in others else (own, built.sketches.get(own))
 
     @staticmethod
     def _try_path(path: str, spot: Spot, check: str, sketch: Sketch | None) -> None:
         """Whether a check's result can have a value at `path`; where the check is not known, whether any can."""
         name = path.removeprefix(_FACTS) if path.startswith(_FACTS) else None
         if name is not None and sketch is not None:
-            if name not in sketch.facts:
+            if name not in sketch.facts and name not in sketch.unread and not sketch.open:
                 hint = did_you_mean(name, sketch.facts) or f"add it to `facts` of {check}"
                 spot.error(f"the check {check} has no fact {name!r}", hint)
             return
@@ -588,28 +593,27 @@ class Linker:
             return Detection(away=True)
         signals: list[Signal] = []
         off = ""
+        below = spot.at(written.under) if written.under else spot
         for index, text in enumerate(written.references):
+            reference, hash_, word = text.partition("#")
+            reason = self._reason(word, below.at(index)) if hash_ else None
             try:
-                signals.append(self._signal(built, text))
-            except SwitchedOff as reason:
-                off = str(reason)
+                signals.append(replace(self._find(built, reference), reason=reason))
+            except SwitchedOff as why:
+                off = str(why)
             except Dangling as problem:
-                where = spot.at(index) if spot.report.line((*spot.path, index)) else spot
-                where.error(str(problem), problem.hint)
+                below.at(index).error(str(problem), problem.hint)
         if off and len(signals) < written.at_least:
             spot.switch_off(off)
         return Detection(tuple(signals), written.at_least)
 
-    def _signal(self, built: Built, text: str) -> Signal:
-        reference, hash_, word = text.partition("#")
-        signal = self._find(built, reference)
-        if not hash_:
-            return signal
+    @staticmethod
+    def _reason(word: str, spot: Spot) -> Reason | None:
         try:
-            return replace(signal, reason=Reason(word))
+            return Reason(word)
         except ValueError:
-            names = [reason.value for reason in Reason]
-            raise Dangling(f"there is no reason {word!r}", did_you_mean(word, names)) from None
+            spot.error(f"there is no reason {word!r}", did_you_mean(word, [reason.value for reason in Reason]))
+        return None
 
     def _response(self, linked: Linked, model: FailureModel, spot: Spot) -> Response | None:
         """What was decided. Where it is switched off, the failure mode is still recognised, with its
@@ -645,7 +649,8 @@ class Linker:
         if reason is not None:
             built.report.off.setdefault(part, reason)
             return Response(ResponseKind.RUNBOOK, built.id)
-        known = [*linked.modes, *(f"{name}/{each}" for name, other in self._linked.items() for each in other.modes)]
+        known = [*built.model.modes]
+        known += [f"{name}/{each}" for name, other in self._linked.items() for each in other.built.model.modes]
         spot.error(f"there is no degraded mode {text!r}", did_you_mean(text, known))
         return None
 

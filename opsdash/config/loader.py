@@ -332,13 +332,23 @@ class _Load:
                 return built[component].hides(section, rest)
             return component in operation.components  # its file as a whole cannot be read
 
+        def known(section: str, found: Iterable[tuple[str, Iterable[str]]]) -> set[str]:
+            """Names in all files, also of what is switched off: that is told where it is."""
+            names = {f"{component}/{name}" for component, names in found for name in names}
+            for each in built.values():
+                off = (part.partition("/") for part in each.off)
+                names |= {f"{each.id}/{name}" for head, _, name in off if head == section and "/" not in name}
+            return names
+
+        components = operation.components.values()
+        sketches = {check for each in built.values() for check in each.sketches}
         findings = [finding for each in read.values() for finding in each.findings]
         findings += runbooks.lint(
             {name: each.runbook for name, each in read.items()},
             components=operation.components.keys(),
-            failure_modes={f"{c.id}/{name}" for c in operation.components.values() for name in c.failures},
-            checks=operation.checks.keys(),
-            modes={f"{c.id}/{name}" for c in operation.components.values() for name in c.modes},
+            failure_modes=known("failures", ((each.id, each.failures) for each in components)),
+            checks=operation.checks.keys() | sketches,
+            modes=known("modes", ((each.id, each.modes) for each in components)),
             today=datetime.fromtimestamp(self._wall, UTC).astimezone(ZoneInfo(zone)).date(),
             root=self._folder,
             hidden=hidden,

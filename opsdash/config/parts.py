@@ -227,10 +227,10 @@ class _Sieve(Generic[ModelT]):
             try:
                 return self._model.model_validate(self._rest)
             except ValidationError as error:
-                errors = [(path_of(details, self._rest), details) for details in error.errors()]
+                errors = without_echoes([(path_of(details, self._rest), details) for details in error.errors()])
             if not self._mended:
                 self._rest = _copied(self._rest)  # an alias may stand for the same mapping in two places
-            for path, details in without_echoes(errors):
+            for path, details in errors:
                 self._tell(path, details)
             for path, details in reversed(errors):
                 self._mend(path, details)

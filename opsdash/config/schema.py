@@ -124,6 +124,8 @@ class DetectionText(Strict):
     references: tuple[str, ...] = ()
     at_least: int = 1
     away: bool = False
+    under: str = ""
+    """The key under which the references stand."""
     flaw: str = ""
     """What is wrong with `at_least`; the references are judged all the same."""
 
@@ -143,14 +145,14 @@ def _detection(value: Any) -> DetectionText:
         return DetectionText(away=True)
     if keys == {"all"}:
         references = _references(value["all"])
-        return DetectionText(references=references, at_least=len(references))
+        return DetectionText(references=references, at_least=len(references), under="all")
     if keys == {"at_least", "of"}:
         references = _references(value["of"])
         at_least = value["at_least"]
         if not isinstance(at_least, int) or isinstance(at_least, bool) or not 1 <= at_least <= len(references):
             said = f"at_least must be a number from 1 to {len(references)}, the number of checks in `of`"
-            return DetectionText(references=references, flaw=said)
-        return DetectionText(references=references, at_least=at_least)
+            return DetectionText(references=references, under="of", flaw=said)
+        return DetectionText(references=references, at_least=at_least, under="of")
     raise ValueError(f"unknown form with {', '.join(sorted(keys)) or 'no key'}; {_FORMS}")
 
 
