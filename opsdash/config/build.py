@@ -581,7 +581,11 @@ class Builder:
         try:
             return model.model_validate(resolved)
         except ValidationError as error:
-            for where, message, hint in options_problems(error, resolved, model, more_keys, holes):
+            incomplete = spot.report.incomplete
+            found = options_problems(
+                error, resolved, model, more_keys, holes, lambda where: (*spot.path, *where) in incomplete
+            )
+            for where, message, hint in found:
                 spot.at(*where).error(mask(message), mask(hint))
             unknown = unknown_keys(error, resolved)
         except Exception as error:  # noqa: BLE001 - a validator of a third party's kind may raise anything

@@ -348,7 +348,9 @@ class Linker:
         for provider in (*there.written, ACTIVE) if signal.provider == ACTIVE else (signal.provider,):
             yield component, f"checks/{provider}/{check}"
             written = there.written.get(provider)
-            if written is None or written.open or f"{component}/{provider}/{check}" in there.sketches:
+            is_ambiguous = provider in self._linked or provider in self._lost
+            is_there = f"{component}/{provider}/{check}" in there.sketches
+            if written is None or written.open or is_ambiguous or is_there:
                 yield component, f"providers/{provider}"
 
     def _references(self, built: Built) -> Iterator[str]:

@@ -46,6 +46,9 @@ _SECTIONS = (NAMED_SECTIONS | _NAMED_IN_WORKSPACE) - {"providers", "defaults", "
 _LISTS = frozenset({"owners", "depends_on"})
 _NOTHING_LATER: Mapping[KeyPath, frozenset[str]] = MappingProxyType({})
 
+MAX_TOLD = 200
+"""Wrong keys of a file that are told one by one: whoever pours a foreign file in here will not read more."""
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -54,13 +57,15 @@ class Judged:
     """What is known to be wrong with a file on its own.
 
     off: parts that are switched off, with the reason. holes: places of which everything has been said.
-    hidden: parts and whole sections that a mistake elsewhere hides, with the reason.
+    hidden: parts and whole sections that a mistake elsewhere hides, with the reason. incomplete: mappings of which
+    not every key could be seen.
     """
 
     problems: tuple[Problem, ...] = ()
     off: Mapping[str, str] = field(default_factory=dict)
     holes: frozenset[KeyPath] = frozenset()
     hidden: Mapping[str, str] = field(default_factory=dict)
+    incomplete: frozenset[KeyPath] = frozenset()
 
 
 class Report:
@@ -72,13 +77,14 @@ class Report:
         self.problems: list[Problem] = list(known.problems)
         self.off: dict[str, str] = dict(known.off)
         self.hidden: dict[str, str] = dict(known.hidden)
+        self.incomplete: set[KeyPath] = set(known.incomplete)
         self._holes: set[KeyPath] = set(known.holes)
         self._marks = Marks(data)
 
     @property
     def judged(self) -> Judged:
         """What is known so far."""
-        return Judged(tuple(self.problems), self.off, frozenset(self._holes), self.hidden)
+        return Judged(tuple(self.problems), self.off, frozenset(self._holes), self.hidden, frozenset(self.incomplete))
 
     def error(self, path: KeyPath, message: str, hint: str = "", part: str | None = None) -> None:
         """Something is wrong; `part` is switched off by it. Of a hole nothing more is said."""
@@ -216,7 +222,6 @@ class _Sieve(Generic[ModelT]):
         self._report = report
         self._part_of = part_of
         self._later = later
-        self._incomplete: set[KeyPath] = set()
         self._mended: set[KeyPath] = set()
 
     def run(self, flaws: Iterable[Flaw]) -> ModelT:
@@ -230,8 +235,10 @@ class _Sieve(Generic[ModelT]):
                 errors = without_echoes([(path_of(details, self._rest), details) for details in error.errors()])
             if not self._mended:
                 self._rest = _copied(self._rest)  # an alias may stand for the same mapping in two places
-            for path, details in errors:
+            for path, details in errors[:MAX_TOLD]:
                 self._tell(path, details)
+            if len(errors) > MAX_TOLD:
+                self._report.error((), f"{len(errors) - MAX_TOLD} more keys of this file are wrong")
             for path, details in reversed(errors):
                 self._mend(path, details)
 
@@ -245,14 +252,14 @@ class _Sieve(Generic[ModelT]):
         elif flaw.hides is not None and not isinstance(_value_at(self._rest, flaw.hides), dict):
             self._take_out(flaw.hides)
         elif flaw.hides is not None:
-            self._incomplete.add(flaw.hides)
+            self._report.incomplete.add(flaw.hides)
             if len(flaw.hides) < 2:
                 self._report.hidden.setdefault("".join(map(str, flaw.hides)), problem.reason)
 
     def _tell(self, path: KeyPath, details: ErrorDetails) -> None:
         """Report one error, unless it only follows from another one."""
         kind, above = details["type"], path[:-1]
-        if kind == "missing" and (above in self._incomplete or is_misspelt(path, details, self._model)):
+        if kind == "missing" and (above in self._report.incomplete or is_misspelt(path, details, self._model)):
             return
         if self._report.is_hole(path) or any(self._report.holes_below(path)):
             return
@@ -354,18 +361,19 @@ def options_problems(
     model: type[BaseModel],
     more_keys: Iterable[str] = (),
     holes: Collection[str] = (),
+    is_incomplete: Callable[[KeyPath], bool] = lambda _: False,
 ) -> list[tuple[KeyPath, str, str]]:
     """Errors of a kind's options as (path, message, hint).
 
     more_keys: the keys that every check has. holes: keys that could not be read, so that nothing can be said of
-    them, nor of what they say together with others.
+    them, nor of what they say together with others. is_incomplete: whether not every key of a mapping could be seen.
     """
     errors = [(path_of(details, value), details) for details in error.errors()]
     return [
         (path, *describe(details, path, model, more_keys))
         for path, details in without_echoes(errors)
         if not (holes and (not path or path[0] in holes))
-        and not (details["type"] == "missing" and is_misspelt(path, details, model))
+        and not (details["type"] == "missing" and (is_incomplete(path[:-1]) or is_misspelt(path, details, model)))
     ]
 
 
