@@ -299,7 +299,7 @@ class Linker:
         component, provider = built.id, None
         if len(steps) == _MAX_STEPS:
             component, provider = steps[0], steps[1]
-        elif len(steps) > 1 and (steps[0] == ACTIVE or steps[0] in built.parsed.provider_order):
+        elif len(steps) > 1 and steps[0] in {ACTIVE, *built.parsed.provider_order, *built.providers}:
             provider = steps[0]
         elif len(steps) > 1:
             component = steps[0]

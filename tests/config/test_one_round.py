@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from opsdash.config.loader import KEPT
 from opsdash.config.problems import dotted
 from tests.config.conftest import Workspace
 
@@ -359,3 +360,66 @@ def test_two_mistakes_are_told_as_the_one_and_the_other(broken: Broken, alone: l
 
 def _hides(first: Mistake, second: Mistake) -> bool:
     return first.name in second.unless or second.name in first.unless
+
+
+ECHOES = [
+    # (file, what is replaced, by what, the only thing that is said)
+    (WORKSPACE_FILE, "title: Shop", "title: [", "opsdash.yaml:3: this is no YAML"),
+    (WORKSPACE_FILE, "people:", "peple:", 'opsdash.yaml:8: peple: unknown key; did you mean "people"?'),
+    (WORKSPACE_FILE, "vars:", "varz:", 'opsdash.yaml:3: varz: unknown key; did you mean "vars"?'),
+    (EMAIL, "\nchecks:", "\nchekcs:", 'checks/email.yaml:29: chekcs: unknown key; did you mean "checks"?'),
+    (EMAIL, "\nproviders:", "\nprovders:", 'checks/email.yaml:12: provders: unknown key; did you mean "providers"?'),
+    (EMAIL, "\neach:", "\neech:", 'checks/email.yaml:20: eech: unknown key; did you mean "each"?'),
+    (EMAIL, "\nfeatures:", "\nfeatres:", 'checks/email.yaml:6: featres: unknown key; did you mean "features"?'),
+    (EMAIL, "\nmodes:", "\nmods:", 'checks/email.yaml:60: mods: unknown key; did you mean "modes"?'),
+    (EMAIL, "\nswitch:", "\nswich:", 'checks/email.yaml:47: swich: unknown key; did you mean "switch"?'),
+    (EMAIL, "\nswitch:", "\nchecks: {}\nswitch:", "checks/email.yaml:47: checks: the key is here twice"),
+    (EMAIL, "    port: 25", "    {port: 25}: ", "checks/email.yaml:43: checks.newsletters: a key cannot be a list"),
+    (EMAIL, "    port: 25", "    <<: {port: 25}", "checks/email.yaml:43: checks.newsletters.<<: merge keys are no part"),
+    (EMAIL, "    port: 25", "    port: !secret 25", "checks/email.yaml:43: checks.newsletters.port: tags such as"),
+    (EMAIL, "    kind: tcp\n", "    knid: tcp\n", 'checks/email.yaml:40: checks.newsletters.kind: the key is missing; is "knid"'),
+    (EMAIL, "is: down}", "iis: down}", 'checks/email.yaml:55: switch.old_out.iis: unknown key; did you mean "is"?'),
+    ("checks/crm.yaml", "depends_on: []", "depends_on: [", "checks/crm.yaml:3: this is no YAML"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "said"), ECHOES, ids=[each[3][:60] for each in ECHOES])
+def test_what_only_follows_from_a_mistake_is_not_told(
+    workspace: Workspace, file: str, old: str, new: str, said: str
+) -> None:
+    broken = Broken(workspace)
+    text = SOUND[file]
+    assert text.count(old) == 1
+    workspace.write(file, text.replace(old, new))
+    [problem] = broken.workspace.problems()
+    assert problem.startswith(said)
+
+
+def test_a_runbook_that_may_not_be_read_is_told_once(workspace: Workspace) -> None:
+    broken = Broken(workspace)
+    (workspace.folder / RUNBOOK).chmod(0o666)
+    [problem] = broken.workspace.problems()
+    assert problem.startswith(f"{RUNBOOK}: everybody may write to this file")
+
+
+def test_of_a_foreign_file_the_first_wrong_keys_are_told_and_the_rest_is_counted(workspace: Workspace) -> None:
+    workspace.component("".join(f"key{number}: 1\n" for number in range(20_000)))
+    problems = workspace.problems()
+    assert "checks/email.yaml:1: 19800 more keys of this file are wrong" in problems
+    assert len(problems) == 201
+
+
+def test_a_section_whose_name_is_misspelt_at_a_reload_goes_on_as_it_was(workspace: Workspace) -> None:
+    broken = Broken(workspace)
+    good = broken.workspace.load().operation.components["email"]
+    bindings = broken.workspace.load().bindings.keys()
+    for section in ("checks", "each", "providers", "features", "modes", "failures", "switch"):
+        workspace.write(EMAIL, SOUND[EMAIL].replace(f"\n{section}:", f"\n{section}s:"))
+        loaded = workspace.reload()
+        kept = loaded.operation.components["email"]
+        assert loaded.bindings.keys() == bindings, section
+        assert [each.id for each in kept.providers] == [each.id for each in good.providers], section
+        assert (kept.checks, kept.features) == (good.checks, good.features), section
+        assert (kept.switch, kept.modes, kept.failures) == (good.switch, good.modes, good.failures), section
+        [problem] = loaded.problems
+        assert problem.hint.endswith(KEPT)
