@@ -583,7 +583,12 @@ class Builder:
         except ValidationError as error:
             incomplete = spot.report.incomplete
             found = options_problems(
-                error, resolved, model, more_keys, holes, lambda where: (*spot.path, *where) in incomplete
+                error,
+                resolved,
+                model,
+                more_keys=more_keys,
+                holes=holes,
+                is_incomplete=lambda where: (*spot.path, *where) in incomplete,
             )
             for where, message, hint in found:
                 spot.at(*where).error(mask(message), mask(hint))

@@ -359,6 +359,7 @@ def options_problems(
     error: ValidationError,
     value: Mapping[str, Any],
     model: type[BaseModel],
+    *,
     more_keys: Iterable[str] = (),
     holes: Collection[str] = (),
     is_incomplete: Callable[[KeyPath], bool] = lambda _: False,
