@@ -49,13 +49,16 @@ class ReadRunbook:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """What of the files need not be read again, by name: as they are now, and as they were last good."""
+    """What of the files need not be read again, by name: as they are now, and as they were last good. sound: the last
+    version of each file, by its name, that had no error.
+    """
 
     workspace: ParsedWorkspace
     good_workspace: ParsedWorkspace
     components: Mapping[str, Parsed]
     good_components: Mapping[str, Parsed]
     runbooks: Mapping[str, ReadRunbook]
+    sound: Mapping[str, Source]
     stamps: Mapping[str, files.Stamp | None]
 
 
@@ -90,7 +93,7 @@ class Loaded:
 
     def changed(self) -> bool:
         """Whether a file has changed, come or gone since: one `stat` a file."""
-        return _stamps(self.workspace) != self.cache.stamps
+        return files.Folder(self.workspace, self.environment).stamps() != self.cache.stamps
 
     def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Options with their secrets filled in, for use at once. Raises ReferenceProblem. Not for an event
@@ -106,8 +109,15 @@ def load(folder: Path, environment: Mapping[str, str], wall: float, previous: Lo
     UTC.
     """
     folder = folder.absolute()
+    return load_files(files.Folder(folder, environment), folder, environment, wall, previous)
+
+
+def load_files(
+    found: files.Files, folder: Path, environment: Mapping[str, str], wall: float, previous: Loaded | None = None
+) -> Loaded:
+    """The same with files that may be elsewhere; `folder` is the absolute path of the workspace."""
     with _no_collection():
-        return _Load(folder, environment, wall, previous).load()
+        return _Load(found, folder, environment, wall, previous).load()
 
 
 @contextlib.contextmanager
@@ -122,23 +132,18 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _paths(folder: Path) -> list[Path]:
-    return [
-        folder / files.WORKSPACE_FILE,
-        *files.component_files(folder),
-        *files.runbook_files(folder),
-        *files.drill_files(folder),
-    ]
-
-
-def _stamps(folder: Path) -> dict[str, files.Stamp | None]:
-    return {path.relative_to(folder).as_posix(): files.stamp_of(path) for path in _paths(folder)}
-
-
 class _Load:
     """One run of `load`."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], wall: float, previous: Loaded | None) -> None:
+    def __init__(
+        self,
+        found: files.Files,
+        folder: Path,
+        environment: Mapping[str, str],
+        wall: float,
+        previous: Loaded | None,
+    ) -> None:
+        self._files = found
         self._folder = folder
         self._environment = dict(environment)
         self._wall = wall
@@ -149,7 +154,7 @@ class _Load:
         self._masker = previous.secrets if previous is not None else Masker()
 
     def load(self) -> Loaded:
-        stamps = _stamps(self._folder)  # before anything is read, so that a change in between is noticed next time
+        stamps = self._files.stamps()  # before anything is read, so that a change in between is noticed next time
         current, good = self._read_workspace()
         report = Report(files.WORKSPACE_FILE, good.source.data, replace(good.judged, problems=()))
         names = workspace.variables(good.model, References(self._environment, self._folder, self._masker), report)
@@ -198,18 +203,35 @@ class _Load:
         for each in built.values():
             self._problems += _told(each)
         self._runbook_problems(operation, read_runbooks, zone, built)
+        problems = ordered(self._problems)
         return Loaded(
             workspace=self._folder,
             operation=operation,
-            problems=ordered(self._problems),
+            problems=problems,
             bindings=bindings,
             runbooks={name: each.runbook for name, each in read_runbooks.items()},
             settings=settings,
             secrets=self._masker,
             digest=digest,
             environment=self._environment,
-            cache=Cache(current, good, components, good_components, read_runbooks, stamps),
+            cache=Cache(
+                current,
+                good,
+                components,
+                good_components,
+                read_runbooks,
+                self._sound([*sources, *(each.source for each in read_runbooks.values())], problems),
+                stamps,
+            ),
         )
+
+    def _sound(self, sources: Iterable[Source], problems: Iterable[Problem]) -> dict[str, Source]:
+        """The last version of each file without an error."""
+        before = self._cache.sound if self._cache is not None else {}
+        wrong = {problem.file for problem in problems if problem.severity is Severity.ERROR}
+        found = ((each, before.get(each.name)) for each in sources)
+        kept = (old if each.name in wrong or each.refused else each for each, old in found)
+        return {source.name: source for source in kept if source is not None}
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -217,7 +239,7 @@ class _Load:
         """opsdash.yaml as it is, and as it was last good."""
         known = self._cache.workspace if self._cache else None
         path = self._folder / files.WORKSPACE_FILE
-        source = files.read(self._folder, path, self._environment, known.source if known else None)
+        source = self._files.read(path, known.source if known else None)
         current = known if known is not None and known.source is source else parse_workspace(source)
         if not current.lost:
             return current, current
@@ -232,7 +254,7 @@ class _Load:
         last_good = self._cache.good_components if self._cache else {}
         current: dict[str, Parsed] = {}
         good: dict[str, Parsed] = {}
-        for path in files.component_files(self._folder):
+        for path in self._files.components():
             name = path.stem
             if name in current:
                 message = f"there is {current[name].source.name} too; a component has one file"
@@ -240,7 +262,7 @@ class _Load:
                 self._problems.append(Problem(relative, 0, (), message, "remove one of them"))
                 continue
             before = known.get(name)
-            source = files.read(self._folder, path, self._environment, before.source if before else None)
+            source = self._files.read(path, before.source if before else None)
             parsed = before if before is not None and before.source is source else parse(source)
             current[name] = parsed
             if parsed.model is not None:
@@ -255,10 +277,10 @@ class _Load:
     def _read_runbooks(self) -> dict[str, ReadRunbook]:
         known = self._cache.runbooks if self._cache else {}
         found: dict[str, ReadRunbook] = {}
-        for path in files.runbook_files(self._folder):
+        for path in self._files.runbooks():
             name = path.stem
             before = known.get(name)
-            source = files.read(self._folder, path, self._environment, before.source if before else None)
+            source = self._files.read(path, before.source if before else None)
             if before is not None and before.source is source:
                 found[name] = before
             elif source.refused:
@@ -273,7 +295,7 @@ class _Load:
         return found
 
     def _refuse_drills(self) -> None:
-        for path in files.drill_files(self._folder):
+        for path in self._files.drills():
             name = path.relative_to(self._folder).as_posix()
             hint = "move the file away: nothing happens by it"
             self._problems.append(Problem(name, 0, (), "drills are not in this version", hint, Severity.WARNING))
