@@ -126,7 +126,7 @@ class Engine:
     ) -> None:
         self.workspace = workspace
         self.loaded = loaded
-        self._before = before or loaded
+        self._known_before = before or loaded
         self.stores = stores
         self.demo = demo
         self._clock = clock
@@ -191,7 +191,7 @@ class Engine:
         if replay.checkpoint is not None:
             self.runner.world.tables = decode_world(replay.checkpoint).tables
         self.runner.replay([decode(entry.type, entry.data) for entry in replay.entries])
-        self.runner.world.operation = replace(self._before.operation, sha256="")
+        self.runner.world.operation = replace(self._known_before.operation, sha256="")
         await self._checkpoint_if_due()
         self._background = [
             tasks.spawn(self.runner.run(), "runner"),
@@ -199,8 +199,8 @@ class Engine:
             tasks.spawn(self.recorder.run(), "recorder"),
         ]
         self.runner.put(i.Started(__version__, os.getpid()))
-        self._configure(self.loaded, self._before)
-        self._before = self.loaded
+        self._configure(self.loaded, self._known_before)
+        self._known_before = self.loaded
         await self.runner.settled()
         if self.runner.journal_error:
             await tasks.cancel(*self._background)
