@@ -120,13 +120,13 @@ class Names:
     unknown: frozenset[str] = frozenset()
     open: bool = False
 
-    def lacks(self, value: Any) -> list[str]:
-        """The names in `value` that nothing can fill."""
-        return [] if self.open else sorted(names_in(value) - self.values.keys() - self.unknown)
-
-    def decides(self, value: Any) -> bool:
-        """Whether all names in `value` have a value."""
-        return names_in(value) <= self.values.keys()
+    def judged(self, value: Any) -> tuple[list[str], bool]:
+        """The names in `value` that nothing can fill; and whether all that it names have a value."""
+        used = names_in(value)
+        if not used:
+            return [], True
+        lacking = [] if self.open else sorted(used - self.values.keys() - self.unknown)
+        return lacking, used <= self.values.keys()
 
 
 NO_NAMES = Names()
@@ -282,6 +282,9 @@ class Builder:
         self._defaults = defaults
         self._wall = wall
         self._previous = previous
+        self._previous_of: dict[str, dict[str, Binding]] = {}
+        for check, binding in previous.items():
+            self._previous_of.setdefault(binding.check.component, {})[check] = binding
 
     def build(self, parsed: Parsed, model: ComponentModel, taken: Iterable[str], good: Iterable[Provider]) -> Built:
         """A component's providers and checks. taken: ids of components. good: providers as they were last
@@ -396,9 +399,9 @@ class Builder:
 
     def _keep_checks(self, built: Built) -> None:
         """Checks that no longer load go on as they were."""
-        for check, binding in self._previous.items():
+        for check, binding in self._previous_of.get(built.id, {}).items():
             spec = binding.check
-            if spec.component != built.id or check in built.bindings:
+            if check in built.bindings:
                 continue
             parts = [f"checks/{check.partition('/')[2]}"]
             if spec.provider is not None:
@@ -456,9 +459,10 @@ class Builder:
         filled: dict[str, Any] = {}
         unread: set[str] = set()
         for key, value in options.items():
-            for name in place.names.lacks(value):
+            lacking, is_decided = place.names.judged(value)
+            for name in lacking:
                 self._unknown_name(name, place.spot.at(key), place)
-            if place.names.decides(value):
+            if is_decided:
                 filled[key] = fill_all(value, place.names.values)
             else:
                 unread.add(key)
@@ -538,6 +542,8 @@ class Builder:
 
     def _plausible(self, place: Place, model: CheckModel, defaults: DefaultsModel) -> None:
         """Settings of which one makes the other pointless. Nothing is said where one of them could not be read."""
+        if model.max_latency is None and model.slow_after is None:
+            return
         if any(place.spot.at(key).is_hole for key in ("every", "timeout", "max_latency", "slow_after")):
             return
         timeout = self._timeout(model, defaults, self._first(_EVERY, model, defaults) or DEFAULT_EVERY)
@@ -662,10 +668,11 @@ class Builder:
             filled: dict[str, Any] = {}
             unread: set[str] = set()
             for key, value in model.others.items():
-                for name in names.lacks(value):
+                lacking, is_decided = names.judged(value)
+                for name in lacking:
                     hint = did_you_mean(name, names.values) or "write {{ for a brace"
                     spot.at(key).error(f"nothing can fill {{{name}}} here", hint)
-                if names.decides(value):
+                if is_decided:
                     filled[key] = fill_all(value, names.values)
                 else:
                     unread.add(key)

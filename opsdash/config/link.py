@@ -460,12 +460,12 @@ class Linker:
             return None if model is None else OldOut(stateless=True)
         found: Signal | None = None
         for names in _samples(built.id, built.written):
-            unknown = names.lacks(model.check)
+            unknown, is_decided = names.judged(model.check)
             if unknown:
                 hint = did_you_mean(unknown[0], names.values)
                 spot.at("check").error(f"nothing can fill {{{unknown[0]}}} here", hint)
                 return None
-            if not names.decides(model.check):
+            if not is_decided:
                 continue
             try:
                 found = self._find(built, fill(model.check, names.values))

@@ -108,7 +108,7 @@ class Report:
 
     def is_hole(self, path: KeyPath) -> bool:
         """Whether nothing more can be said of a place."""
-        return any(path[:length] in self._holes for length in range(1, len(path) + 1))
+        return bool(self._holes) and any(path[:length] in self._holes for length in range(1, len(path) + 1))
 
     def holes_below(self, path: KeyPath) -> Iterator[KeyPath]:
         """The places below `path` of which everything has been said."""
