@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsdash import __version__
-from opsdash.errors import ConfigError
+from opsdash.errors import ConfigError, StorageError
 from opsdash.model.text import clean_lines
 from opsdash.service.places import API, EngineFile, Lock, Places, places, write_engine_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opsdash.config.lastgood import LastGood
     from opsdash.config.loader import Loaded
     from opsdash.config.secrets import Masker
     from opsdash.config.workspace import Retention as Kept
@@ -85,22 +86,22 @@ class _Spoken(logging.Formatter):
 
 
 async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str], spoken: _Spoken) -> int:
-    from opsdash.config.loader import load
     from opsdash.engine.clock import system_clock
     from opsdash.engine.engine import Engine
     from opsdash.service.server import Service
 
     stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     _handle_signals(stop)
-    loaded = load(where.workspace, environment, system_clock().wall)
+    remembered = _LastGood(where, environment)
+    loaded, before = remembered.load(system_clock().wall)
     spoken.masker = loaded.secrets
     _report_problems(loaded)
     demo = "DEMO_CONTROL" in environment
-    engine = Engine(
-        workspace=where.workspace, loaded=loaded, stores=_stores(where, loaded.settings.retention), demo=demo
-    )
+    stores = _stores(where, loaded.settings.retention)
+    engine = Engine(workspace=where.workspace, loaded=loaded, before=before, stores=stores, demo=demo)
     service = Service(engine, where, lambda why: _finish(stop, why), environment)
     await engine.start()
+    await remembered.keep(engine)
     await service.start()
     now = system_clock()
     try:
@@ -111,7 +112,7 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     _collect_seldom()
     from opsdash.engine.tasks import cancel, spawn
 
-    watchers = [spawn(_watch_files(engine, where, environment), "files")]
+    watchers = [spawn(_watch_files(engine, where, environment, remembered), "files")]
     if ephemeral:
         watchers.append(spawn(_end_with_last_client(engine, stop), "clients"))
     why = await stop
@@ -183,7 +184,54 @@ def _report_problems(loaded: Loaded) -> None:
         log.warning("%s", problem)
 
 
-async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, str]) -> None:
+class _LastGood:
+    """The last good version of the files, from one engine to the next."""
+
+    def __init__(self, where: Places, environment: Mapping[str, str]) -> None:
+        self._where = where
+        self._environment = environment
+        self._kept: LastGood | None = None
+
+    def load(self, wall: float) -> tuple[Loaded, Loaded | None]:
+        """The workspace; and as the engine before had it, where the files may have changed since."""
+        from opsdash.config.lastgood import load_last_good
+        from opsdash.config.loader import load
+        from opsdash.storage.lastgood import read_last_good
+
+        folder, environment = self._where.workspace, self._environment
+        try:
+            self._kept = read_last_good(self._where.last_good, environment)
+        except StorageError as error:
+            log.warning("%s; what was removed from the files since the last start may not be known any more", error)
+        before = None
+        if self._kept is not None and not self._kept.is_on_disk(folder, environment):
+            try:
+                before = load_last_good(self._kept, folder, environment, wall)
+            except Exception:
+                log.exception("the last good version of the files could not be used: this is a bug")
+        return load(folder, environment, wall, before), before
+
+    async def keep(self, engine: Engine) -> None:
+        """Keep what the engine has now. Not before its journal holds what was removed from the files and is in use."""
+        from opsdash.config.files import RUNBOOKS
+        from opsdash.config.lastgood import LastGood, last_good
+        from opsdash.storage.lastgood import write_last_good
+
+        await engine.runner.settled()
+        kept = last_good(engine.loaded)
+        held = {f"{RUNBOOKS}/{name}.md" for name in engine.held_runbooks}
+        kept = kept.keeping(self._kept or LastGood(), held)
+        if kept == self._kept or engine.runner.journal_error:
+            return
+        try:
+            await asyncio.to_thread(write_last_good, self._where.last_good, kept)
+        except StorageError as error:
+            log.warning("%s; what is removed from the files while no engine runs will not be known", error)
+        else:
+            self._kept = kept
+
+
+async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, str], remembered: _LastGood) -> None:
     """Read the files again when they change; what no longer loads keeps its last good version."""
     from opsdash.config.loader import load
 
@@ -209,6 +257,7 @@ async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, 
         log.info("the files have changed")
         _report_problems(after)
         engine.reload(after)
+        await remembered.keep(engine)
 
 
 async def _end_with_last_client(engine: Engine, stop: asyncio.Future[str]) -> None:

@@ -3,6 +3,7 @@
     OpsdashError
     ├── ConfigError                   the workspace, or a secret it refers to, cannot be used
     │   └── ReferenceProblem          a `${…}` of a file leads nowhere; it becomes a problem of that file
+    │       └── HiddenVariable        … to a variable that a problem of its own hides, which is told there
     ├── KindError                     a kind cannot be used
     │   ├── UnknownKindError          there is no kind of that name
     │   └── KindUnavailableError      its driver is not installed, or it is broken

@@ -15,12 +15,12 @@ import os
 import pwd
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from opsdash.config.yaml import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 WORKSPACE_FILE = "opsdash.yaml"
@@ -55,36 +55,100 @@ class Source:
     hint: str = ""
 
 
-def component_files(workspace: Path) -> Iterator[Path]:
-    """checks/*.yaml, sorted."""
-    return _visible(workspace, CHECKS)
+class Files(Protocol):
+    """The files of a workspace, wherever they are: on disk (`Folder`), or kept from before (`Kept`)."""
+
+    def components(self) -> Iterable[Path]:
+        """checks/*.yaml, sorted."""
+
+    def runbooks(self) -> Iterable[Path]:
+        """runbooks/*.md, sorted."""
+
+    def drills(self) -> Iterable[Path]:
+        """drills/*.yaml, sorted."""
+
+    def read(self, path: Path, known: Source | None = None) -> Source:
+        """A file, trusted or refused; `known` itself when it has not changed since."""
+
+    def stamps(self) -> dict[str, Stamp | None]:
+        """What tells by name whether any file has changed."""
 
 
-def runbook_files(workspace: Path) -> Iterator[Path]:
-    """runbooks/*.md, sorted."""
-    return _visible(workspace, RUNBOOKS)
+class Folder:
+    """The files of a workspace on disk. environment: says whom to trust."""
+
+    def __init__(self, workspace: Path, environment: Mapping[str, str]) -> None:
+        self._workspace = workspace
+        self._environment = environment
+
+    def components(self) -> Iterator[Path]:
+        """checks/*.yaml, sorted."""
+        return _visible(self._workspace, CHECKS)
+
+    def runbooks(self) -> Iterator[Path]:
+        """runbooks/*.md, sorted."""
+        return _visible(self._workspace, RUNBOOKS)
+
+    def drills(self) -> Iterator[Path]:
+        """drills/*.yaml, sorted."""
+        return _visible(self._workspace, DRILLS)
+
+    def read(self, path: Path, known: Source | None = None) -> Source:
+        """A file, trusted or refused; `known` itself when it has not changed since."""
+        return read(self._workspace, path, self._environment, known)
+
+    def stamps(self) -> dict[str, Stamp | None]:
+        """What tells by name whether any file has changed, come or gone.
+
+        Asked every second, so it keeps to the least that the system can do: a folder is read once, and a file is
+        asked for nothing but its state.
+        """
+        found = {WORKSPACE_FILE: stamp_of(self._workspace / WORKSPACE_FILE)}
+        for folder in SUFFIXES:
+            for entry in _entries(self._workspace, folder):
+                try:
+                    stamp: Stamp | None = _stamp(entry.stat())
+                except OSError:
+                    stamp = None
+                found[f"{folder}/{entry.name}"] = stamp
+        return found
 
 
-def drill_files(workspace: Path) -> Iterator[Path]:
-    """drills/*.yaml, sorted."""
-    return _visible(workspace, DRILLS)
+class Kept:
+    """Files that were kept from before, by their names. They have no stamp: what is on disk is always read anew."""
 
+    def __init__(self, workspace: Path, contents: Mapping[str, bytes]) -> None:
+        self._workspace = workspace
+        self._contents = contents
 
-def stamps(workspace: Path) -> dict[str, Stamp | None]:
-    """The stamp of every file of a workspace, by its name within it; None where it cannot be told.
+    def _in(self, folder: str) -> list[Path]:
+        return [self._workspace / name for name in sorted(self._contents) if name.startswith(f"{folder}/")]
 
-    Asked every second, so it keeps to the least that the system can do: a folder is read once, and a file is
-    asked for nothing but its state.
-    """
-    found = {WORKSPACE_FILE: stamp_of(workspace / WORKSPACE_FILE)}
-    for folder in SUFFIXES:
-        for entry in _entries(workspace, folder):
-            try:
-                stamp: Stamp | None = _stamp(entry.stat())
-            except OSError:
-                stamp = None
-            found[f"{folder}/{entry.name}"] = stamp
-    return found
+    def components(self) -> list[Path]:
+        """Files of components."""
+        return self._in(CHECKS)
+
+    def runbooks(self) -> list[Path]:
+        """Runbooks."""
+        return self._in(RUNBOOKS)
+
+    def drills(self) -> list[Path]:
+        """None are kept."""
+        return []
+
+    def read(self, path: Path, known: Source | None = None) -> Source:
+        """A file as it was; `known` itself where it is the same."""
+        name = path.relative_to(self._workspace).as_posix()
+        data = self._contents.get(name)
+        if data is None:
+            return Source(name, None, refused="the file was not kept")
+        if known is not None and known.data == data:
+            return known
+        return Source(name, None, data, hashlib.sha256(data).hexdigest())
+
+    def stamps(self) -> dict[str, Stamp | None]:
+        """Nothing here changes."""
+        return dict.fromkeys(self._contents)
 
 
 def _visible(workspace: Path, folder: str) -> Iterator[Path]:

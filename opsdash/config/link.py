@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from opsdash.config.build import Names, Written, tell_expression
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
 from opsdash.core.planning import template_names
@@ -27,7 +28,6 @@ from opsdash.model.operation import (
     FailureMode,
     Feature,
     OldOut,
-    Provider,
     Response,
     ResponseKind,
     ServedBy,
@@ -41,7 +41,8 @@ from opsdash.model.templates import fill, names_in
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from opsdash.config.build import Builder, Built
+    from opsdash.config.build import Builder, Built, Sketch
+    from opsdash.config.parts import Report
     from opsdash.config.schema import ActionModel, FailureModel, ModeModel, OldOutModel, ServedByModel, SwitchModel
 
 _MAX_STEPS = 3
@@ -77,7 +78,8 @@ class Linked:
 class Linker:
     """Links the components of one operation.
 
-    lost: components whose files cannot be used at all, with the reason. previous: components as they were.
+    lost: components whose files cannot be used at all, with the reason. workspace: what is known of opsdash.yaml.
+    unreadable: runbooks that are there and may not be read, with the reason. previous: components as they were.
     wanted: paths that a check has to extract besides its own facts, by check.
     """
 
@@ -88,7 +90,9 @@ class Linker:
         *,
         lost: Mapping[str, str],
         people: Collection[str],
+        workspace: Report,
         runbooks: Collection[str],
+        unreadable: Mapping[str, str],
         previous: Mapping[str, Component],
     ) -> None:
         self.wanted: dict[str, dict[str, None]] = {}
@@ -96,7 +100,9 @@ class Linker:
         self._linked = {name: Linked(each) for name, each in built.items()}
         self._lost = lost
         self._people = people
+        self._workspace = workspace
         self._runbooks = runbooks
+        self._unreadable = unreadable
         self._previous = previous
 
     def link(self) -> dict[str, Component]:
@@ -152,7 +158,7 @@ class Linker:
         for index, owner in enumerate(built.model.owners):
             if owner in self._people:
                 linked.owners.append(owner)
-            else:
+            elif self._workspace.missing(f"people/{owner}") is None:
                 hint = did_you_mean(owner, self._people) or "people are listed in opsdash.yaml"
                 _spot(built, "owners", index).error(f"there is no person {owner!r}", hint)
         for index, parent in enumerate(built.model.depends_on):
@@ -168,6 +174,9 @@ class Linker:
         """The runbook of that name; None with a problem where there is no such file."""
         if name is None or name in self._runbooks:
             return name
+        if name in self._unreadable:
+            spot.switch_off(self._unreadable[name])
+            return None
         hint = did_you_mean(name, self._runbooks) or "write the file, or remove the key"
         if name.endswith(".md"):
             hint = "leave the .md away"
@@ -212,13 +221,13 @@ class Linker:
         for name, model in built.model.features.items():
             spot = Spot(built.report, ("features", name), f"features/{name}")
             checks = self._checks(built, spot.at("checks"), model.checks)
-            if checks is not None:
+            if checks is not None and spot.part not in built.report.off:
                 tier = model.tier or built.model.tier
                 linked.features[name] = Feature(name, model.title or name, tier, checks)
         before = self._before(built)
-        for name in _off_names(built, "features"):
-            feature = before.features.get(name) if before else None
-            if feature is not None and all(self._is_check(check) for check in feature.checks):
+        for name, feature in before.features.items() if before else ():
+            still_proved = all(self._is_check(check) for check in feature.checks)
+            if still_proved and _is_lost(built, "features", name, linked.features):
                 linked.features[name] = feature
                 built.keep(f"features/{name}")
 
@@ -231,10 +240,11 @@ class Linker:
         linked = self._linked.get(component)
         if linked is not None and name in linked.features:
             return name if component == built.id else text
-        if linked is not None and f"features/{name}" in linked.built.off:
-            raise SwitchedOff(linked.built.off[f"features/{name}"])
-        known = [*self._linked[built.id].features]
-        known += [f"{other}/{each}" for other, found in self._linked.items() for each in found.features]
+        reason = linked.built.missing(f"features/{name}") if linked is not None else None
+        if reason is not None:
+            raise SwitchedOff(reason)
+        known = [*built.model.features]
+        known += [f"{other}/{each}" for other, found in self._linked.items() for each in found.built.model.features]
         raise Dangling(f"there is no feature {text!r}", did_you_mean(text, known))
 
     def _feature_list(self, built: Built, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
@@ -268,7 +278,7 @@ class Linker:
         try:
             return str(self._find_fixed(built, text))
         except SwitchedOff as reason:
-            _switch_off(spot, str(reason))
+            spot.switch_off(str(reason))
         except Dangling as problem:
             spot.error(str(problem), problem.hint)
         return None
@@ -290,7 +300,7 @@ class Linker:
         component, provider = built.id, None
         if len(steps) == _MAX_STEPS:
             component, provider = steps[0], steps[1]
-        elif len(steps) > 1 and (steps[0] == ACTIVE or steps[0] in built.parsed.provider_order):
+        elif len(steps) > 1 and steps[0] in {ACTIVE, *built.parsed.provider_order, *built.providers}:
             provider = steps[0]
         elif len(steps) > 1:
             component = steps[0]
@@ -318,28 +328,49 @@ class Linker:
         return (name for name in names if name in built.bindings)
 
     def _raise_missing(self, built: Built, signal: Signal, text: str) -> None:
-        linked = self._linked.get(signal.component)
-        if linked is not None:
-            for part in _parts_of(signal, linked.built):
-                if part in linked.built.off:
-                    raise SwitchedOff(linked.built.off[part])
+        for component, part in self._parts_of(built, signal, text):
+            linked = self._linked.get(component)
+            reason = linked.built.missing(part) if linked is not None else None
+            if reason is not None:
+                raise SwitchedOff(reason)
         if "/" not in text:
-            with_it = [provider for provider in built.providers if f"{built.id}/{provider}/{text}" in built.bindings]
+            with_it = [provider for provider in built.written if f"{built.id}/{provider}/{text}" in built.sketches]
             if with_it:
                 hint = f'did you mean "active/{text}" or "{with_it[0]}/{text}"?'
                 raise Dangling(f"there is no check {text!r} of the component itself", hint)
         raise Dangling(f"there is no check {text!r}", did_you_mean(text, self._references(built)))
 
+    def _parts_of(self, built: Built, signal: Signal, text: str) -> Iterator[tuple[str, str]]:
+        """The parts, with their component, by whose absence a check may be missing."""
+        component, check = signal.component, signal.check
+        first, _, rest = text.partition("/")
+        if component != built.id and "/" not in rest and component not in self._linked:
+            yield built.id, f"providers/{first}"  # or did a provider of that name go missing?
+        if signal.provider is None:
+            yield component, f"checks/{check}"
+            return
+        yield component, f"each/{check}"
+        if component not in self._linked:
+            return
+        there = self._linked[component].built
+        for provider in (*there.written, ACTIVE) if signal.provider == ACTIVE else (signal.provider,):
+            yield component, f"checks/{provider}/{check}"
+            written = there.written.get(provider)
+            is_ambiguous = provider in self._linked or provider in self._lost
+            is_there = f"{component}/{provider}/{check}" in there.sketches
+            if written is None or written.open or is_ambiguous or is_there:
+                yield component, f"providers/{provider}"
+
     def _references(self, built: Built) -> Iterator[str]:
         """Every reference that means something in a file, the shortest first."""
-        for check in built.bindings.values():
-            spec = check.check
-            yield spec.name if spec.provider is None else f"{spec.provider}/{spec.name}"
-            if spec.provider is not None:
-                yield f"{ACTIVE}/{spec.name}"
+        for check in built.sketches:
+            own = check.partition("/")[2]
+            yield own
+            if "/" in own:
+                yield f"{ACTIVE}/{own.partition('/')[2]}"
         for other in self._linked.values():
             if other.built is not built:
-                yield from other.built.bindings
+                yield from other.built.sketches
 
     def _is_check(self, check: str) -> bool:
         linked = self._linked.get(check.partition("/")[0])
@@ -384,12 +415,8 @@ class Linker:
             linked.switch = self._valid_switch(linked, model, Spot(built.report, ("switch",), "switch"))
         before = self._before(built)
         spec = before.switch if before else None
-        if (
-            linked.switch is None
-            and spec is not None
-            and "switch" in built.report.off
-            and self._still_fits(linked, spec)
-        ):
+        is_lost = linked.switch is None and built.report.missing("switch") is not None
+        if is_lost and spec is not None and self._still_fits(linked, spec):
             linked.switch = spec
             built.keep("switch")
         if linked.switch is not None and linked.switch.served_by is not None:
@@ -400,7 +427,8 @@ class Linker:
 
     def _still_fits(self, linked: Linked, spec: SwitchSpec) -> bool:
         """Whether the last good switch names only what is still there, and still a witness."""
-        samples = list(_samples(linked.built))
+        providers = {name: Written(provider) for name, provider in linked.built.providers.items()}
+        samples = [each.values for each in _samples(linked.built.id, providers)]
         named = names_in(spec.action.raw)
         if not all(named <= names.keys() for names in samples) or not self._still_proved(linked, spec.verify):
             return False
@@ -413,12 +441,9 @@ class Linker:
 
     def _valid_switch(self, linked: Linked, model: SwitchModel, spot: Spot) -> SwitchSpec | None:
         built = linked.built
-        declared = built.parsed.provider_order
-        if len(declared) < 2:
-            hint = "add a backup to `providers`, or remove `switch`"
-            spot.error(f"a switch needs two providers, and there {_are(len(declared))}", hint)
-            return None
-        action = self._builder.action(model.action, spot.at("action"), list(_samples(built)))
+        self._count_providers(built, spot)
+        samples = list(_samples(built.id, built.written)) or [Names(open=True)]
+        action = self._builder.action(model.action, spot.at("action"), samples)
         read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
         served_by = None if model.served_by is None else self._served_by(built, model.served_by, spot.at("served_by"))
         old_out = self._old_out(built, model.old_out, spot.at("old_out"))
@@ -437,41 +462,64 @@ class Linker:
             review_after=model.review_after,
         )
 
+    def _count_providers(self, built: Built, spot: Spot) -> None:
+        declared = len(built.written)
+        hidden = built.missing("providers")
+        if declared < 2 and hidden is not None:
+            spot.switch_off(hidden)
+        elif declared < 2:
+            hint = "add a backup to `providers`, or remove `switch`"
+            spot.error(f"a switch needs two providers, and there {_are(declared)}", hint)
+
     def _served_by(self, built: Built, model: ServedByModel, spot: Spot) -> ServedBy | None:
         check = self._one_check(built, spot.at("check"), model.check)
+        name, sketch = self._sketch(built, check or model.check)
+        for key, path in (("value", model.value), ("at", model.at)):
+            if path is not None:
+                self._try_path(path, spot.at(key), name, sketch)
         if check is None or not self._witness(spot.at("check"), check):
             return None
-        binding = self._linked[check.partition("/")[0]].built.bindings[check]
-        for key, path in (("value", model.value), ("at", model.at)):
-            if path is None:
-                continue
-            if path.startswith(_FACTS):
-                name = path.removeprefix(_FACTS)
-                if name not in binding.check.facts:
-                    hint = did_you_mean(name, binding.check.facts) or f"add it to `facts` of {check}"
-                    spot.at(key).error(f"the check {check} has no fact {name!r}", hint)
-                continue
-            try:
-                check_fact(path, binding.kind.sample)
-            except ExpressionError as error:
-                spot.at(key).error(str(error), did_you_mean(error.word, error.names) if error.word else "")
         return ServedBy(check, model.value, model.at, model.times)
+
+    def _sketch(self, built: Built, reference: str) -> tuple[str, Sketch | None]:
+        """The id of a check, by its id or reference, and what is known of it, be it switched off or not."""
+        component = reference.partition("/")[0]
+        others = self._linked[component].built.sketches if component in self._linked else {}
+        own = f"{built.id}/{reference}"
+        return (reference, others[reference]) if reference in others else (own, built.sketches.get(own))
+
+    @staticmethod
+    def _try_path(path: str, spot: Spot, check: str, sketch: Sketch | None) -> None:
+        """Whether a check's result can have a value at `path`; where the check is not known, whether any can."""
+        name = path.removeprefix(_FACTS) if path.startswith(_FACTS) else None
+        if name is not None and sketch is not None:
+            if name not in sketch.facts and name not in sketch.unread and not sketch.open:
+                hint = did_you_mean(name, sketch.facts) or f"add it to `facts` of {check}"
+                spot.error(f"the check {check} has no fact {name!r}", hint)
+            return
+        kind = sketch.kind if sketch is not None and name is None else None
+        try:
+            check_fact(path, None if kind is None else kind.sample)
+        except ExpressionError as error:
+            tell_expression(spot, error)
 
     def _old_out(self, built: Built, model: str | OldOutModel | None, spot: Spot) -> OldOut | None:
         """The check is kept as a template with the component in front: `email/{from}/accepts-writes`."""
         if model is None or isinstance(model, str):
             return None if model is None else OldOut(stateless=True)
         found: Signal | None = None
-        for names in _samples(built):
-            unknown = sorted(names_in(model.check) - names.keys())
+        for names in _samples(built.id, built.written):
+            unknown, is_decided = names.judged(model.check)
             if unknown:
-                hint = did_you_mean(unknown[0], names)
+                hint = did_you_mean(unknown[0], names.values)
                 spot.at("check").error(f"nothing can fill {{{unknown[0]}}} here", hint)
                 return None
+            if not is_decided:
+                continue
             try:
-                found = self._find(built, fill(model.check, names))
+                found = self._find(built, fill(model.check, names.values))
             except SwitchedOff as reason:
-                _switch_off(spot, str(reason))
+                spot.switch_off(str(reason))
                 return None
             except Dangling as problem:
                 spot.at("check").error(str(problem), problem.hint)
@@ -492,16 +540,18 @@ class Linker:
             if mode is not None:
                 linked.modes[name] = mode
         before = self._before(built)
-        for name in _off_names(built, "modes"):
-            mode = before.modes.get(name) if before else None
-            if mode is not None and name not in linked.modes and self._still_proved(linked, mode.verify):
+        for name, mode in before.modes.items() if before else ():
+            if _is_lost(built, "modes", name, linked.modes) and self._still_proved(linked, mode.verify):
                 linked.modes[name] = mode
                 built.keep(f"modes/{name}")
 
     def _valid_mode(self, linked: Linked, name: str, model: ModeModel, spot: Spot) -> DegradedMode | None:
         built = linked.built
         as_name = self._builder.resolved(model.as_ or name, spot.at("as"))
-        names = {"component": built.id, "mode": name, "mode.as": str(as_name)}
+        known = {"component": built.id, "mode": name, "mode.as": str(as_name)}
+        if as_name is None or spot.at("as").is_hole:
+            del known["mode.as"]
+        names = Names(known, frozenset({"mode.as"}))
         enter = self._builder.action(model.enter, spot.at("enter"), [names])
         leave = self._leave(model.leave, names, spot)
         read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
@@ -511,7 +561,7 @@ class Linker:
         for index, feature in enumerate(model.drops):
             if feature in model.keeps:
                 spot.at("drops", index).error(f"{feature!r} is kept and dropped at once", "remove it from one of them")
-        if enter is not None and not enter[1].abilities.restores and model.leave is None:
+        if enter is not None and not enter[1].abilities.restores and not _says_leave(model, spot):
             message = f"the action kind {model.enter.kind!r} cannot put back what was there before"
             spot.error(message, "say with `leave` how to get out")
         off = spot.part in built.report.off
@@ -533,7 +583,7 @@ class Linker:
             review_after=model.review_after,
         )
 
-    def _leave(self, model: ActionModel | None, names: Mapping[str, str], spot: Spot) -> ActionCall | None:
+    def _leave(self, model: ActionModel | None, names: Names, spot: Spot) -> ActionCall | None:
         if model is None:
             return None
         found = self._builder.action(model, spot.at("leave"), [names])
@@ -550,9 +600,8 @@ class Linker:
             if failure is not None:
                 found[name] = failure
         before = self._before(built)
-        for name in _off_names(built, "failures"):
-            failure = before.failures.get(name) if before else None
-            if failure is not None and name not in found and self._recognisable(failure):
+        for name, failure in before.failures.items() if before else ():
+            if _is_lost(built, "failures", name, found) and self._recognisable(failure):
                 found[name] = self._without_dangling_response(linked, failure)
                 built.keep(f"failures/{name}")
         linked.failures = found
@@ -579,45 +628,46 @@ class Linker:
         response = self._response(linked, model, spot.at("response"))
         own = self._runbook(Spot(built.report, (*spot.path, "runbook"), f"{spot.part}/runbook"), model.runbook)
         runbook = own or linked.runbook
+        named = model.runbook or built.model.runbook or built.report.missing("runbook") or spot.at("runbook").is_hole
+        if response is not None and response.kind is ResponseKind.RUNBOOK and not named:
+            spot.warning("the response is a runbook, and there is none", "name it with `runbook`")
         if spot.part in built.report.off or response is None:
             return None
-        nothing_to_follow = runbook is None and model.runbook is None and built.model.runbook is None
-        if response.kind is ResponseKind.RUNBOOK and nothing_to_follow:
-            spot.warning("the response is a runbook, and there is none", "name it with `runbook`")
         return FailureMode(name, model.title or name, detection, response, runbook, model.rto)
 
     def _detection(self, built: Built, model: FailureModel, spot: Spot) -> Detection | None:
         written = model.detected_by
         if written is None:
             return None
+        if written.flaw:
+            spot.error(written.flaw)
         if written.away:
-            if not built.model.owners:
+            if not built.model.owners and built.missing("owners") is None:
                 spot.error("nobody owns this component, so nobody can be away", "name people with `owners`")
             return Detection(away=True)
         signals: list[Signal] = []
         off = ""
+        below = spot.at(written.under) if written.under else spot
         for index, text in enumerate(written.references):
+            reference, hash_, word = text.partition("#")
+            reason = self._reason(word, below.at(index)) if hash_ else None
             try:
-                signals.append(self._signal(built, text))
-            except SwitchedOff as reason:
-                off = str(reason)
+                signals.append(replace(self._find(built, reference), reason=reason))
+            except SwitchedOff as why:
+                off = str(why)
             except Dangling as problem:
-                where = spot.at(index) if spot.report.line((*spot.path, index)) else spot
-                where.error(str(problem), problem.hint)
+                below.at(index).error(str(problem), problem.hint)
         if off and len(signals) < written.at_least:
-            _switch_off(spot, off)
+            spot.switch_off(off)
         return Detection(tuple(signals), written.at_least)
 
-    def _signal(self, built: Built, text: str) -> Signal:
-        reference, hash_, word = text.partition("#")
-        signal = self._find(built, reference)
-        if not hash_:
-            return signal
+    @staticmethod
+    def _reason(word: str, spot: Spot) -> Reason | None:
         try:
-            return replace(signal, reason=Reason(word))
+            return Reason(word)
         except ValueError:
-            names = [reason.value for reason in Reason]
-            raise Dangling(f"there is no reason {word!r}", did_you_mean(word, names)) from None
+            spot.error(f"there is no reason {word!r}", did_you_mean(word, [reason.value for reason in Reason]))
+        return None
 
     def _response(self, linked: Linked, model: FailureModel, spot: Spot) -> Response | None:
         """What was decided. Where it is switched off, the failure mode is still recognised, with its
@@ -630,8 +680,9 @@ class Linker:
         if written.kind is ResponseKind.SWITCH:
             if linked.switch is not None:
                 return Response(ResponseKind.SWITCH, built.id)
-            if "switch" in built.report.off:
-                built.report.off.setdefault(part, built.report.off["switch"])
+            reason = built.report.missing("switch")
+            if reason is not None:
+                built.report.off.setdefault(part, reason)
                 return fallback
             spot.error("this component has no `switch`", "add it, or respond with runbook or {degrade: MODE}")
             return None
@@ -648,10 +699,12 @@ class Linker:
             return Response(ResponseKind.RUNBOOK, built.id)
         if target is not None and mode in target.modes:
             return Response(ResponseKind.DEGRADE, target.built.id, mode)
-        if target is not None and f"modes/{mode}" in target.built.off:
-            built.report.off.setdefault(part, target.built.off[f"modes/{mode}"])
+        reason = target.built.missing(f"modes/{mode}") if target is not None else None
+        if reason is not None:
+            built.report.off.setdefault(part, reason)
             return Response(ResponseKind.RUNBOOK, built.id)
-        known = [*linked.modes, *(f"{name}/{each}" for name, other in self._linked.items() for each in other.modes)]
+        known = [*built.model.modes]
+        known += [f"{name}/{each}" for name, other in self._linked.items() for each in other.built.model.modes]
         spot.error(f"there is no degraded mode {text!r}", did_you_mean(text, known))
         return None
 
@@ -666,29 +719,13 @@ def _spot(built: Built, *path: str | int) -> Spot:
     return Spot(built.report, path, None)
 
 
-def _switch_off(spot: Spot, reason: str) -> None:
-    """What cannot do without something that is off is off too; the problem itself is told where it is."""
-    if spot.part is not None:
-        spot.report.off.setdefault(spot.part, reason)
+def _is_lost(built: Built, section: str, name: str, found: Collection[str]) -> bool:
+    """Whether a part that was there before is not, for another reason than that somebody took it out."""
+    return name not in found and built.missing(f"{section}/{name}") is not None
 
 
-def _off_names(built: Built, section: str) -> list[str]:
-    """Names in a section that a problem has switched off; what is below them (`failures/x/runbook`) is not
-    meant.
-    """
-    prefix = f"{section}/"
-    return [part.removeprefix(prefix) for part in built.off if part.startswith(prefix) and part.count("/") == 1]
-
-
-def _parts_of(signal: Signal, built: Built) -> Iterator[str]:
-    """The parts without which a check is not there."""
-    if signal.provider is None:
-        yield f"checks/{signal.check}"
-        return
-    providers = built.parsed.provider_order if signal.provider == ACTIVE else (signal.provider,)
-    for provider in providers:
-        yield from (f"checks/{provider}/{signal.check}", f"providers/{provider}")
-    yield f"each/{signal.check}"
+def _says_leave(model: ModeModel, spot: Spot) -> bool:
+    return model.leave is not None or spot.at("leave").is_hole
 
 
 def _essential(linked: Linked) -> Iterator[tuple[str, str]]:
@@ -698,13 +735,16 @@ def _essential(linked: Linked) -> Iterator[tuple[str, str]]:
             yield from ((feature.id, check) for check in feature.checks)
 
 
-def _samples(built: Built) -> Iterator[dict[str, str]]:
+def _samples(component_id: str, written: Mapping[str, Written]) -> Iterator[Names]:
     """The names that an action's templates may use, once for each provider that could be switched to."""
-    component = Component(built.id, built.id)
-    providers: list[Provider] = list(built.providers.values())
-    for target in providers:
-        source = next((each for each in providers if each is not target), target)
-        yield template_names(component, source, target)
+    component = Component(component_id, component_id)
+    for target in written.values():
+        source = next((each for each in written.values() if each is not target), target)
+        names = template_names(component, source.provider, target.provider)
+        ends = (("from", source), ("to", target))
+        unknown = frozenset(f"{word}.{key}" for word, end in ends for key in end.unknown)
+        known = {name: value for name, value in names.items() if name not in unknown}
+        yield Names(known, unknown, open=source.open or target.open)
 
 
 def _are(count: int) -> str:

@@ -49,13 +49,16 @@ class ReadRunbook:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """What of the files need not be read again, by name: as they are now, and as they were last good."""
+    """What of the files need not be read again, by name: as they are now, and as they were last good. sound: the last
+    version of each file, by its name, that had no error.
+    """
 
     workspace: ParsedWorkspace
     good_workspace: ParsedWorkspace
     components: Mapping[str, Parsed]
     good_components: Mapping[str, Parsed]
     runbooks: Mapping[str, ReadRunbook]
+    sound: Mapping[str, Source]
     stamps: Mapping[str, files.Stamp | None]
 
 
@@ -90,7 +93,7 @@ class Loaded:
 
     def changed(self) -> bool:
         """Whether a file has changed, come or gone since: one `stat` a file."""
-        return files.stamps(self.workspace) != self.cache.stamps
+        return files.Folder(self.workspace, self.environment).stamps() != self.cache.stamps
 
     def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Options with their secrets filled in, for use at once. Raises ReferenceProblem. Not for an event
@@ -106,8 +109,15 @@ def load(folder: Path, environment: Mapping[str, str], wall: float, previous: Lo
     UTC.
     """
     folder = folder.absolute()
+    return load_files(files.Folder(folder, environment), folder, environment, wall, previous)
+
+
+def load_files(
+    found: files.Files, folder: Path, environment: Mapping[str, str], wall: float, previous: Loaded | None = None
+) -> Loaded:
+    """The same with files that may be elsewhere; `folder` is the absolute path of the workspace."""
     with _no_collection():
-        return _Load(folder, environment, wall, previous).load()
+        return _Load(found, folder, environment, wall, previous).load()
 
 
 @contextlib.contextmanager
@@ -125,21 +135,32 @@ def _no_collection() -> Iterator[None]:
 class _Load:
     """One run of `load`."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], wall: float, previous: Loaded | None) -> None:
+    def __init__(
+        self,
+        found: files.Files,
+        folder: Path,
+        environment: Mapping[str, str],
+        wall: float,
+        previous: Loaded | None,
+    ) -> None:
+        self._files = found
         self._folder = folder
         self._environment = dict(environment)
         self._wall = wall
         self._before = previous
         self._cache = previous.cache if previous is not None else None
         self._problems: list[Problem] = []
+        self._unreadable: dict[str, str] = {}
         self._masker = previous.secrets if previous is not None else Masker()
 
     def load(self) -> Loaded:
-        stamps = files.stamps(self._folder)  # before anything is read, so that a change in between is noticed next time
+        stamps = self._files.stamps()  # before anything is read, so that a change in between is noticed next time
         current, good = self._read_workspace()
-        report = Report(files.WORKSPACE_FILE, good.source.data)
+        report = Report(files.WORKSPACE_FILE, good.source.data, replace(good.judged, problems=()))
         names = workspace.variables(good.model, References(self._environment, self._folder, self._masker), report)
-        references = References(self._environment, self._folder, self._masker, names)
+        references = References(
+            self._environment, self._folder, self._masker, names, lambda name: report.missing(f"vars/{name}")
+        )
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
         settings = workspace.settings(good.model, zone, references)
@@ -155,7 +176,9 @@ class _Load:
             built,
             lost={name: parsed.problem or "" for name, parsed in lost.items()},
             people=people,
+            workspace=report,
             runbooks=read_runbooks,
+            unreadable=self._unreadable,
             previous=self._before.operation.components if self._before else {},
         )
         linked = linker.link()
@@ -176,22 +199,39 @@ class _Load:
                 sha256=digest,
             )
         )
-        self._problems += [*current.problems, *report.problems]
+        self._problems += [*current.judged.problems, *report.problems]
         for each in built.values():
             self._problems += _told(each)
-        self._runbook_problems(operation, read_runbooks, zone)
+        self._runbook_problems(operation, read_runbooks, zone, built)
+        problems = ordered(self._problems)
         return Loaded(
             workspace=self._folder,
             operation=operation,
-            problems=ordered(self._problems),
+            problems=problems,
             bindings=bindings,
             runbooks={name: each.runbook for name, each in read_runbooks.items()},
             settings=settings,
             secrets=self._masker,
             digest=digest,
             environment=self._environment,
-            cache=Cache(current, good, components, good_components, read_runbooks, stamps),
+            cache=Cache(
+                current,
+                good,
+                components,
+                good_components,
+                read_runbooks,
+                self._sound([*sources, *(each.source for each in read_runbooks.values())], problems),
+                stamps,
+            ),
         )
+
+    def _sound(self, sources: Iterable[Source], problems: Iterable[Problem]) -> dict[str, Source]:
+        """The last version of each file without an error."""
+        before = self._cache.sound if self._cache is not None else {}
+        wrong = {problem.file for problem in problems if problem.severity is Severity.ERROR}
+        found = ((each, before.get(each.name)) for each in sources)
+        kept = (old if each.name in wrong or each.refused else each for each, old in found)
+        return {source.name: source for source in kept if source is not None}
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -199,14 +239,14 @@ class _Load:
         """opsdash.yaml as it is, and as it was last good."""
         known = self._cache.workspace if self._cache else None
         path = self._folder / files.WORKSPACE_FILE
-        source = files.read(self._folder, path, self._environment, known.source if known else None)
+        source = self._files.read(path, known.source if known else None)
         current = known if known is not None and known.source is source else parse_workspace(source)
         if not current.lost:
             return current, current
         if self._cache is None or self._cache.good_workspace.lost:
             return current, current
-        problems = tuple(_kept(problem) for problem in current.problems)
-        return replace(current, problems=problems), self._cache.good_workspace
+        kept = replace(current.judged, problems=tuple(_kept(problem) for problem in current.judged.problems))
+        return replace(current, judged=kept), self._cache.good_workspace
 
     def _read_components(self) -> tuple[dict[str, Parsed], dict[str, Parsed]]:
         """Component files as they are, and as they were last good."""
@@ -214,7 +254,7 @@ class _Load:
         last_good = self._cache.good_components if self._cache else {}
         current: dict[str, Parsed] = {}
         good: dict[str, Parsed] = {}
-        for path in files.component_files(self._folder):
+        for path in self._files.components():
             name = path.stem
             if name in current:
                 message = f"there is {current[name].source.name} too; a component has one file"
@@ -222,7 +262,7 @@ class _Load:
                 self._problems.append(Problem(relative, 0, (), message, "remove one of them"))
                 continue
             before = known.get(name)
-            source = files.read(self._folder, path, self._environment, before.source if before else None)
+            source = self._files.read(path, before.source if before else None)
             parsed = before if before is not None and before.source is source else parse(source)
             current[name] = parsed
             if parsed.model is not None:
@@ -237,10 +277,10 @@ class _Load:
     def _read_runbooks(self) -> dict[str, ReadRunbook]:
         known = self._cache.runbooks if self._cache else {}
         found: dict[str, ReadRunbook] = {}
-        for path in files.runbook_files(self._folder):
+        for path in self._files.runbooks():
             name = path.stem
             before = known.get(name)
-            source = files.read(self._folder, path, self._environment, before.source if before else None)
+            source = self._files.read(path, before.source if before else None)
             if before is not None and before.source is source:
                 found[name] = before
             elif source.refused:
@@ -248,12 +288,14 @@ class _Load:
                 self._problems.append(_kept(problem) if before is not None else problem)
                 if before is not None:
                     found[name] = before
+                else:
+                    self._unreadable[name] = f"{source.name}: {problem.reason}"
             else:
                 found[name] = ReadRunbook(source, *runbooks.parse(name, source.data, source.name))
         return found
 
     def _refuse_drills(self) -> None:
-        for path in files.drill_files(self._folder):
+        for path in self._files.drills():
             name = path.relative_to(self._folder).as_posix()
             hint = "move the file away: nothing happens by it"
             self._problems.append(Problem(name, 0, (), "drills are not in this version", hint, Severity.WARNING))
@@ -263,7 +305,7 @@ class _Load:
     def _anchors(self, builder: Builder, good: ParsedWorkspace, report: Report) -> dict[str, Binding]:
         anchors = builder.anchors(good.model.anchors, report)
         if self._before is not None:
-            for part in {**good.off, **report.off}:
+            for part in report.off:
                 check = f"{ANCHORS}/{part.removeprefix('anchors/')}"
                 if part.startswith("anchors/") and check in self._before.bindings:
                     anchors[check] = self._before.bindings[check]
@@ -281,12 +323,12 @@ class _Load:
             usable = good.get(name)
             if usable is None or usable.model is None:
                 lost[name] = parsed
-                self._problems += parsed.problems
+                self._problems += parsed.judged.problems
                 continue
             before = self._before.operation.components.get(name) if self._before else None
             built[name] = builder.build(usable, usable.model, components, before.providers if before else ())
             if usable is not parsed:
-                self._problems += [_kept(problem) for problem in parsed.problems]
+                self._problems += [_kept(problem) for problem in parsed.judged.problems]
         return built, lost
 
     def _bindings(
@@ -303,16 +345,35 @@ class _Load:
                 found[name] = same if keep and same is not None else full
         return found
 
-    def _runbook_problems(self, operation: Operation, read: Mapping[str, ReadRunbook], zone: str) -> None:
+    def _runbook_problems(
+        self, operation: Operation, read: Mapping[str, ReadRunbook], zone: str, built: Mapping[str, Built]
+    ) -> None:
+        def hidden(section: str, name: str) -> bool:
+            component, _, rest = name.partition("/")
+            if component in built:
+                return built[component].hides(section, rest)
+            return component in operation.components  # its file as a whole cannot be read
+
+        def known(section: str, found: Iterable[tuple[str, Iterable[str]]]) -> set[str]:
+            """Names in all files, also of what is switched off: that is told where it is."""
+            names = {f"{component}/{name}" for component, names in found for name in names}
+            for each in built.values():
+                off = (part.partition("/") for part in each.off)
+                names |= {f"{each.id}/{name}" for head, _, name in off if head == section and "/" not in name}
+            return names
+
+        components = operation.components.values()
+        sketches = {check for each in built.values() for check in each.sketches}
         findings = [finding for each in read.values() for finding in each.findings]
         findings += runbooks.lint(
             {name: each.runbook for name, each in read.items()},
             components=operation.components.keys(),
-            failure_modes={f"{c.id}/{name}" for c in operation.components.values() for name in c.failures},
-            checks=operation.checks.keys(),
-            modes={f"{c.id}/{name}" for c in operation.components.values() for name in c.modes},
+            failure_modes=known("failures", ((each.id, each.failures) for each in components)),
+            checks=operation.checks.keys() | sketches,
+            modes=known("modes", ((each.id, each.modes) for each in components)),
             today=datetime.fromtimestamp(self._wall, UTC).astimezone(ZoneInfo(zone)).date(),
             root=self._folder,
+            hidden=hidden,
         )
         self._problems += [
             Problem(each.path, each.line, (), each.message, each.remedy, each.severity) for each in findings
@@ -321,7 +382,8 @@ class _Load:
 
 def _told(built: Built) -> list[Problem]:
     """A component's problems; where a part goes on in its last good version, that is said."""
-    return [_kept(each) if each.part in built.kept else each for each in built.report.problems]
+    kept = {built.report.missing(part) for part in built.kept}
+    return [_kept(each) if each.part in built.kept or each.reason in kept else each for each in built.report.problems]
 
 
 def _kept(problem: Problem) -> Problem:

@@ -78,7 +78,11 @@ def _is_for_runme(body: str) -> bool:
 
 
 def read_block(fence: Fence, findings: Findings) -> Block | None:
-    """The block that a fence is, None where it is text or wrong; what is wrong goes to `findings`."""
+    """The block that a fence is, None where it is text or cannot be understood; what is wrong goes to `findings`.
+
+    A block with a wrong attribute or command is a block all the same, so that the rest of it and of its step can be
+    judged. It is never executed: an error takes the execution from the whole runbook.
+    """
     if not wants_to_run(fence.info):
         return None
     info = _split_info(fence, findings)
@@ -126,8 +130,9 @@ def _read_attributes(body: str, fence: Fence, findings: Findings) -> _Attributes
         problem = _attribute_problem(name, value, attributes)
         if problem:
             findings.add(code, fence.line, problem)
-            return None
-        if name not in _RUNME_ONLY:
+            if code == "not-one-role":
+                return None
+        elif name not in _RUNME_ONLY:
             attributes[name] = value
     return attributes
 
@@ -177,17 +182,14 @@ def _build(role: Role, language: Language, attributes: _Attributes, fence: Fence
     problem = _combination_problem(role, language, attributes)
     if problem:
         findings.add("bad-attribute", fence.line, problem)
-        return None
     values = _read_values(attributes, fence, findings)
-    if values is None or not _check_code(language, fence, findings):
+    if not _check_code(language, fence, findings):
         return None
     commands = _read_commands(role, fence, findings) if language is Language.OPSDASH else ()
-    if commands is None:
-        return None
     return Block(role, language, fence.code, fence.line, fence.end_line, commands=commands, **values)
 
 
-def _read_values(attributes: _Attributes, fence: Fence, findings: Findings) -> dict[str, Any] | None:
+def _read_values(attributes: _Attributes, fence: Fence, findings: Findings) -> dict[str, Any]:
     """The attributes as fields of a block."""
     values: dict[str, Any] = {flag: True for flag in ("danger", "once") if flag in attributes}
     for name, text in attributes.items():
@@ -196,7 +198,6 @@ def _read_values(attributes: _Attributes, fence: Fence, findings: Findings) -> d
                 values[_FIELDS.get(name, name)] = _VALUES[name](text)
             except ValueError as error:
                 findings.add("bad-attribute", fence.line, f"{name}: {error}")
-                return None
     return values
 
 
@@ -287,9 +288,10 @@ _VERBS = {
 }
 
 
-def _read_commands(role: Role, fence: Fence, findings: Findings) -> tuple[Command, ...] | None:
+def _read_commands(role: Role, fence: Fence, findings: Findings) -> tuple[Command, ...]:
+    """The commands that have the right form; the others are reported."""
     commands: list[Command] = []
-    right = True
+    is_empty = True
     for line, text in enumerate(fence.code.split("\n"), fence.line + 1):
         try:
             argv = tuple(shlex.split(text, comments=True))
@@ -299,13 +301,14 @@ def _read_commands(role: Role, fence: Fence, findings: Findings) -> tuple[Comman
             if not argv:
                 continue
             problem = _command_problem(role, argv)
-            commands.append(Command(argv, line))
+        is_empty = False
         if problem:
             findings.add("bad-command", line, f"{one_line(text, 80)!r}: {problem}")
-            right = False
-    if right and not commands:
+        else:
+            commands.append(Command(argv, line))
+    if is_empty:
         findings.add("empty-block", fence.line, "the block holds no command, only comments")
-    return tuple(commands) if right and commands else None
+    return tuple(commands)
 
 
 def _command_problem(role: Role, argv: tuple[str, ...]) -> str | None:

@@ -7,6 +7,7 @@ page is bad, but no reason to refuse the step before it.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from opsdash.model.runbook import Role
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
     from datetime import date
 
     from opsdash.model.runbook import Block, Command, Finding, Link, Runbook, Step
+
+_TIME = re.compile(r"^\s*\*\*Time:\*\*", re.MULTILINE)
 
 
 def lint(
@@ -34,14 +37,16 @@ def lint(
     today: date,
     root: Path,
     modes: AbstractSet[str] | None = None,
+    hidden: Callable[[str, str], bool] = lambda _section, _name: False,
 ) -> tuple[Finding, ...]:
     """Everything that is wrong with `runbooks`, beyond what `parse` found in each file.
 
     failure_modes: as `component/failure-mode`.  checks: as `component/check` and `component/provider/check`.
     modes: degraded modes as `component/mode`, None to leave them unchecked.  root: the workspace; the path of
-    each runbook is relative to it (or absolute).
+    each runbook is relative to it (or absolute).  hidden: whether a name (as above) of a section of a component's file
+    (`failures`, `checks`, `modes`) is missing only because of a problem that is told elsewhere.
     """
-    known = _Known(components, failure_modes, checks, modes)
+    known = _Known(components, failure_modes, checks, modes, hidden)
     files = _Files(runbooks, root)
     found: list[Finding] = []
     for runbook in runbooks.values():
@@ -65,7 +70,9 @@ class _Known:
         failure_modes: AbstractSet[str],
         checks: AbstractSet[str],
         modes: AbstractSet[str] | None,
+        hidden: Callable[[str, str], bool],
     ) -> None:
+        self.hidden = hidden
         self.components = components
         self.failure_modes = failure_modes
         self.checks = checks
@@ -77,7 +84,7 @@ def _check_names(runbook: Runbook, known: _Known, findings: Findings) -> None:
         line = _front_line(runbook, "component")
         findings.add("unknown-component", line, _no_such("component", runbook.component, known.components))
     for failure in runbook.failure_modes:
-        if failure not in known.failure_modes:
+        if failure not in known.failure_modes and not known.hidden("failures", failure):
             line = _front_line(runbook, "failure_modes")
             findings.add("unknown-failure-mode", line, _no_such("failure mode", failure, known.failure_modes))
     for step in runbook.steps:
@@ -89,14 +96,15 @@ def _check_names(runbook: Runbook, known: _Known, findings: Findings) -> None:
 def _check_command(command: Command, known: _Known, findings: Findings) -> None:
     verb, name, *rest = command.argv
     if verb == "check":
-        if name not in known.checks:
+        if name not in known.checks and not known.hidden("checks", name):
             findings.add("unknown-check", command.line, _no_such("check", name, known.checks))
         return
     if name not in known.components:
         findings.add("unknown-component", command.line, _no_such("component", name, known.components))
-    elif verb == "degrade" and known.modes is not None and f"{name}/{rest[0]}" not in known.modes:
-        message = _no_such("degraded mode", f"{name}/{rest[0]}", known.modes)
-        findings.add("unknown-mode", command.line, message)
+    elif verb == "degrade" and known.modes is not None:
+        mode = f"{name}/{rest[0]}"
+        if mode not in known.modes and not known.hidden("modes", mode):
+            findings.add("unknown-mode", command.line, _no_such("degraded mode", mode, known.modes))
 
 
 def _no_such(what: str, name: str, valid: AbstractSet[str]) -> str:
@@ -104,8 +112,13 @@ def _no_such(what: str, name: str, valid: AbstractSet[str]) -> str:
 
 
 def _front_line(runbook: Runbook, key: str) -> int:
+    return _written_at(runbook, key) or 1
+
+
+def _written_at(runbook: Runbook, key: str) -> int | None:
+    """The line of a key of the front matter. What is written and has no value has been told already."""
     lines = runbook.text.split("\n")
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), 1)
+    return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
 
 
 class _Files:
@@ -202,8 +215,8 @@ def _check_times(runbook: Runbook, findings: Findings) -> None:
     timed = [step for step in runbook.steps if step.time is not None]
     if runbook.rto is None:
         return
-    if len(timed) < len(runbook.steps):
-        missing = next(step for step in runbook.steps if step.time is None)
+    missing = next((step for step in runbook.steps if step.time is None and not _TIME.search(step.text)), None)
+    if missing is not None:
         message = f"{len(runbook.steps) - len(timed)} of {len(runbook.steps)} steps name no time, this one first"
         findings.add("no-time", missing.line, message)
     total = sum((step.time or 0.0) + (step.wait_for or 0.0) for step in runbook.steps)
@@ -213,10 +226,11 @@ def _check_times(runbook: Runbook, findings: Findings) -> None:
 
 
 def _check_review(runbook: Runbook, today: date, findings: Findings) -> None:
-    if runbook.owner is None:
+    if runbook.owner is None and not _written_at(runbook, "owner"):
         findings.add("no-owner", 1, "nobody owns this runbook")
     if runbook.reviewed is None:
-        findings.add("never-reviewed", 1, "nobody has reviewed this runbook")
+        if not _written_at(runbook, "reviewed"):
+            findings.add("never-reviewed", 1, "nobody has reviewed this runbook")
         return
     line = _front_line(runbook, "reviewed")
     if runbook.reviewed > today:

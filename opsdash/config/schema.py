@@ -34,10 +34,15 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 only.
 """
 
-LATER: dict[tuple[str, ...], frozenset[str]] = {
-    ("workspace",): frozenset({"alarms", "alarm_routes", "routes", "windows", "notifiers", "drills", "calendars"}),
-    ("component",): frozenset({"alarms", "windows", "drills", "drill", "injections", "escalation"}),
-    ("switch",): frozenset({"canary", "schedule"}),
+LATER: dict[str, dict[tuple[str | int, ...], frozenset[str]]] = {
+    "workspace": {
+        (): frozenset({"alarms", "alarm_routes", "routes", "windows", "notifiers", "drills", "calendars"}),
+        ("engine",): frozenset({"state", "state_folder", "group", "listen"}),
+    },
+    "component": {
+        (): frozenset({"alarms", "windows", "drills", "drill", "injections", "escalation"}),
+        ("switch",): frozenset({"canary", "schedule"}),
+    },
 }
 """Keys whose function is not built: they are refused by name, so that nobody relies on what does not
 happen.
@@ -97,8 +102,8 @@ def _kind_of(value: Any) -> str:
 
 
 def _old_out(value: Any) -> Any:
-    if isinstance(value, str) and value != "stateless":
-        raise ValueError(f'{value!r} is not possible; write stateless, or {{check: "{{from}}/NAME", is: down}}')
+    if value is not None and value != "stateless" and not isinstance(value, dict):
+        raise ValueError(f'{_kind_of(value)} is not possible; write stateless, or {{check: "{{from}}/NAME", is: down}}')
     return value
 
 
@@ -119,6 +124,10 @@ class DetectionText(Strict):
     references: tuple[str, ...] = ()
     at_least: int = 1
     away: bool = False
+    under: str = ""
+    """The key under which the references stand."""
+    flaw: str = ""
+    """What is wrong with `at_least`; the references are judged all the same."""
 
 
 def _detection(value: Any) -> DetectionText:
@@ -136,13 +145,14 @@ def _detection(value: Any) -> DetectionText:
         return DetectionText(away=True)
     if keys == {"all"}:
         references = _references(value["all"])
-        return DetectionText(references=references, at_least=len(references))
+        return DetectionText(references=references, at_least=len(references), under="all")
     if keys == {"at_least", "of"}:
         references = _references(value["of"])
         at_least = value["at_least"]
         if not isinstance(at_least, int) or isinstance(at_least, bool) or not 1 <= at_least <= len(references):
-            raise ValueError(f"at_least must be a number from 1 to {len(references)}, the number of checks in `of`")
-        return DetectionText(references=references, at_least=at_least)
+            said = f"at_least must be a number from 1 to {len(references)}, the number of checks in `of`"
+            return DetectionText(references=references, under="of", flaw=said)
+        return DetectionText(references=references, at_least=at_least, under="of")
     raise ValueError(f"unknown form with {', '.join(sorted(keys)) or 'no key'}; {_FORMS}")
 
 

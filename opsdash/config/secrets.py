@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from opsdash.config.problems import KeyPath
+
 MASK = "***"
 MIN_LENGTH = 6
 """Shorter values are not masked: they would be found in everything."""
@@ -60,6 +62,10 @@ class ReferenceProblem(ConfigError):  # noqa: N818 - it becomes a Problem
         super().__init__(f"{message}; {hint}" if hint else message)
         self.message = message
         self.hint = hint
+
+
+class HiddenVariable(ReferenceProblem):
+    """A variable that the files may well set, where a problem of their own hides it."""
 
 
 CUT = "…"
@@ -147,8 +153,9 @@ def _in_base64(data: bytes) -> Iterator[str]:
 class References:
     """Resolves references against one environment. A file or program is read once, however often it is named.
 
-    variables: values for `${NAME}` where the environment has none (`vars` of opsdash.yaml). short:
-    references whose value is too short to be masked.
+    variables: values for `${NAME}` where the environment has none (`vars` of opsdash.yaml). hidden: why a variable
+    may be missing among them although the files set it, None if nothing speaks for that. short: references whose value
+    is too short to be masked.
     """
 
     def __init__(
@@ -157,7 +164,9 @@ class References:
         workspace: Path,
         masker: Masker | None = None,
         variables: Mapping[str, str] | None = None,
+        hidden: Callable[[str], str | None] = lambda _: None,
     ) -> None:
+        self._hidden = hidden
         self.masker = masker if masker is not None else Masker()
         self.short: dict[str, None] = {}
         self._environment = environment
@@ -174,6 +183,19 @@ class References:
         if isinstance(value, list | tuple):
             return [self.resolve(each) for each in value]
         return value
+
+    def problems(self, value: Any) -> Iterator[tuple[KeyPath, ReferenceProblem]]:
+        """All that is wrong with the references in `value`, with the place in it."""
+        if isinstance(value, str):
+            for match in _REFERENCE.finditer(value):
+                try:
+                    self._replacement(match)
+                except ReferenceProblem as problem:
+                    yield (), problem
+        elif isinstance(value, Mapping | list | tuple):
+            for key, each in value.items() if isinstance(value, Mapping) else enumerate(value):
+                for path, found in self.problems(each):
+                    yield (key, *path), found
 
     def _text(self, text: str) -> str:
         return _REFERENCE.sub(self._replacement, text) if "${" in text else text
@@ -200,6 +222,9 @@ class References:
         setting = self.variables.get(name, default)
         value = self._environment.get(name) or ""
         if not value and setting is None:
+            hidden = self._hidden(name)
+            if hidden is not None:
+                raise HiddenVariable(hidden)
             state = "is empty" if name in self._environment else "is not set"
             raise ReferenceProblem(
                 f"the variable {name} {state}", f"set it, or give it a default: ${{{name}:-default}}"

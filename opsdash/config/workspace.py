@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
 from opsdash.config import yaml
-from opsdash.config.parts import Report, Spot, valid_parts, workspace_part
+from opsdash.config.parts import Judged, Report, Spot, valid_parts, workspace_part
 from opsdash.config.problems import Problem, did_you_mean
 from opsdash.config.schema import LATER, WorkspaceModel
 from opsdash.config.secrets import ReferenceProblem, References
@@ -52,8 +53,7 @@ class ParsedWorkspace:
 
     source: Source
     model: WorkspaceModel
-    problems: tuple[Problem, ...] = ()
-    off: Mapping[str, str] = field(default_factory=dict)
+    judged: Judged = field(default_factory=Judged)
     lost: bool = False
 
 
@@ -69,9 +69,9 @@ def parse_workspace(source: Source) -> ParsedWorkspace:
         return _lost(source, "the file is no mapping of keys", "begin with a line such as title: …", 1)
     report = Report(source.name, source.data)
     value = _with_people(tree.value or {})
-    later = LATER["workspace",]
+    later = LATER["workspace"]
     model = valid_parts(WorkspaceModel, value, report, workspace_part, flaws=tree.flaws, later=later)
-    return ParsedWorkspace(source, model, tuple(report.problems), report.off)
+    return ParsedWorkspace(source, model, report.judged)
 
 
 def _with_people(value: dict[str, object]) -> dict[str, object]:
@@ -84,7 +84,8 @@ def _with_people(value: dict[str, object]) -> dict[str, object]:
 
 def _lost(source: Source, message: str, hint: str = "", line: int = 0) -> ParsedWorkspace:
     problem = Problem(source.name, line, (), message, hint)
-    return ParsedWorkspace(source, WorkspaceModel(), (problem,), lost=True)
+    judged = Judged((problem,), hidden={"": f"{source.name}: {problem.reason}"})
+    return ParsedWorkspace(source, WorkspaceModel(), judged, lost=True)
 
 
 def variables(model: WorkspaceModel, references: References, report: Report) -> dict[str, str]:
@@ -103,10 +104,16 @@ def timezone(model: WorkspaceModel, report: Report) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        hint = did_you_mean(name, available_timezones()) or "write it as Europe/Berlin"
+        hint = did_you_mean(name, _zones()) or "write it as Europe/Berlin"
         report.error(("timezone",), f"there is no time zone {name!r:.60}", hint, "timezone")
         return UTC_NAME
     return name
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    """All time zones; finding them takes a walk through a few hundred files."""
+    return frozenset(available_timezones())
 
 
 def settings(model: WorkspaceModel, zone: str, references: References) -> Settings:
@@ -123,8 +130,9 @@ def settings(model: WorkspaceModel, zone: str, references: References) -> Settin
 def _resolved(value: str, references: References, spot: Spot) -> str | None:
     try:
         return str(references.resolve(value))
-    except ReferenceProblem as problem:
-        spot.error(problem.message, problem.hint)
+    except ReferenceProblem:
+        for _, each in references.problems(value):
+            spot.error(each.message, each.hint)
         return None
 
 
@@ -135,7 +143,7 @@ def people(model: WorkspaceModel, zone: str, references: References, report: Rep
     """Everybody, with their absences as points in time."""
     clock = ZoneInfo(zone)
     return {
-        name: _person(name, person, clock, references, Spot(report, ("people", name), None))
+        name: _person(name, person, clock, references, Spot(report, ("people", name), f"people/{name}"))
         for name, person in model.people.items()
     }
 
@@ -145,7 +153,11 @@ def _person(name: str, model: PersonModel, clock: ZoneInfo, references: Referenc
         key: None if value is None else _resolved(value, references, spot.at(key))
         for key, value in (("name", model.name), ("login", model.login), ("contact", model.contact))
     }
-    away = [_absence(absence, clock, spot.at("away", index)) for index, absence in enumerate(model.away)]
+    away = [
+        _absence(absence, clock, spot.at("away", index))
+        for index, absence in enumerate(model.away)
+        if not spot.at("away", index).is_hole
+    ]
     return Person(
         id=name,
         name=texts["name"] or name,

@@ -72,12 +72,16 @@ _NAN = {".nan", ".NaN", ".NAN"}
 class Flaw:
     """Something wrong with the YAML itself: line from 1, and the keys that lead there as far as they are
     known.
+
+    hides: what cannot be seen because of it, or not all of it: whatever seems to be missing there is no
+    problem of its own.
     """
 
     line: int
     message: str
     hint: str = ""
     path: KeyPath = ()
+    hides: KeyPath | None = None
 
 
 @dataclass(slots=True)
@@ -225,17 +229,20 @@ class _Constructor:
                     path,
                     "a key cannot be a list or a mapping",
                     "quote a text that begins with { or [",
+                    hides=path,
                 )
                 continue
             key = key_node.value
             if key in lines:
                 said = f"the key is here twice; the first is in line {lines[key]}"
-                self._flaw(key_node, (*path, key), said, "remove one of them")
+                hides = (*path, key) if isinstance(built.get(key), dict) else None
+                self._flaw(key_node, (*path, key), said, "remove one of them", hides=hides)
                 continue
             lines[key] = _line(key_node)
             if key == "<<" and key_node.tag == _PLAIN:
                 said = "merge keys are no part of YAML 1.2"
-                self._flaw(key_node, (*path, key), said, "write the keys out, or use `defaults` and `each`")
+                hint = "write the keys out, or use `defaults` and `each`"
+                self._flaw(key_node, (*path, key), said, hint, hides=path)
                 continue
             built[key] = self.value(value_node, (*path, key))
         return built
@@ -246,7 +253,7 @@ class _Constructor:
             return self._plain(node, text, path)
         self._refuse_tag(node, path)
         if not text.isascii() and not _is_text(text):
-            self._flaw(node, path, "this text contains half a character (a lone surrogate)")
+            self._flaw(node, path, "this text contains half a character (a lone surrogate)", hides=path)
             return None
         return text
 
@@ -260,16 +267,16 @@ class _Constructor:
         if first not in "0123456789.+-":
             return text
         if len(text) > MAX_DIGITS and _FLOAT.fullmatch(text):
-            self._flaw(node, path, f"a number of {len(text)} digits is too long")
+            self._flaw(node, path, f"a number of {len(text)} digits is too long", hides=path)
             return None
         return _number(text)
 
     def _refuse_tag(self, node: Node, path: KeyPath) -> None:
         if node.tag not in {_PLAIN, _TEXT, _COLLECTION}:
-            self._flaw(node, path, f"tags such as {node.tag!r:.60} are not allowed", "remove the word with the !")
+            self._flaw(node, path, f"tags such as {node.tag!r:.60} are not allowed", "remove the word with the !", path)
 
-    def _flaw(self, node: Node, path: KeyPath, message: str, hint: str = "") -> None:
-        self._tree.flaws.append(Flaw(_line(node), message, hint, path))
+    def _flaw(self, node: Node, path: KeyPath, message: str, hint: str = "", hides: KeyPath | None = None) -> None:
+        self._tree.flaws.append(Flaw(_line(node), message, hint, path, hides))
 
     def _count(self, values: int, node: Node) -> None:
         self._values += values

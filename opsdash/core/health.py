@@ -424,7 +424,7 @@ def _is_starting(draft: Draft, component: Component) -> bool:
 
 def _watch_blindness(draft: Draft, component: Component, before: ComponentLive, after: ComponentLive) -> None:
     blind = _is_blind(after)
-    if component.tier is Tier.DROPPABLE or blind == _is_blind(before):
+    if component.tier is Tier.DROPPABLE or component.removed or blind == _is_blind(before):
         return
     key = ("blind", component.id)
     draft.effect(SetTimer(key, draft.now.mono + BLIND_AFTER) if blind else CancelTimer(key))
@@ -450,6 +450,8 @@ def health(draft: Draft, component: Component) -> ComponentLive:
     now = draft.now.wall
     if component.problem is not None:
         return ComponentLive(Status.UNKNOWN, Reason.CONFIG, component.problem, now, NO_BACKUP)
+    if component.removed:
+        return ComponentLive(Status.UNKNOWN, Reason.CONFIG, "removed from the files: its checks no longer run", now)
     state = draft.state(component.id)
     ignored = ignored_checks(draft, component)
     providers = {

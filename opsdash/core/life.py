@@ -45,11 +45,12 @@ def stopping(draft: Draft, event: Stopping) -> None:
 def loaded(draft: Draft, event: Loaded) -> None:
     """The files were read: what is still held by something survives its removal from them."""
     before, after = draft.operation, event.operation
+    held_before = set(draft.keys("removed"))
     removed = tuple(_still_held(draft, before, after))
     draft.operation = after
     if not after.anchors and draft.engine().offline:
         draft.set_live("engine", "engine", replace(draft.engine(), offline=False))
-    if before.sha256 != after.sha256 or {each.id for each in removed} != set(draft.keys("removed")):
+    if before.sha256 != after.sha256 or {each.id for each in removed} != held_before:
         draft.emit(
             Configured(
                 draft.now.wall,
@@ -67,11 +68,12 @@ def loaded(draft: Draft, event: Loaded) -> None:
             draft.effect(Poll(check))
     for check in sorted(before.checks.keys() - after.checks.keys()):
         draft.set_live("checks", check, None)
-    for gone in sorted(before.components.keys() - after.components.keys()):
+    for gone in sorted((before.components.keys() | held_before) - after.components.keys()):
         draft.set_live("components", gone, None)
         draft.effect(CancelTimer(("read", gone)))
         draft.effect(CancelTimer(("blind", gone)))
         draft.touch(gone)
+        health.refresh(draft, gone)
     for component in after.components.values():
         _begin(draft, component)
         health.refresh(draft, component.id)

@@ -37,6 +37,7 @@ from opsdash.errors import EngineError, JournalError
 from opsdash.kinds.base import HeartbeatState
 from opsdash.kinds.resolver import Resolver
 from opsdash.model import inputs as i
+from opsdash.model import records as r
 from opsdash.model.effects import (
     Answer,
     Apply,
@@ -93,6 +94,9 @@ STORE_WITHIN = 5.0
 OBSERVE_GRACE = 10.0
 """Seconds beyond its own time limit within which a run that somebody waits for has to have come about."""
 
+FREES = (r.SwitchEnded, r.ActiveChanged, r.ModeSeen, r.IncidentResolved, r.RunEnded)
+"""Records after which something may no longer be in use."""
+
 NAMED_OPTIONS = frozenset({"--to", "--reason"})
 """Options of the `opsdash` commands that a runbook may hold; both take a value."""
 
@@ -107,13 +111,24 @@ class Stores:
 
 
 class Engine:
-    """An engine over a workspace that has been loaded. `start`, then `stop`; both on one event loop."""
+    """An engine over a workspace that has been loaded. `start`, then `stop`; both on one event loop.
+
+    before: the workspace as the engine before had it, where the files may have changed since.
+    """
 
     def __init__(
-        self, *, workspace: Path, loaded: Loaded, stores: Stores, clock: Clock = system_clock, demo: bool = False
+        self,
+        *,
+        workspace: Path,
+        loaded: Loaded,
+        stores: Stores,
+        before: Loaded | None = None,
+        clock: Clock = system_clock,
+        demo: bool = False,
     ) -> None:
         self.workspace = workspace
         self.loaded = loaded
+        self._known_before = before or loaded
         self.stores = stores
         self.demo = demo
         self._clock = clock
@@ -179,7 +194,7 @@ class Engine:
         if replay.checkpoint is not None:
             self.runner.world.tables = decode_world(replay.checkpoint).tables
         self.runner.replay([decode(entry.type, entry.data) for entry in replay.entries])
-        self.runner.world.operation = replace(self.loaded.operation, sha256="")
+        self.runner.world.operation = replace(self._known_before.operation, sha256="")
         await self._checkpoint_if_due()
         self._background = [
             tasks.spawn(self.runner.run(), "runner"),
@@ -187,7 +202,8 @@ class Engine:
             tasks.spawn(self.recorder.run(), "recorder"),
         ]
         self.runner.put(i.Started(__version__, os.getpid()))
-        self._configure(self.loaded)
+        self._configure(self.loaded, self._known_before)
+        self._known_before = self.loaded
         await self.runner.settled()
         if self.runner.journal_error:
             await tasks.cancel(*self._background)
@@ -201,17 +217,39 @@ class Engine:
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with other files."""
-        self.loaded = loaded
-        self._configure(loaded)
+        self._configure(loaded, self.loaded)
         self.hub.refresh_all()
 
-    def _configure(self, loaded: Loaded) -> None:
+    def _configure(self, loaded: Loaded, before: Loaded) -> None:
+        self.loaded = self._with_held_runbooks(loaded, before)
         operation = keep_held(self.runner.world, loaded.operation)
         self.runner.put(i.Loaded(operation, len(loaded.problems)))
         self.poller.configure(loaded.operation.checks, loaded.bindings)
         for check, spec in loaded.operation.checks.items():
             if spec.passive and self.runner.world.get("heartbeats", check) is None:
                 self.beat(check, "awaited")
+
+    def _with_held_runbooks(self, loaded: Loaded, before: Loaded) -> Loaded:
+        """A runbook that somebody follows survives its removal from the files until the run has ended."""
+        followed = {run.runbook for run in self.runner.world.tables["runs"].values()}
+        held = {
+            name: runbook
+            for name, runbook in before.runbooks.items()
+            if name in followed and name not in loaded.runbooks
+        }
+        return replace(loaded, runbooks={**loaded.runbooks, **held}) if held else loaded
+
+    @property
+    def held_runbooks(self) -> set[str]:
+        """Runbooks that are no longer in the files, and that somebody still follows."""
+        return self.loaded.runbooks.keys() - self.loaded.cache.runbooks.keys()
+
+    def _let_go(self, committed: Committed) -> None:
+        """What was held only because it was in use goes when it is no longer."""
+        frees = any(isinstance(record, FREES) for _, record in committed.entries)
+        if frees and (self.runner.world.tables["removed"] or self.held_runbooks):
+            files = {name: self.loaded.runbooks[name] for name in self.loaded.cache.runbooks}
+            self._configure(replace(self.loaded, runbooks=files), self.loaded)
 
     async def stop(self, why: str) -> None:
         """End in good order: no new action, a while for a running one, everything written."""
@@ -363,6 +401,7 @@ class Engine:
         if committed.entries:
             self.recorder.committed((record for _, record in committed.entries), self.runner.world)
             self._wake_switch_waiters()
+            self._let_go(committed)
         self.hub.publish(committed)
 
     def _wake_switch_waiters(self) -> None:

@@ -21,7 +21,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -164,13 +164,20 @@ def check_expression(expression: Expression, sample: Mapping[str, Any], wall: fl
     """Compare an expression with what a kind offers, and try it on the kind's sample. Raises
     ExpressionError.
     """
-    offered = {*sample, NOW, LATENCY}
-    for name in sorted(expression.names - offered):
-        raise ExpressionError(f"there is no {name!r} here", word=name, names=sorted(offered))
-    for name in sorted(expression.functions - FUNCTIONS):
-        raise ExpressionError(f"there is no function {name!r}", word=name, names=sorted(FUNCTIONS))
+    for problem in misspellings(expression, sample):
+        raise problem
     if JSON not in expression.names:
         _try(expression, sample, wall)
+
+
+def misspellings(expression: Expression, sample: Mapping[str, Any] | None) -> Iterator[ExpressionError]:
+    """What an expression names or calls and nothing offers. `sample` None: it is not known what is offered."""
+    if sample is not None:
+        offered = {*sample, NOW, LATENCY}
+        for name in sorted(expression.names - offered):
+            yield ExpressionError(f"there is no {name!r} here", word=name, names=sorted(offered))
+    for name in sorted(expression.functions - FUNCTIONS):
+        yield ExpressionError(f"there is no function {name!r}", word=name, names=sorted(FUNCTIONS))
 
 
 def _try(expression: Expression, sample: Mapping[str, Any], wall: float) -> None:
@@ -370,14 +377,16 @@ def age(now: float, value: Any) -> timedelta:
     return timedelta(seconds=now - moment)
 
 
-def check_fact(path: str, sample: Mapping[str, Any]) -> None:
-    """Whether a dotted path can name a value of this kind. Raises ExpressionError."""
+def check_fact(path: str, sample: Mapping[str, Any] | None) -> None:
+    """Whether a dotted path can name a value of a kind; of any, where its sample is not known. Raises
+    ExpressionError.
+    """
     try:
         parse_path(path)
     except ValueError as error:
         raise ExpressionError(str(error)) from None
     root = _root(path)
-    if root not in sample and root != LATENCY:
+    if sample is not None and root not in sample and root != LATENCY:
         raise ExpressionError(f"there is no {root!r} here", word=root, names=sorted({*sample, LATENCY}))
 
 

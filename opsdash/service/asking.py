@@ -100,7 +100,10 @@ def runbook(engine: Engine, name: str, component: str | None) -> RunView | None:
     about = component or found.component or ""
     runs = engine.runner.world.tables["runs"].values()
     run = next((each for each in runs if (each.runbook, each.component) == (name, about)), None)
-    return run_view(found, run, about, [str(each) for each in engine.loaded.findings.get(name, ())])
+    findings = [str(each) for each in engine.loaded.findings.get(name, ())]
+    if name in engine.held_runbooks:
+        findings.append(f"{found.path}: removed from the files, kept while somebody follows it")
+    return run_view(found, run, about, findings)
 
 
 def problems(engine: Engine) -> list[ProblemView]:

@@ -75,6 +75,11 @@ class Places:
         return self.state / "history.sqlite"
 
     @property
+    def last_good(self) -> Path:
+        """The last good version of the workspace's files."""
+        return self.state / "last-good.json"
+
+    @property
     def log(self) -> Path:
         """What the engine had to say."""
         return self.state / "engine.log"

@@ -6,6 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opsdash.core.views import Viewer
+from opsdash.model import inputs as i
+from opsdash.model.incident import IncidentKind
+from opsdash.model.records import IncidentOpened
 from opsdash.model.switch import Plan, SwitchKind
 from opsdash.testing import Timeline, email, mail_outside, operation
 
@@ -85,3 +88,46 @@ def test_a_change_that_opsdash_did_not_make_is_not_forgotten() -> None:
     found = story.incident("email")
     assert found is not None
     assert "opsdash did not do that" in "".join(entry.text for entry in found.entries)
+
+
+def test_a_failure_mode_of_an_open_incident_survives_its_removal_until_the_incident_is_resolved() -> None:
+    story, workspace = on_the_backup()
+    story.down("email/ses/api", times=3)
+    found = story.incident("email")
+    assert found is not None
+    joined = found.failures
+    assert joined
+    edited = without(workspace, failures={})
+
+    story.reload(edited)
+
+    component = story.world.operation.components["email"]
+    assert {*joined} <= component.failures.keys()
+    assert {f"failures/{name}" for name in joined} <= {*component.held}
+    assert {name for name, _ in story.state("email").failures} <= component.failures.keys()
+
+    again = Timeline(edited, replay=story.records)
+    assert {*joined} <= again.world.operation.components["email"].failures.keys()
+
+    story.ok("email/ses/api", times=3)
+    assert story.want(i.ResolveIntent(found.id, "over")) == ""
+    story.reload(edited)
+    assert story.world.operation.components["email"].failures == {}
+
+
+def test_a_component_that_was_removed_says_that_nobody_checks_it_and_raises_no_alarm_about_it() -> None:
+    story, workspace = on_the_backup()
+
+    story.reload(replace(workspace, components={}, checks={}, sha256="edited"))
+
+    page = Viewer(story.world, story.live, story.clock()).component("email")
+    assert page is not None
+    assert (page["row"]["status"], page["row"]["reason"], page["row"]["removed"]) == ("unknown", "config", True)
+    assert "no longer run" in page["row"]["cause"]
+    story.advance(3600)
+    kinds = [record.kind for record in story.of(IncidentOpened)]
+    assert IncidentKind.BLIND not in kinds, "whoever removed it knows that it is not watched"
+
+    story.reload(workspace)
+    story.all_ok()
+    assert story.status("email") == "ok"
