@@ -12,13 +12,26 @@ import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsdash import __version__
 from opsdash.errors import ConfigError
 from opsdash.model.text import clean_lines
-from opsdash.service.places import API, EngineFile, Lock, Places, places, write_engine_file
+from opsdash.service.places import (
+    API,
+    EngineFile,
+    Lock,
+    Places,
+    close_to_group,
+    connects,
+    is_ours,
+    places,
+    write_engine_file,
+    write_private,
+)
+from opsdash.service.whereabouts import last_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
     from opsdash.config.workspace import Retention as Kept
     from opsdash.engine.engine import Engine, Stores
     from opsdash.service.client import EngineSession
+    from opsdash.service.reach import Flags, Reach
     from opsdash.storage.history import History
 
 log = logging.getLogger(__name__)
@@ -47,7 +61,13 @@ ALREADY_RUNNING = 0
 """Exit status of an engine that finds another one at work: nothing is wrong."""
 
 
-def run_engine(workspace: Path, *, ephemeral: bool = False, environment: Mapping[str, str] | None = None) -> int:
+def run_engine(
+    workspace: Path,
+    *,
+    ephemeral: bool = False,
+    environment: Mapping[str, str] | None = None,
+    flags: Flags | None = None,
+) -> int:
     """The engine in the foreground, until it is told to end. Raises OpsdashError when it cannot start."""
     spoken = _Spoken("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler = logging.StreamHandler(sys.stderr)
@@ -55,15 +75,28 @@ def run_engine(workspace: Path, *, ephemeral: bool = False, environment: Mapping
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     where = places(workspace)
+    before = last_known(where.workspace)
     lock = Lock(where)
     if not lock.take():
         log.info("another engine is at work in %s", where.workspace)
         return ALREADY_RUNNING
     _raise_descriptor_limit()
+    start = _Start(where, ephemeral, {**os.environ, **(environment or {})}, flags, before)
     try:
-        return asyncio.run(_engine(where, ephemeral, {**os.environ, **(environment or {})}, spoken))
+        return asyncio.run(_engine(start, spoken))
     finally:
         lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How an engine is to start. before: where one of this workspace was last at home."""
+
+    where: Places
+    ephemeral: bool
+    environment: Mapping[str, str]
+    flags: Flags | None
+    before: Path | None
 
 
 class _Spoken(logging.Formatter):
@@ -77,22 +110,25 @@ class _Spoken(logging.Formatter):
         return clean_lines(text if self.masker is None else self.masker.mask(text), LOG_LIMIT)
 
 
-async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str], spoken: _Spoken) -> int:
+async def _engine(start: _Start, spoken: _Spoken) -> int:
     from opsdash.config.loader import load
     from opsdash.engine.clock import system_clock
     from opsdash.engine.engine import Engine
     from opsdash.service.server import Service
 
+    where, environment = start.where, start.environment
     stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     _handle_signals(stop)
     loaded = load(where.workspace, environment, system_clock().wall)
     spoken.masker = loaded.secrets
+    reach = _reach(start, loaded)
+    loaded = reach.noted(loaded)
     _report_problems(loaded)
     demo = "DEMO_CONTROL" in environment
     engine = Engine(
         workspace=where.workspace, loaded=loaded, stores=_stores(where, loaded.settings.retention), demo=demo
     )
-    service = Service(engine, where, lambda why: _finish(stop, why), environment)
+    service = Service(engine, where, lambda why: _finish(stop, why), environment, reach.door)
     await engine.start()
     await service.start()
     now = system_clock()
@@ -100,13 +136,14 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
         write_engine_file(where, EngineFile(os.getpid(), __version__, API, str(where.socket), now.wall))
     except OSError as error:
         log.warning("%s cannot be written: %s", where.engine_file, error.strerror)
+    _let_in(reach, engine)
     log.info("engine %s at work in %s with %d checks", __version__, where.workspace, len(loaded.bindings))
     gc.collect()
     gc.freeze()
     from opsdash.engine.tasks import cancel, spawn
 
-    watchers = [spawn(_watch_files(engine, where, environment), "files")]
-    if ephemeral:
+    watchers = [spawn(_watch_files(engine, reach, environment), "files")]
+    if start.ephemeral:
         watchers.append(spawn(_end_with_last_client(engine, stop), "clients"))
     why = await stop
     log.info("ending: %s", why)
@@ -116,6 +153,38 @@ async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str]
     with contextlib.suppress(FileNotFoundError):
         where.engine_file.unlink()
     return 0
+
+
+def _reach(start: _Start, loaded: Loaded) -> Reach:
+    """Who reaches the engine. What is wrong with that is told before anything is polled. Raises EngineError."""
+    from opsdash.service.reach import Flags, Reach
+
+    where, before = start.where, start.before
+    reach = Reach(where, loaded.settings.engine)
+    close_to_group(where)
+    if before is not None and before != where.state and (before / "journal").exists() and not where.journal.exists():
+        reach.began_anew(before)
+    reach.open_door(start.flags or Flags())
+    if reach.door is not None:
+        loaded.secrets.add(reach.door.token)
+    return reach
+
+
+def _let_in(reach: Reach, engine: Engine) -> None:
+    """Open the engine to its group, and say who else can come."""
+    told = set(engine.loaded.problems)
+    reach.let_group_in()
+    engine.loaded = reach.noted(engine.loaded)
+    for problem in engine.loaded.problems:
+        if problem not in told:
+            log.warning("%s", problem)
+    if reach.door is None:
+        return
+    from opsdash.config.workspace import in_the_clear
+
+    log.info("listening on %s; the bearer token is in %s", reach.door.url, reach.door.token_file)
+    if reach.door.listening.certificate is None and not reach.door.address.is_loopback:
+        log.warning("%s; %s", *in_the_clear(reach.door.address))
 
 
 def _stores(where: Places, kept: Kept) -> Stores:
@@ -170,7 +239,7 @@ def _report_problems(loaded: Loaded) -> None:
         log.warning("%s", problem)
 
 
-async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, str]) -> None:
+async def _watch_files(engine: Engine, reach: Reach, environment: Mapping[str, str]) -> None:
     """Read the files again when they change; what no longer loads keeps its last good version."""
     from opsdash.config.loader import load
 
@@ -181,7 +250,8 @@ async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, 
         try:
             if not await asyncio.to_thread(before.changed):
                 continue
-            after = await asyncio.to_thread(load, where.workspace, environment, engine.now().wall, before)
+            read = await asyncio.to_thread(load, reach.where.workspace, environment, engine.now().wall, before)
+            after = reach.noted(read)
         except Exception as error:
             if str(error) != trouble:
                 log.exception("the files could not be read again; the engine goes on with what it has")
@@ -232,7 +302,7 @@ def run_board(
     from opsdash.service.client import EngineSession
 
     where = places(workspace)
-    if not _reachable(where):
+    if connects(where) is not True:
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
     from opsdash.board.app import run_board as run
     from opsdash.board.preferences import load_preferences, preferences_file
@@ -255,7 +325,7 @@ def run_board(
             theme=liked.theme,
             keys=liked.keys,
             mouse=liked.mouse,
-            ask_on_quit=not ephemeral and not read_only and remembered is None,
+            ask_on_quit=not ephemeral and not read_only and remembered is None and is_ours(where),
             on_leave=chosen.append,
         )
     except ValueError as error:
@@ -280,22 +350,10 @@ def _leave(session: EngineSession, choice: str | None, remember: Path) -> None:
 
     if choice is not None:
         with contextlib.suppress(OSError):
-            remember.write_text(f"{choice}\n")
+            write_private(remember, f"{choice}\n")
     if choice != "stop":
         return
     try:
         asyncio.run(session.stop())
     except SessionError as error:
         sys.stderr.write(f"opsdash: the engine goes on: {error}\n")
-
-
-def _reachable(where: Places) -> bool:
-    """Whether somebody listens on the socket, asked without an event loop: this is on the way to the first frame."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(where.socket))
-        except OSError:
-            return False
-    return True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
 from opsdash.errors import OpsdashError
-from opsdash.service.places import API, Places
+from opsdash.service.places import API, Places, places
 from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
 from opsdash.service.wire import Reply, WireError, events, request
 
@@ -80,6 +81,7 @@ class EngineSession:
             except (WireError, SessionError) as error:
                 yield Lost(str(error))
             await asyncio.sleep(RETRY)
+            self._look_again()
             if not said_bye:
                 trouble = self._start_again()
                 if trouble:
@@ -110,6 +112,11 @@ class EngineSession:
                     return
         finally:
             await cast("Any", stream).aclose()
+
+    def _look_again(self) -> None:
+        """The next engine may live elsewhere: `engine.state` of opsdash.yaml may have changed."""
+        with contextlib.suppress(OpsdashError):  # the file is being edited; the place we know is as good as any
+            self.where = places(self.where.workspace)
 
     def _start_again(self) -> str:
         """Start an engine, at most three times a minute. Returns what stood in the way, "" if nothing did."""
@@ -210,6 +217,10 @@ class EngineSession:
     async def inject(self, service: str, fault: str) -> None:
         """In a demo: give a service a fault (`ok` heals it)."""
         await self._post("/v1/demo", {"service": service, "fault": fault})
+
+    async def heartbeats(self) -> dict[str, Any]:
+        """Every heartbeat with the path to which its sender posts, and the URL that it belongs to, if there is one."""
+        return cast("dict[str, Any]", await self._get("/v1/heartbeats"))
 
     async def stop(self, *, force: bool = False) -> None:
         """Ask the engine to end; refused while something is in flight."""
