@@ -36,12 +36,13 @@ from opsdash.service.whereabouts import last_known
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opsdash.config.listening import Flags
     from opsdash.config.loader import Loaded
     from opsdash.config.secrets import Masker
     from opsdash.config.workspace import Retention as Kept
     from opsdash.engine.engine import Engine, Stores
     from opsdash.service.client import EngineSession
-    from opsdash.service.reach import Flags, Reach
+    from opsdash.service.reach import Reach
     from opsdash.storage.history import History
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,8 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
 
 def _reach(start: _Start, loaded: Loaded) -> Reach:
     """Who reaches the engine. What is wrong with that is told before anything is polled. Raises EngineError."""
-    from opsdash.service.reach import Flags, Reach
+    from opsdash.config.listening import Flags
+    from opsdash.service.reach import Reach
 
     where, before = start.where, start.before
     reach = Reach(where, loaded.settings.engine)

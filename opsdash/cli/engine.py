@@ -17,9 +17,9 @@ from opsdash.service.places import account, is_locked, is_ours, places, read_eng
 if TYPE_CHECKING:
     import argparse
 
+    from opsdash.config.listening import Flags
     from opsdash.service.client import EngineSession
     from opsdash.service.places import Places
-    from opsdash.service.reach import Flags
 
 EXAMPLE = "opsdash engine --print-unit > ~/.config/systemd/user/opsdash.service"
 
@@ -95,8 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _flags(arguments: argparse.Namespace) -> Flags:
     """What is said of TCP. Raises UsageError."""
-    from opsdash.config.listening import parse_address
-    from opsdash.service.reach import Flags
+    from opsdash.config.listening import Flags, parse_address
 
     given = (arguments.listen, arguments.tls_certificate, arguments.tls_key)
     if any(given) and arguments.verb not in ("run", "restart"):

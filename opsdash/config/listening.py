@@ -10,6 +10,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FORM = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<four>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 _EXAMPLES = "write 127.0.0.1:9180, or [::1]:9180"
@@ -31,6 +35,15 @@ class Address:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says of it, which overrides the file. certificate and key: both or none."""
+
+    listen: Address | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 def parse_address(text: str) -> Address:

@@ -19,21 +19,12 @@ from opsdash.service.places import barred_folder, open_to_group
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from opsdash.config.listening import Address
+    from opsdash.config.listening import Flags
     from opsdash.config.loader import EngineSettings, Loaded
     from opsdash.config.problems import KeyPath, Problem
     from opsdash.service.places import Places
 
 _AGAIN = "`opsdash engine restart` applies it"
-
-
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """What the command line says of it. certificate and key: both or none."""
-
-    listen: Address | None = None
-    certificate: Path | None = None
-    key: Path | None = None
 
 
 def listening(settings: EngineSettings, flags: Flags) -> Listening | None:
