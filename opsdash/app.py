@@ -12,34 +12,43 @@ import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsdash import __version__
-from opsdash.errors import ConfigError, StorageError
+from opsdash.errors import ConfigError
 from opsdash.model.text import clean_lines
-from opsdash.service.places import API, EngineFile, Lock, Places, places, write_engine_file
+from opsdash.service.places import (
+    API,
+    EngineFile,
+    Lock,
+    Places,
+    close_to_group,
+    connects,
+    is_ours,
+    places,
+    write_engine_file,
+    write_private,
+)
+from opsdash.service.whereabouts import last_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opsdash.config.lastgood import LastGood
+    from opsdash.config.listening import Flags
     from opsdash.config.loader import Loaded
     from opsdash.config.secrets import Masker
     from opsdash.config.workspace import Retention as Kept
     from opsdash.engine.engine import Engine, Stores
     from opsdash.service.client import EngineSession
+    from opsdash.service.reach import Reach
     from opsdash.storage.history import History
 
 log = logging.getLogger(__name__)
 
 ON_LEAVING = "on-leaving"
 """File in the state folder: what becomes of the engine when the board is left, `keep` or `stop`."""
-
-WATCH_FILES_EVERY = 1.0
-WATCH_FILES_RARELY = 10.0
-FILES_A_SECOND = 400
-"""The files are looked at every second; so many that it would cost more than checks do, less often."""
 
 FIRST_CLIENT_WITHIN = 30.0
 LAST_CLIENT_GONE_FOR = 3.0
@@ -55,7 +64,13 @@ ALREADY_RUNNING = 0
 """Exit status of an engine that finds another one at work: nothing is wrong."""
 
 
-def run_engine(workspace: Path, *, ephemeral: bool = False, environment: Mapping[str, str] | None = None) -> int:
+def run_engine(
+    workspace: Path,
+    *,
+    ephemeral: bool = False,
+    environment: Mapping[str, str] | None = None,
+    flags: Flags | None = None,
+) -> int:
     """The engine in the foreground, until it is told to end. Raises OpsdashError when it cannot start."""
     spoken = _Spoken("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler = logging.StreamHandler(sys.stderr)
@@ -63,15 +78,28 @@ def run_engine(workspace: Path, *, ephemeral: bool = False, environment: Mapping
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     where = places(workspace)
+    before = last_known(where.workspace)
     lock = Lock(where)
     if not lock.take():
         log.info("another engine is at work in %s", where.workspace)
         return ALREADY_RUNNING
     _raise_descriptor_limit()
+    start = _Start(where, ephemeral, {**os.environ, **(environment or {})}, flags, before)
     try:
-        return asyncio.run(_engine(where, ephemeral, {**os.environ, **(environment or {})}, spoken))
+        return asyncio.run(_engine(start, spoken))
     finally:
         lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How an engine is to start. before: where one of this workspace was last at home."""
+
+    where: Places
+    ephemeral: bool
+    environment: Mapping[str, str]
+    flags: Flags | None
+    before: Path | None
 
 
 class _Spoken(logging.Formatter):
@@ -85,35 +113,41 @@ class _Spoken(logging.Formatter):
         return clean_lines(text if self.masker is None else self.masker.mask(text), LOG_LIMIT)
 
 
-async def _engine(where: Places, ephemeral: bool, environment: Mapping[str, str], spoken: _Spoken) -> int:
+async def _engine(start: _Start, spoken: _Spoken) -> int:
     from opsdash.engine.clock import system_clock
     from opsdash.engine.engine import Engine
+    from opsdash.engine.lastgood import LastGoodFiles
     from opsdash.service.server import Service
+    from opsdash.service.watching import report_problems, watch_files
 
+    where, environment = start.where, start.environment
     stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     _handle_signals(stop)
-    remembered = _LastGood(where, environment)
+    remembered = LastGoodFiles(where.workspace, where.last_good, environment)
     loaded, before = remembered.load(system_clock().wall)
     spoken.masker = loaded.secrets
-    _report_problems(loaded)
+    reach = _reach(start, loaded)
+    loaded = reach.noted(loaded)
+    report_problems(loaded)
     demo = "DEMO_CONTROL" in environment
     stores = _stores(where, loaded.settings.retention)
     engine = Engine(workspace=where.workspace, loaded=loaded, before=before, stores=stores, demo=demo)
-    service = Service(engine, where, lambda why: _finish(stop, why), environment)
+    service = Service(engine, where, lambda why: _finish(stop, why), environment, reach.door)
     await engine.start()
-    await remembered.keep(engine)
     await service.start()
     now = system_clock()
     try:
         write_engine_file(where, EngineFile(os.getpid(), __version__, API, str(where.socket), now.wall))
     except OSError as error:
         log.warning("%s cannot be written: %s", where.engine_file, error.strerror)
+    _let_in(reach, engine)
     log.info("engine %s at work in %s with %d checks", __version__, where.workspace, len(loaded.bindings))
+    await remembered.keep(engine)
     _collect_seldom()
     from opsdash.engine.tasks import cancel, spawn
 
-    watchers = [spawn(_watch_files(engine, where, environment, remembered), "files")]
-    if ephemeral:
+    watchers = [spawn(watch_files(engine, reach, environment, remembered), "files")]
+    if start.ephemeral:
         watchers.append(spawn(_end_with_last_client(engine, stop), "clients"))
     why = await stop
     log.info("ending: %s", why)
@@ -130,6 +164,39 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
+
+
+def _reach(start: _Start, loaded: Loaded) -> Reach:
+    """Who reaches the engine. What is wrong with that is told before anything is polled. Raises EngineError."""
+    from opsdash.config.listening import Flags
+    from opsdash.service.reach import Reach
+
+    where, before = start.where, start.before
+    reach = Reach(where, loaded.settings.engine)
+    close_to_group(where)
+    if before is not None and before != where.state and (before / "journal").exists() and not where.journal.exists():
+        reach.began_anew(before)
+    reach.open_door(start.flags or Flags())
+    if reach.door is not None:
+        loaded.secrets.add(reach.door.token)
+    return reach
+
+
+def _let_in(reach: Reach, engine: Engine) -> None:
+    """Open the engine to its group, and say who else can come."""
+    told = set(engine.loaded.problems)
+    reach.let_group_in()
+    engine.loaded = reach.noted(engine.loaded)
+    for problem in engine.loaded.problems:
+        if problem not in told:
+            log.warning("%s", problem)
+    if reach.door is None:
+        return
+    from opsdash.config.workspace import in_the_clear
+
+    log.info("listening on %s; the bearer token is in %s", reach.door.url, reach.door.token_file)
+    if reach.door.listening.certificate is None and not reach.door.address.is_loopback:
+        log.warning("%s; %s", *in_the_clear(reach.door.address))
 
 
 def _stores(where: Places, kept: Kept) -> Stores:
@@ -179,87 +246,6 @@ def _finish(stop: asyncio.Future[str], why: str) -> None:
         stop.set_result(why)
 
 
-def _report_problems(loaded: Loaded) -> None:
-    for problem in loaded.problems:
-        log.warning("%s", problem)
-
-
-class _LastGood:
-    """The last good version of the files, from one engine to the next."""
-
-    def __init__(self, where: Places, environment: Mapping[str, str]) -> None:
-        self._where = where
-        self._environment = environment
-        self._kept: LastGood | None = None
-
-    def load(self, wall: float) -> tuple[Loaded, Loaded | None]:
-        """The workspace; and as the engine before had it, where the files may have changed since."""
-        from opsdash.config.lastgood import load_last_good
-        from opsdash.config.loader import load
-        from opsdash.storage.lastgood import read_last_good
-
-        folder, environment = self._where.workspace, self._environment
-        try:
-            self._kept = read_last_good(self._where.last_good, environment)
-        except StorageError as error:
-            log.warning("%s; what was removed from the files since the last start may not be known any more", error)
-        before = None
-        if self._kept is not None and not self._kept.is_on_disk(folder, environment):
-            try:
-                before = load_last_good(self._kept, folder, environment, wall)
-            except Exception:
-                log.exception("the last good version of the files could not be used: this is a bug")
-        return load(folder, environment, wall, before), before
-
-    async def keep(self, engine: Engine) -> None:
-        """Keep what the engine has now. Not before its journal holds what was removed from the files and is in use."""
-        from opsdash.config.files import RUNBOOKS
-        from opsdash.config.lastgood import LastGood, last_good
-        from opsdash.storage.lastgood import write_last_good
-
-        await engine.runner.settled()
-        kept = last_good(engine.loaded)
-        held = {f"{RUNBOOKS}/{name}.md" for name in engine.held_runbooks}
-        kept = kept.keeping(self._kept or LastGood(), held)
-        if kept == self._kept or engine.runner.journal_error:
-            return
-        try:
-            await asyncio.to_thread(write_last_good, self._where.last_good, kept)
-        except StorageError as error:
-            log.warning("%s; what is removed from the files while no engine runs will not be known", error)
-        else:
-            self._kept = kept
-
-
-async def _watch_files(engine: Engine, where: Places, environment: Mapping[str, str], remembered: _LastGood) -> None:
-    """Read the files again when they change; what no longer loads keeps its last good version."""
-    from opsdash.config.loader import load
-
-    trouble = ""
-    while True:
-        before = engine.loaded
-        files = len(before.cache.stamps)
-        await asyncio.sleep(min(max(files / FILES_A_SECOND, WATCH_FILES_EVERY), WATCH_FILES_RARELY))
-        before = engine.loaded
-        try:
-            if not await asyncio.to_thread(before.changed):
-                continue
-            after = await asyncio.to_thread(load, where.workspace, environment, engine.now().wall, before)
-        except Exception as error:
-            if str(error) != trouble:
-                log.exception("the files could not be read again; the engine goes on with what it has")
-            trouble = str(error)
-            continue
-        trouble = ""
-        if after.digest == before.digest:
-            engine.loaded = after
-            continue
-        log.info("the files have changed")
-        _report_problems(after)
-        engine.reload(after)
-        await remembered.keep(engine)
-
-
 async def _end_with_last_client(engine: Engine, stop: asyncio.Future[str]) -> None:
     loop = asyncio.get_running_loop()
     alone_since = loop.time() + FIRST_CLIENT_WITHIN - LAST_CLIENT_GONE_FOR
@@ -296,7 +282,7 @@ def run_board(
     from opsdash.service.client import EngineSession
 
     where = places(workspace)
-    spawned = not _reachable(where)
+    spawned = connects(where) is not True
     if spawned:
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
     from opsdash.board.app import run_board as run
@@ -320,7 +306,7 @@ def run_board(
             theme=liked.theme,
             keys=liked.keys,
             mouse=liked.mouse,
-            ask_on_quit=not ephemeral and not read_only and remembered is None,
+            ask_on_quit=not ephemeral and not read_only and remembered is None and is_ours(where),
             on_leave=chosen.append,
         )
     except ValueError as error:
@@ -345,22 +331,10 @@ def _leave(session: EngineSession, choice: str | None, remember: Path) -> None:
 
     if choice is not None:
         with contextlib.suppress(OSError):
-            remember.write_text(f"{choice}\n")
+            write_private(remember, f"{choice}\n")
     if choice != "stop":
         return
     try:
         asyncio.run(session.stop())
     except SessionError as error:
         sys.stderr.write(f"opsdash: the engine goes on: {error}\n")
-
-
-def _reachable(where: Places) -> bool:
-    """Whether somebody listens on the socket, asked without an event loop: this is on the way to the first frame."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(where.socket))
-        except OSError:
-            return False
-    return True

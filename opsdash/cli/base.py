@@ -12,7 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from opsdash.service.places import Places, find_workspace, places
+from opsdash.errors import EngineError
+from opsdash.service.places import Places, account, connects, find_workspace, places
 
 if TYPE_CHECKING:
     import argparse
@@ -123,16 +124,14 @@ def with_files_or_engine(
 
 
 def runs(where: Places) -> bool:
-    """Whether somebody listens on the engine's socket."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(2.0)
-        try:
-            probe.connect(str(where.socket))
-        except OSError:
-            return False
-    return True
+    """Whether somebody listens on the engine's socket. Raises EngineError where this account may not ask."""
+    found = connects(where)
+    if found is False:
+        raise EngineError(
+            f"the engine of {where.workspace} is {account(where.owner)}'s, and this account may not talk to it; its "
+            f"owner can name a group of yours as engine.group in {WORKSPACE_FILE}"
+        )
+    return found is True
 
 
 async def first_results(session: EngineSession, component: str) -> None:

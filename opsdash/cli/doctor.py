@@ -15,8 +15,8 @@ from opsdash import __version__
 from opsdash.cli import exits
 from opsdash.cli.base import NoWorkspaceError, add_json, add_workspace, runs, workspace_of
 from opsdash.cli.terminal import RESULT, bold, can_draw, latency, out, out_json, sign, table
-from opsdash.errors import OpsdashError
-from opsdash.service.places import is_locked, places, read_engine_file
+from opsdash.errors import EngineError, OpsdashError
+from opsdash.service.places import account, is_locked, is_ours, places, read_engine_file
 
 if TYPE_CHECKING:
     import argparse
@@ -68,9 +68,16 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     except NoWorkspaceError as error:
         yield Finding("workspace", "warn", str(error))
         return
-    where = places(workspace)
     yield Finding("workspace", "pass", str(workspace))
     yield from _files(workspace)
+    try:
+        where = places(workspace)
+    except EngineError as error:
+        yield Finding("state", "fail", str(error))
+        return
+    if not is_ours(where):
+        yield _of_another_account(where)
+        return
     yield _state_folder(where)
     yield _disk(where)
     yield from _journal(where)
@@ -111,20 +118,28 @@ def _descriptors(checks: int) -> Finding:
     return Finding("descriptors", "pass", f"enough for {checks} checks")
 
 
+def _of_another_account(where: Places) -> Finding:
+    """What can be said to a member of `engine.group`, and to a stranger."""
+    try:
+        name = account(where.owner)
+        if runs(where):
+            return Finding("engine", "pass", f"running; it is {name}'s, who lets this account in")
+    except EngineError as error:
+        return Finding("engine", "fail", str(error))
+    return Finding("engine", "warn", f"none is running, so nobody watches: only {name} can start one")
+
+
 def _state_folder(where: Places) -> Finding:
     if not where.state.exists():
         return Finding("state", "pass", f"{where.state} will be created by the first engine")
-    found = where.state.stat()
-    if found.st_uid != os.getuid():
-        return Finding("state", "fail", f"{where.state} belongs to somebody else; only its owner's engine can use it")
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    if stat.S_IMODE(where.state.stat().st_mode) & 0o067:  # the group's 0o010 is engine.group
         return Finding("state", "fail", f"others may read {where.state}: chmod 700 it")
     near = "" if where.socket.parent == where.state else f"; the path is long, so the socket is {where.socket}"
     return Finding("state", "pass", f"{where.state}{near}")
 
 
 def _disk(where: Places) -> Finding:
-    free = shutil.disk_usage(where.workspace).free
+    free = shutil.disk_usage(where.state if where.state.exists() else where.workspace).free
     if free < SPARE_DISK:
         return Finding("disk", "warn", f"{free // 2**20} MiB are free; without space nothing can be switched")
     return Finding("disk", "pass", f"{free // 2**30} GiB are free")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, places_of, workspace_of
 from opsdash.cli.terminal import STATUS, Painted, Role, ago, dim, latency, out, out_json, say, sign, table
+from opsdash.errors import EngineError
 from opsdash.service.session import DeltaEvent, Lost, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
 async def _look(arguments: argparse.Namespace) -> int:
     from opsdash.service.client import EngineSession
 
-    session = EngineSession(places_of(arguments))
+    try:
+        session = EngineSession(places_of(arguments))
+    except EngineError as error:
+        return _nobody(arguments, str(error))
     if arguments.watch:
         return await _watch(arguments, session)
     try:

@@ -11,6 +11,7 @@ them at once; a problem switches off the smallest part that encloses it, and the
     secrets.py     `${NAME}`, `${file:PATH}`, `${cmd:ARGV}`, and the mask that hides their values
     build.py       one component's parts to checks, providers and bindings
     link.py        what parts say of each other: references, responses, cycles
+    places.py      paths that every client must understand alike; listening.py   addresses
     workspace.py   opsdash.yaml to people and settings
     loader.py      all of it, by difference
     starter.py     what `opsdash init` writes

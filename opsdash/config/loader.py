@@ -21,7 +21,7 @@ from opsdash.config.link import Linker
 from opsdash.config.parts import Report
 from opsdash.config.problems import Problem, ordered
 from opsdash.config.secrets import Masker, References, resolve_secrets
-from opsdash.config.workspace import ParsedWorkspace, Retention, Settings, parse_workspace
+from opsdash.config.workspace import EngineSettings, ParsedWorkspace, Retention, Settings, parse_workspace
 from opsdash.core.index import index
 from opsdash.model.operation import ANCHORS, Component, Operation
 from opsdash.model.runbook import Severity
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opsdash.config.files import Source
+    from opsdash.config.problems import KeyPath
     from opsdash.model.runbook import Finding, Runbook
 
-__all__ = ["Binding", "Loaded", "Problem", "Retention", "Settings", "Severity", "load"]
+__all__ = ["Binding", "EngineSettings", "Loaded", "Problem", "Retention", "Settings", "Severity", "load"]
 
 KEPT = "the last good version stays in use"
 
@@ -94,6 +95,16 @@ class Loaded:
     def changed(self) -> bool:
         """Whether a file has changed, come or gone since: one `stat` a file."""
         return files.Folder(self.workspace, self.environment).stamps() != self.cache.stamps
+
+    def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = Severity.WARNING) -> Problem:
+        """A problem of opsdash.yaml that only shows while an engine runs."""
+        source = self.cache.good_workspace.source
+        line = Report(source.name, source.data).line(path)
+        return Problem(source.name, line, path, message, hint, severity)
+
+    def noting(self, problems: Iterable[Problem]) -> Loaded:
+        """The same with further problems."""
+        return replace(self, problems=ordered((*self.problems, *problems)))
 
     def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Options with their secrets filled in, for use at once. Raises ReferenceProblem. Not for an event
@@ -163,7 +174,8 @@ class _Load:
         )
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
-        settings = workspace.settings(good.model, zone, references)
+        engine = workspace.engine(good, self._folder, report)
+        settings = workspace.settings(good.model, zone, references, engine)
 
         components, good_components = self._read_components()
         read_runbooks = self._read_runbooks()

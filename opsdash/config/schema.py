@@ -25,6 +25,8 @@ from pydantic import (
     model_validator,
 )
 
+from opsdash.config.listening import Address, parse_address
+from opsdash.config.places import LONGEST_PATH, checked_path
 from opsdash.kinds.fields import Duration
 from opsdash.model.operation import Confirm, ResponseKind, Threshold, Tier
 from opsdash.model.status import Status
@@ -178,6 +180,12 @@ def _response(value: Any) -> ResponseText:
     raise ValueError(f"{shown}; write switch, runbook or {{degrade: MODE}}")
 
 
+def _listen(value: Any) -> Address:
+    if not isinstance(value, str):
+        raise ValueError(f"an address is needed, not {_kind_of(value)}; write 127.0.0.1:9180, or [::1]:9180")  # noqa: TRY004 - pydantic collects ValueErrors
+    return parse_address(value)
+
+
 def _positive(value: float) -> float:
     if value <= 0:
         raise ValueError("must be longer than 0")
@@ -195,6 +203,16 @@ References = Annotated[
     tuple[str, ...],
     BeforeValidator(_listed),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+Place = Annotated[
+    str,
+    BeforeValidator(checked_path),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_PATH}),
+]
+Listen = Annotated[
+    Address,
+    BeforeValidator(_listen),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:9180", "[::1]:9180"]}),
 ]
 DownAfter = Annotated[
     Threshold,
@@ -490,8 +508,22 @@ class RetentionModel(Strict):
 
 
 class EngineModel(Strict):
-    """Settings of the engine."""
+    """Settings of the engine. They are read when it starts: `opsdash engine restart` applies a change."""
 
+    state: Place | None = None
+    """The state folder: journal, history, lock and socket. A relative path starts at the workspace, `~` is the home of
+    the account that owns opsdash.yaml. Without it, `.opsdash`. What a former folder holds does not move by itself.
+    """
+    group: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    """A Unix group whose members may use the engine: look, switch, and everything else. Only the owner starts it."""
+    listen: Listen | None = None
+    """An address for the same interface on TCP, such as `127.0.0.1:9180`, for heartbeats of jobs and for Prometheus.
+    Whoever asks needs the bearer token in the state folder. `opsdash engine --listen` overrides it.
+    """
+    tls_certificate: Place | None = None
+    """PEM file with the certificate for `listen`, and those that lead to its authority. Read again when it changes."""
+    tls_key: Place | None = None
+    """PEM file with its key, which is not encrypted."""
     retention: RetentionModel = RetentionModel()
     """How long results and their summaries are kept."""
 
@@ -512,4 +544,4 @@ class WorkspaceModel(Strict):
     vars: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar] = {}
     """Values for `${NAME}` where the environment has none."""
     engine: EngineModel = EngineModel()
-    """Retention of what the engine measures."""
+    """Where the engine lives, who reaches it, and for how long it keeps what it measures."""

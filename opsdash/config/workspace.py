@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import grp
 import hashlib
+import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
 from opsdash.config import yaml
 from opsdash.config.parts import Judged, Report, Spot, valid_parts, workspace_part
+from opsdash.config.places import full_path
 from opsdash.config.problems import Problem, did_you_mean
 from opsdash.config.schema import LATER, WorkspaceModel
 from opsdash.config.secrets import ReferenceProblem, References
@@ -19,8 +22,10 @@ from opsdash.model.operation import Absence, Person
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from opsdash.config.files import Source
+    from opsdash.config.listening import Address
     from opsdash.config.schema import AbsenceModel, PersonModel
 
 UTC_NAME = "UTC"
@@ -38,12 +43,30 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Where the engine lives, and who reaches it.
+
+    state: the state folder; None for the usual one. group: the name of a group that exists, and to which this process
+    can give files. certificate, key: both or none; without them the address is not for TLS. tls_is_broken: they were
+    meant, and cannot be used.
+    """
+
+    state: Path | None = None
+    group: str | None = None
+    listen: Address | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    tls_is_broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What opsdash.yaml says about the engine and the operation as a whole. variables: `vars`, for `${NAME}`."""
 
     title: str
     timezone: str
     retention: Retention
+    engine: EngineSettings = EngineSettings()
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -116,13 +139,14 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def settings(model: WorkspaceModel, zone: str, references: References) -> Settings:
+def settings(model: WorkspaceModel, zone: str, references: References, engine: EngineSettings) -> Settings:
     """What the engine needs to know."""
     kept = model.engine.retention
     return Settings(
         title=model.title,
         timezone=zone,
         retention=Retention(kept.samples, kept.minutes, kept.hours),
+        engine=engine,
         variables=references.variables,
     )
 
@@ -134,6 +158,74 @@ def _resolved(value: str, references: References, spot: Spot) -> str | None:
         for _, each in references.problems(value):
             spot.error(each.message, each.hint)
         return None
+
+
+# --- the engine ---------------------------------------------------------------------------------------------
+
+TLS_KEYS = ("tls_certificate", "tls_key")
+
+
+def engine(parsed: ParsedWorkspace, workspace: Path, report: Report) -> EngineSettings:
+    """Where the engine lives, and who reaches it; what cannot be used is reported, and off.
+
+    An address whose TLS is broken is off, too: a token must not be sent in the clear because a key was misspelt.
+    """
+    model = parsed.model.engine
+    owner = parsed.source.stamp.owner if parsed.source.stamp else None
+    paths: dict[str, Path | None] = {}
+    for key in ("state", *TLS_KEYS):
+        text = getattr(model, key)
+        try:
+            paths[key] = None if text is None else full_path(workspace, text, owner)
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            report.error(("engine", key), message, hint, f"engine/{key}")
+            paths[key] = None
+    settings = EngineSettings(state=paths["state"], group=_group(model.group, report))
+    if not _tls_is_whole(paths, report):
+        return replace(settings, tls_is_broken=True)
+    certificate, key_file = (paths[key] for key in TLS_KEYS)
+    if model.listen is not None and certificate is None and not model.listen.is_loopback:
+        report.warning(("engine", "listen"), *in_the_clear(model.listen))
+    return replace(settings, listen=model.listen, certificate=certificate, key=key_file)
+
+
+def in_the_clear(address: Address) -> tuple[str, str]:
+    """What is wrong with an address on the network without TLS, and what would be right."""
+    message = f"on {address} everybody along the way can read the token, and use it"
+    return message, "name a certificate and its key (tls_certificate, tls_key), or listen on 127.0.0.1"
+
+
+def _tls_is_whole(paths: Mapping[str, Path | None], report: Report) -> bool:
+    """Whether certificate and key are both there, or neither was meant."""
+    broken = {key for key in TLS_KEYS if report.missing(f"engine/{key}") is not None}
+    missing = [key for key in TLS_KEYS if paths[key] is None]
+    if not broken and len(missing) == 1:
+        message = f"{missing[0]} is missing: a certificate and its key belong together"
+        there = next(key for key in TLS_KEYS if key != missing[0])
+        report.error(("engine", there), message, "name both, or neither", "engine/listen")
+    if broken:
+        path = ("engine", min(broken))
+        report.error(path, "without its certificate and key nothing listens on TCP", "", "engine/listen")
+    return not broken and len(missing) != 1
+
+
+def _group(name: str | None, report: Report) -> str | None:
+    """The group, if there is one of that name to which this process may give a file."""
+    if name is None:
+        return None
+    path, part = ("engine", "group"), "engine/group"
+    try:
+        gid = grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        hint = did_you_mean(name, (each.gr_name for each in grp.getgrall()))
+        report.error(path, f"there is no group {name!r:.60} on this machine", hint, part)
+        return None
+    if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
+        hint = "only a member can open it to the group; a login after joining makes the membership count"
+        report.error(path, f"this account is no member of {name}, so the engine stays private", hint, part)
+        return None
+    return name
 
 
 # --- people -------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from opsdash.service.places import Places, make_state_folder, places
 from opsdash.service.wire import WireError, request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 START_WITHIN = 15.0
@@ -38,17 +38,18 @@ async def attach(
     ephemeral: bool = False,
     claim: str | None = None,
     read_only: bool = False,
+    flags: Sequence[str] = (),
 ) -> EngineSession:
     """A session with the engine of `workspace`, which is started if none runs and `spawn` is set.
 
-    environment: for an engine that has to be started.  ephemeral: such an engine ends with its last client.
+    environment, flags: for an engine that has to be started.  ephemeral: such an engine ends with its last client.
     Raises EngineError.
     """
     where = places(workspace)
     if not await answers(where):
         if not spawn:
             raise EngineError(f"no engine is running for {where.workspace}; start one with `opsdash engine`")
-        child = spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
+        child = spawn_engine(workspace, environment=environment, ephemeral=ephemeral, flags=flags)
         await _wait(where, child)
 
     def revive() -> None:
@@ -58,18 +59,25 @@ async def attach(
 
 
 def spawn_engine(
-    workspace: Path, *, environment: Mapping[str, str] | None = None, ephemeral: bool = False
+    workspace: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    ephemeral: bool = False,
+    flags: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start an engine that outlives this process. Whether it came up is for the caller to see. Raises EngineError."""
+    """Start an engine that outlives this process. Whether it came up is for the caller to see. Raises EngineError.
+
+    flags: further options of `opsdash engine`.
+    """
     where = places(workspace)
     make_state_folder(where)
-    command = [sys.executable, "-P", "-m", "opsdash", "engine", "--workspace", str(where.workspace)]
+    command = [sys.executable, "-P", "-m", "opsdash", "engine", "--workspace", str(where.workspace), *flags]
     if ephemeral:
         command.append("--ephemeral")
     _started[:] = [child for child in _started if child.poll() is None]
     try:
         _rotate(where.log)
-        with where.log.open("ab") as log:
+        with open(where.log, "ab", opener=_private) as log:
             child = subprocess.Popen(
                 command,
                 cwd=where.workspace,
@@ -84,6 +92,10 @@ def spawn_engine(
         raise EngineError(f"the engine cannot be started: {error.filename}: {error.strerror}") from error
     _started.append(child)
     return child
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _rotate(log: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
 from opsdash.errors import OpsdashError
-from opsdash.service.places import API, Places
+from opsdash.service.places import API, Places, places
 from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
 from opsdash.service.wire import Reply, WireError, events, request
 
@@ -95,6 +96,7 @@ class EngineSession:
             except (WireError, SessionError) as error:
                 yield Lost(str(error))
             await asyncio.sleep(PROMPTLY if self._is_starting() else RETRY)
+            self._look_again()
             if not said_bye:
                 trouble = self._start_again()
                 if trouble:
@@ -128,6 +130,11 @@ class EngineSession:
 
     def _is_starting(self) -> bool:
         return time.monotonic() - self._started_at < STARTING
+
+    def _look_again(self) -> None:
+        """The next engine may live elsewhere: `engine.state` of opsdash.yaml may have changed."""
+        with contextlib.suppress(OpsdashError):  # the file is being edited; the place we know is as good as any
+            self.where = places(self.where.workspace)
 
     def _start_again(self) -> str:
         """Start an engine, at most three times a minute. Returns what stood in the way, "" if nothing did."""
@@ -229,6 +236,10 @@ class EngineSession:
     async def inject(self, service: str, fault: str) -> None:
         """In a demo: give a service a fault (`ok` heals it)."""
         await self._post("/v1/demo", {"service": service, "fault": fault})
+
+    async def heartbeats(self) -> dict[str, Any]:
+        """Every heartbeat with the path to which its sender posts, and the URL that it belongs to, if there is one."""
+        return cast("dict[str, Any]", await self._get("/v1/heartbeats"))
 
     async def stop(self, *, force: bool = False) -> None:
         """Ask the engine to end; refused while something is in flight."""

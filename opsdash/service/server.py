@@ -1,4 +1,4 @@
-"""The engine's HTTP interface on its Unix socket.
+"""The engine's HTTP interface, on its Unix socket and, when asked for, on TCP (`opsdash.service.network`).
 
 Starlette on uvicorn, with three things done otherwise than uvicorn does them: the socket is bound here under a private
 umask (uvicorn makes it world-writable), signals are handled by the engine (uvicorn waits for open streams for ever and
@@ -13,10 +13,7 @@ import json
 import logging
 import math
 import os
-import pwd
 import socket
-import struct
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -26,19 +23,23 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from opsdash.engine.hub import BYE
 from opsdash.errors import EngineError, OpsdashError
 from opsdash.model.switch import Refused, SwitchKind
 from opsdash.service import asking, intents
 from opsdash.service.metrics import openmetrics
-from opsdash.service.places import API
+from opsdash.service.network import HEARTBEATS
+from opsdash.service.places import API, account
+from opsdash.service.protocol import LocalProtocol
+from opsdash.service.tokens import Heartbeats
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from opsdash.config.loader import Loaded
     from opsdash.engine.engine import Engine
+    from opsdash.service.network import Door
     from opsdash.service.places import Places
 
 log = logging.getLogger(__name__)
@@ -50,31 +51,10 @@ LONGEST_BODY = 256 * 1024
 LONGEST_ID = 18
 """Digits of an event's number."""
 
+TOKEN = "token"  # noqa: S105 - who it was that asked over TCP, as the journal has it
+"""Who asks over TCP: an account is not known, only that it had the token."""
+
 _API = {"opsdash-api": str(API)}
-_SO_PEERCRED = getattr(socket, "SO_PEERCRED", None)
-_LOCAL_PEERCRED = 0x001  # sys/un.h on macOS: a struct xucred at level 0
-
-
-class _Protocol(HttpToolsProtocol):
-    """Notes the uid of whoever connects; uvicorn's scope has no client on a Unix socket."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        peer = transport.get_extra_info("socket")
-        self.app_state = {**self.app_state, "uid": _peer_uid(peer) if peer is not None else None}
-        super().connection_made(transport)
-
-
-def _peer_uid(connection: Any) -> int | None:
-    try:
-        if _SO_PEERCRED is not None:
-            raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, struct.calcsize("3i"))
-            return int(struct.unpack("3i", raw)[1])
-        if sys.platform == "darwin":
-            raw = connection.getsockopt(0, _LOCAL_PEERCRED, struct.calcsize("2I"))
-            return int(struct.unpack("2I", raw)[1])
-    except OSError:
-        return None
-    return None
 
 
 class _Server(uvicorn.Server):
@@ -94,14 +74,21 @@ class _Server(uvicorn.Server):
 
 
 class Service:
-    """Serves an engine until it is closed. `stop` is called when a client asks the engine to end."""
+    """Serves an engine until it is closed. `stop` is called when a client asks the engine to end. door: for TCP."""
 
     def __init__(
-        self, engine: Engine, where: Places, stop: Stop, environment: Mapping[str, str] = MappingProxyType({})
+        self,
+        engine: Engine,
+        where: Places,
+        stop: Stop,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        door: Door | None = None,
     ) -> None:
         self._engine = engine
         self._where = where
         self._stop = stop
+        self._door = door
+        self._signed: tuple[Loaded, Heartbeats] | None = None
         self._demo_control = environment.get("DEMO_CONTROL")
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -111,9 +98,10 @@ class Service:
         from opsdash.engine.tasks import spawn
 
         listening = _bind(self._where)
+        app = self._app()
         config = uvicorn.Config(
-            self._app(),
-            http=_Protocol,
+            app,
+            http=LocalProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -130,12 +118,15 @@ class Service:
         if not ready.done():
             ready.cancel()
             raise EngineError(f"nobody can be served on {self._where.socket}; see the log for the reason")
+        if self._door is not None:
+            self._door.serve(app, lambda name: self._check_of(name, signed_only=True) is not None)
 
     async def close(self) -> None:
         """Serve no more; streams were told before. The socket file goes too."""
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
-            await asyncio.wait([self._task], timeout=2)
+            closing = [] if self._door is None else [asyncio.ensure_future(self._door.close())]
+            await asyncio.wait([self._task, *closing], timeout=2)
         with contextlib.suppress(FileNotFoundError):
             self._where.socket.unlink()
 
@@ -161,6 +152,7 @@ class Service:
             Route("/v1/engine", self._about),
             Route("/v1/engine/stop", self._stop_engine, methods=["POST"]),
             Route("/v1/demo", self._demo, methods=["GET", "POST"]),
+            Route("/v1/heartbeats", self._heartbeats),
             Route("/v1/heartbeats/{check:path}", self._heartbeat, methods=["POST"]),
         ]
         return Starlette(
@@ -253,7 +245,15 @@ class Service:
         return _json(await asking.history(self._engine, name, hours))
 
     async def _about(self, _: Request) -> Response:
-        return _json(asking.about(self._engine))
+        listen = None if self._door is None else self._door.about()
+        return _json({**asking.about(self._engine), "state": str(self._where.state), "listen": listen})
+
+    async def _heartbeats(self, _: Request) -> Response:
+        """Every heartbeat with the path to which its sender posts, from here and from other machines."""
+        signed = self._urls()
+        checks = sorted(name for name, spec in self._engine.loaded.operation.checks.items() if spec.passive)
+        listed = [{"check": each, "path": HEARTBEATS + (signed.tokens[each] if signed else each)} for each in checks]
+        return _json({"url": None if self._door is None else self._door.url, "heartbeats": listed})
 
     # --- changing ----------------------------------------------------------------------------------------------
 
@@ -291,14 +291,34 @@ class Service:
 
     async def _heartbeat(self, request: Request) -> Response:
         name: str = request.path_params["check"]
+        found = self._check_of(name)
+        detail = (await _raw_body(request))[:1000].decode("utf-8", "replace")
+        if found is None or not self._engine.beat(*found, asking.cleaned(detail)):
+            return _problem(404, f"there is no heartbeat {name!r}; `opsdash engine heartbeats` lists them")
+        return PlainTextResponse("OK\n", headers=_API)
+
+    def _check_of(self, name: str, *, signed_only: bool = False) -> tuple[str, str] | None:
+        """Check and signal of what follows `/v1/heartbeats/`: the check's name, or what stands for it in a URL."""
+        known = self._engine.loaded.bindings
         signal = "ok"
         for ending in ("start", "fail"):
-            if name.endswith(f"/{ending}") and name not in self._engine.loaded.bindings:
+            if name.endswith(f"/{ending}") and name not in known:
                 name, signal = name.removesuffix(f"/{ending}"), ending
-        detail = (await _raw_body(request))[:1000].decode("utf-8", "replace")
-        if not self._engine.beat(name, signal, asking.cleaned(detail)):
-            return _problem(404, f"there is no heartbeat {name!r}")
-        return PlainTextResponse("OK\n", headers=_API)
+        signed = self._urls()
+        check = None if signed is None else signed.check(name)
+        if check is None and not signed_only and name in known:
+            check = name
+        return None if check is None else (check, signal)
+
+    def _urls(self) -> Heartbeats | None:
+        """What the heartbeats' URLs hold; None where nothing listens on TCP."""
+        if self._door is None:
+            return None
+        loaded = self._engine.loaded
+        if self._signed is None or self._signed[0] is not loaded:
+            passive = (name for name, spec in loaded.operation.checks.items() if spec.passive)
+            self._signed = (loaded, Heartbeats(self._door.token, passive))
+        return self._signed[1]
 
     async def _demo(self, request: Request) -> Response:
         if self._demo_control is None:
@@ -324,12 +344,14 @@ class Service:
         return _json({"stopping": True})
 
     def _who(self, request: Request) -> str:
-        """The person behind the peer's account; on a shared account somebody may claim to be one."""
+        """The person behind the peer's account; on a shared account, or over TCP, somebody may claim to be one."""
+        claimed = request.headers.get("opsdash-as")
+        if hasattr(request.state, "guest"):
+            return f"{asking.cleaned(claimed)[:40]} (claimed, {TOKEN})" if claimed else TOKEN
         uid = getattr(request.state, "uid", None)
-        login = _login(uid)
+        login = "unknown" if uid is None else account(uid)
         people = self._engine.loaded.operation.people.values()
         person = next((each.id for each in people if each.login == login), login)
-        claimed = request.headers.get("opsdash-as")
         if claimed and claimed != person:
             return f"{asking.cleaned(claimed)[:40]} (claimed, {login})"
         return person
@@ -350,15 +372,6 @@ def _bind(where: Places) -> socket.socket:
     listening.listen(128)
     listening.setblocking(False)
     return listening
-
-
-def _login(uid: int | None) -> str:
-    if uid is None:
-        return "unknown"
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _event(name: str, seq: int, data: str) -> str:
@@ -392,7 +405,11 @@ async def _unable(_: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    path = request.url.path
+    shown = (
+        f"{HEARTBEATS}…" if path.startswith(HEARTBEATS) else path
+    )  # what follows may be all that is needed to report
+    log.error("%s %s failed", request.method, shown, exc_info=error)
     return _problem(500, f"a bug in opsdash: {type(error).__name__}; see engine.log")
 
 

@@ -211,6 +211,6 @@ def _why(error: Exception) -> str:
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return "no engine is running"
     if isinstance(error, PermissionError):
-        return "this user may not talk to the engine"
+        return "this user may not talk to the engine; its owner can let a group in (engine.group of opsdash.yaml)"
     detail = str(error) if type(error) is ValueError else type(error).__name__
     return f"the connection to the engine broke ({clean(detail, 100)})"

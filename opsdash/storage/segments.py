@@ -107,10 +107,13 @@ class Loaded:
 
 
 def segment_paths(folder: Path) -> list[Path]:
-    """The segments in `folder`, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+    """The segments in `folder`, oldest first. Raises JournalError when this account may not look."""
+    try:
+        if not folder.is_dir():
+            return []
+        return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+    except OSError as error:
+        raise JournalError(f"the journal in {folder} cannot be read: {error.strerror}") from error
 
 
 def load(folder: Path) -> Loaded:

@@ -24,6 +24,7 @@ from opsdash.model import inputs as i
 from opsdash.service import intents
 from opsdash.service import server as server_module
 from opsdash.service.places import API
+from opsdash.service.protocol import peer_uid
 from opsdash.service.server import Service
 from opsdash.service.wire import WireError, events
 from tests.engine.support import (
@@ -154,13 +155,13 @@ def _post(path: str, body: str) -> str:
 def test_the_uid_is_read_as_the_kernel_has_it() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     try:
-        assert server_module._peer_uid(ours) == os.getuid()
+        assert peer_uid(ours) == os.getuid()
         raw = ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         assert struct.unpack("3i", raw)[1] == os.getuid()
     finally:
         ours.close()
         theirs.close()
-    assert server_module._peer_uid(ours) is None
+    assert peer_uid(ours) is None
 
 
 # --- requests that make no sense ---------------------------------------------------------------------------------

@@ -114,6 +114,15 @@ def test_status_without_an_engine_needs_nothing_but_the_standard_library(tmp_pat
     assert strangers(modules) == set()
 
 
+def test_status_reads_yaml_only_where_the_file_speaks_of_state(tmp_path: Path, python: Python) -> None:
+    (tmp_path / "opsdash.yaml").write_text("title: Nothing\nengine: {state: elsewhere}\n")
+    found = strangers(loaded(python, command("status", "-w", tmp_path)))
+    assert {name for name in found if "cython" not in name} <= {"yaml", "_yaml"}  # PyYAML's C part brings Cython's
+    assert "yaml" in found
+    (tmp_path / "opsdash.yaml").write_text("title: Nothing\nengine: {listen: '127.0.0.1:9180', group: daemon}\n")
+    assert strangers(loaded(python, command("status", "-w", tmp_path))) == set()
+
+
 def test_the_help_imports_no_command(python: Python) -> None:
     modules = loaded(python, command("--help"))
     assert strangers(modules) == set()

@@ -4,6 +4,8 @@
     POST /v1/heartbeats/TOKEN/start    it has begun; with `runtime`, one that takes too long is noticed
     POST /v1/heartbeats/TOKEN/fail     it has failed
 
+`opsdash engine heartbeats` lists the URLs. On the engine's socket the check's name (`backup/nightly`) does, too.
+
 Expected `every` so often after its last report, or by a `cron` schedule in a `timezone`. A report that is
 `grace` late makes the check `down` (`missed`), a reported failure at once (`failed`), until the next success.
 A job that never reported is `unknown` (`starting`) until its first report was due.
