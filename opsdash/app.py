@@ -134,6 +134,7 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
     engine = Engine(workspace=where.workspace, loaded=loaded, before=before, stores=stores, demo=demo)
     service = Service(engine, where, lambda why: _finish(stop, why), environment, reach.door)
     await engine.start()
+    await remembered.keep(engine)  # before anybody can begin something that a change of the files must not lose
     await service.start()
     now = system_clock()
     try:
@@ -142,7 +143,6 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
         log.warning("%s cannot be written: %s", where.engine_file, error.strerror)
     _let_in(reach, engine)
     log.info("engine %s at work in %s with %d checks", __version__, where.workspace, len(loaded.bindings))
-    await remembered.keep(engine)
     _collect_seldom()
     from opsdash.engine.tasks import cancel, spawn
 

@@ -21,6 +21,8 @@ MAY_BLOCK: Final = (
     ("logging/__init__.py", {"emit"}),
     # The socket is bound before anybody can be served, and removed when nobody is any more.
     ("opsdash/service/server.py", {"_bind", "close"}),
+    # The same holds for the door to the network: its token and certificate are read before anybody is let in.
+    ("opsdash/service/network.py", {"__init__"}),
     # All kinds of a workspace are imported when it is loaded, in a thread; here a test is the first to use one.
     ("opsdash/kinds/registry.py", {"_load"}),
     # Only a check behind a proxy or over HTTP/2 needs httpx, which is imported when the first of them runs.
@@ -28,7 +30,7 @@ MAY_BLOCK: Final = (
     # Authorities and client certificates: a `stat` of each file per run, read again when one has changed.
     ("opsdash/kinds/tls.py", {"client_context"}),
     # Files and stores are found and opened before an engine is at work.
-    ("opsdash/service/places.py", {"places", "take"}),
+    ("opsdash/service/places.py", {"places", "take", "make_state_folder"}),
     ("opsdash/storage/documents.py", {"__init__"}),
     ("opsdash/storage/history_file.py", {"__init__"}),
     # A test loads its workspace where it stands; an engine at work has a thread for it.

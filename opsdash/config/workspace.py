@@ -198,7 +198,7 @@ def in_the_clear(address: Address) -> tuple[str, str]:
 
 def _tls_is_whole(paths: Mapping[str, Path | None], report: Report) -> bool:
     """Whether certificate and key are both there, or neither was meant."""
-    broken = {key for key in TLS_KEYS if report.missing(f"engine/{key}") is not None}
+    broken = {key for key in TLS_KEYS if f"engine/{key}" in report.off}
     missing = [key for key in TLS_KEYS if paths[key] is None]
     if not broken and len(missing) == 1:
         message = f"{missing[0]} is missing: a certificate and its key belong together"

@@ -208,7 +208,7 @@ MISTAKES = [
         ("port: 53", "port: dns", "anchors.router.port", "a whole number", ("anchors.router.kind",)),
         ("samples: 3d", "samples: 3", "engine.retention.samples", "3 is no duration"),
         ("title: Shop", "title: Shop\nwindows: {}", "windows", "not in this version"),
-        ("engine:\n", "engine:\n  group: ops\n", "engine.group", "not in this version"),
+        ("engine:\n", "engine:\n  group: no-such-group\n", "engine.group", "there is no group"),
     ),
     *_of(
         EMAIL,
