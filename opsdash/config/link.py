@@ -1,11 +1,7 @@
 """What parts say of each other: references to checks, features, people and runbooks, responses, cycles.
 
-Two things can be wrong with a reference. It *dangles*: nothing of that name exists anywhere, which is a
-problem, with the nearest name. Or it names something that is there and switched off by a problem of its
-own: that problem is told once, where it is, and what cannot do without it is switched off too, with the
-same reason.
-
-So an operation never names what is not in it, whatever the files say. A part that is off goes on in its
+What can be wrong with a reference is told in `references.py`: it dangles, or it names what is switched off. So an
+operation never names what is not in it, whatever the files say. A part that is off goes on in its
 last good version where there is one that still fits.
 """
 
@@ -17,10 +13,10 @@ from typing import TYPE_CHECKING
 from opsdash.config.build import Names, Written, tell_expression
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
+from opsdash.config.references import CheckReferences, Dangling, SwitchedOff
 from opsdash.core.planning import template_names
 from opsdash.kinds.expectations import ExpressionError, check_fact
 from opsdash.model.operation import (
-    ACTIVE,
     ActionCall,
     Component,
     DegradedMode,
@@ -47,18 +43,6 @@ if TYPE_CHECKING:
 
 _MAX_STEPS = 3
 _FACTS = "facts."
-
-
-class Dangling(Exception):  # noqa: N818 - it becomes a Problem
-    """A reference to nothing."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-class SwitchedOff(Exception):  # noqa: N818 - it becomes the reason of what depends on it
-    """A reference to something that a problem has switched off."""
 
 
 @dataclass(slots=True)
@@ -99,6 +83,7 @@ class Linker:
         self._builder = builder
         self._linked = {name: Linked(each) for name, each in built.items()}
         self._lost = lost
+        self._checks = CheckReferences(built, lost)
         self._people = people
         self._workspace = workspace
         self._runbooks = runbooks
@@ -220,13 +205,13 @@ class Linker:
         built = linked.built
         for name, model in built.model.features.items():
             spot = Spot(built.report, ("features", name), f"features/{name}")
-            checks = self._checks(built, spot.at("checks"), model.checks)
+            checks = self._checks.several(built, spot.at("checks"), model.checks)
             if checks is not None and spot.part not in built.report.off:
                 tier = model.tier or built.model.tier
                 linked.features[name] = Feature(name, model.title or name, tier, checks)
         before = self._before(built)
         for name, feature in before.features.items() if before else ():
-            still_proved = all(self._is_check(check) for check in feature.checks)
+            still_proved = all(self._checks.is_check(check) for check in feature.checks)
             if still_proved and _is_lost(built, "features", name, linked.features):
                 linked.features[name] = feature
                 built.keep(f"features/{name}")
@@ -263,149 +248,21 @@ class Linker:
                     found.append(feature)
         return None if found is None else tuple(found)
 
-    # --- checks ---------------------------------------------------------------------------------------------
-
-    def _checks(self, built: Built, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
-        """Ids of checks by reference; None where one dangles or is off, with the part switched off."""
-        found: list[str] = []
-        for index, text in enumerate(texts):
-            check = self._one_check(built, spot.at(index), text)
-            if check is not None:
-                found.append(check)
-        return tuple(found) if len(found) == len(texts) else None
-
-    def _one_check(self, built: Built, spot: Spot, text: str) -> str | None:
-        try:
-            return str(self._find_fixed(built, text))
-        except SwitchedOff as reason:
-            spot.switch_off(str(reason))
-        except Dangling as problem:
-            spot.error(str(problem), problem.hint)
-        return None
-
-    def _find_fixed(self, built: Built, text: str) -> Signal:
-        """What a reference means that has to mean the same before and after a switch."""
-        signal = self._find(built, text)
-        if signal.provider == ACTIVE:
-            message = "active/… stands for another check after a switch"
-            raise Dangling(message, "name a check of the component, or of a certain provider")
-        return signal
-
-    def _find(self, built: Built, text: str) -> Signal:
-        """What a reference means. Raises Dangling or SwitchedOff."""
-        steps = text.split("/")
-        if not all(steps) or len(steps) > _MAX_STEPS:
-            hint = "write check, provider/check, component/check or component/provider/check"
-            raise Dangling(f"{text!r} is no reference to a check", hint)
-        component, provider = built.id, None
-        if len(steps) == _MAX_STEPS:
-            component, provider = steps[0], steps[1]
-        elif len(steps) > 1 and steps[0] in {ACTIVE, *built.parsed.provider_order, *built.providers}:
-            provider = steps[0]
-        elif len(steps) > 1:
-            component = steps[0]
-        signal = Signal(component, provider, steps[-1])
-        if component in self._lost:
-            raise SwitchedOff(f"{component}: {self._lost[component]}")
-        if not self._exists(signal):
-            self._raise_missing(built, signal, text)
-        return signal
-
-    def _exists(self, signal: Signal) -> bool:
-        linked = self._linked.get(signal.component)
-        if linked is None:
-            return False
-        if signal.provider == ACTIVE:
-            providers = linked.built.providers
-            return any(f"{signal.component}/{each}/{signal.check}" in linked.built.bindings for each in providers)
-        return "/".join(filter(None, (signal.component, signal.provider, signal.check))) in linked.built.bindings
-
-    def _meant(self, signal: Signal) -> Iterator[str]:
-        """The checks of a reference that exists; `active/…` stands for one of each provider."""
-        built = self._linked[signal.component].built
-        providers = built.providers if signal.provider == ACTIVE else (signal.provider,)
-        names = ("/".join(filter(None, (signal.component, each, signal.check))) for each in providers)
-        return (name for name in names if name in built.bindings)
-
-    def _raise_missing(self, built: Built, signal: Signal, text: str) -> None:
-        for component, part in self._parts_of(built, signal, text):
-            linked = self._linked.get(component)
-            reason = linked.built.missing(part) if linked is not None else None
-            if reason is not None:
-                raise SwitchedOff(reason)
-        if "/" not in text:
-            with_it = [provider for provider in built.written if f"{built.id}/{provider}/{text}" in built.sketches]
-            if with_it:
-                hint = f'did you mean "active/{text}" or "{with_it[0]}/{text}"?'
-                raise Dangling(f"there is no check {text!r} of the component itself", hint)
-        raise Dangling(f"there is no check {text!r}", did_you_mean(text, self._references(built)))
-
-    def _parts_of(self, built: Built, signal: Signal, text: str) -> Iterator[tuple[str, str]]:
-        """The parts, with their component, by whose absence a check may be missing."""
-        component, check = signal.component, signal.check
-        first, _, rest = text.partition("/")
-        if component != built.id and "/" not in rest and component not in self._linked:
-            yield built.id, f"providers/{first}"  # or did a provider of that name go missing?
-        if signal.provider is None:
-            yield component, f"checks/{check}"
-            return
-        yield component, f"each/{check}"
-        if component not in self._linked:
-            return
-        there = self._linked[component].built
-        for provider in (*there.written, ACTIVE) if signal.provider == ACTIVE else (signal.provider,):
-            yield component, f"checks/{provider}/{check}"
-            written = there.written.get(provider)
-            is_ambiguous = provider in self._linked or provider in self._lost
-            is_there = f"{component}/{provider}/{check}" in there.sketches
-            if written is None or written.open or is_ambiguous or is_there:
-                yield component, f"providers/{provider}"
-
-    def _references(self, built: Built) -> Iterator[str]:
-        """Every reference that means something in a file, the shortest first."""
-        for check in built.sketches:
-            own = check.partition("/")[2]
-            yield own
-            if "/" in own:
-                yield f"{ACTIVE}/{own.partition('/')[2]}"
-        for other in self._linked.values():
-            if other.built is not built:
-                yield from other.built.sketches
-
-    def _is_check(self, check: str) -> bool:
-        linked = self._linked.get(check.partition("/")[0])
-        return linked is not None and check in linked.built.bindings
-
     # --- what can prove something ---------------------------------------------------------------------------
-
-    def _is_witness(self, check: str) -> bool:
-        """Whether there is such a check, and each of its runs sees what is there now."""
-        return self._is_check(check) and not self._keeps_connection(check)
-
-    def _keeps_connection(self, check: str) -> bool:
-        return self._linked[check.partition("/")[0]].built.bindings[check].options.keeps_connection
-
-    def _witness(self, spot: Spot, check: str, why: str = "") -> bool:
-        """Whether what `check` says counts after a switch; False with a problem reported."""
-        if not self._keeps_connection(check):
-            return True
-        message = f"{check} keeps its connection and may go on talking to what was replaced{why}"
-        spot.error(message, "give it connection: new, or name another check")
-        return False
 
     def _witnesses(self, linked: Linked, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
         """What has to pass afterwards, by reference; where nothing is named, essential features stand for it."""
-        checks = self._checks(linked.built, spot, texts)
+        checks = self._checks.several(linked.built, spot, texts)
         for index, check in enumerate(checks or ()):
-            self._witness(spot.at(index), check)
+            self._checks.witness(spot.at(index), check)
         if not texts:
             for feature, check in _essential(linked):
-                self._witness(spot, check, f", and without `verify` it has to prove the feature {feature}")
+                self._checks.witness(spot, check, f", and without `verify` it has to prove the feature {feature}")
         return checks
 
     def _still_proved(self, linked: Linked, verify: Sequence[str]) -> bool:
         """Whether the last good `verify` names only what is still there, and still a witness."""
-        return all(self._is_witness(check) for check in verify or (check for _, check in _essential(linked)))
+        return all(self._checks.is_witness(check) for check in verify or (check for _, check in _essential(linked)))
 
     # --- switch ---------------------------------------------------------------------------------------------
 
@@ -437,7 +294,7 @@ class Linker:
             if not all(names_in(spec.old_out.check) <= names.keys() for names in samples):
                 return False
             checks += [fill(spec.old_out.check, names) for names in samples]
-        return all(self._is_witness(check) for check in checks)
+        return all(self._checks.is_witness(check) for check in checks)
 
     def _valid_switch(self, linked: Linked, model: SwitchModel, spot: Spot) -> SwitchSpec | None:
         built = linked.built
@@ -472,12 +329,12 @@ class Linker:
             spot.error(f"a switch needs two providers, and there {_are(declared)}", hint)
 
     def _served_by(self, built: Built, model: ServedByModel, spot: Spot) -> ServedBy | None:
-        check = self._one_check(built, spot.at("check"), model.check)
+        check = self._checks.one(built, spot.at("check"), model.check)
         name, sketch = self._sketch(built, check or model.check)
         for key, path in (("value", model.value), ("at", model.at)):
             if path is not None:
                 self._try_path(path, spot.at(key), name, sketch)
-        if check is None or not self._witness(spot.at("check"), check):
+        if check is None or not self._checks.witness(spot.at("check"), check):
             return None
         return ServedBy(check, model.value, model.at, model.times)
 
@@ -517,14 +374,14 @@ class Linker:
             if not is_decided:
                 continue
             try:
-                found = self._find(built, fill(model.check, names.values))
+                found = self._checks.find(built, fill(model.check, names.values))
             except SwitchedOff as reason:
                 spot.switch_off(str(reason))
                 return None
             except Dangling as problem:
                 spot.at("check").error(str(problem), problem.hint)
                 return None
-            if not all(self._witness(spot.at("check"), check) for check in self._meant(found)):
+            if not all(self._checks.witness(spot.at("check"), check) for check in self._checks.meant(found)):
                 return None
         if found is None:
             return None
@@ -608,7 +465,7 @@ class Linker:
 
     def _recognisable(self, failure: FailureMode) -> bool:
         signals = failure.detected_by.signals if failure.detected_by else ()
-        return all(self._exists(signal) for signal in signals)
+        return all(self._checks.exists(signal) for signal in signals)
 
     def _without_dangling_response(self, linked: Linked, failure: FailureMode) -> FailureMode:
         """A last good failure mode, whose runbook or response may be gone meanwhile."""
@@ -652,7 +509,7 @@ class Linker:
             reference, hash_, word = text.partition("#")
             reason = self._reason(word, below.at(index)) if hash_ else None
             try:
-                signals.append(replace(self._find(built, reference), reason=reason))
+                signals.append(replace(self._checks.find(built, reference), reason=reason))
             except SwitchedOff as why:
                 off = str(why)
             except Dangling as problem:
