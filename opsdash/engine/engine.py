@@ -550,7 +550,7 @@ class Engine:
 
     async def history(self, component: str, checks: Sequence[CheckSpec], hours: float) -> dict[str, Any]:
         """Uptime, latency percentiles and changes over the last `hours`."""
-        until = self._clock().wall
+        until = self._clock().wall + 0.001  # history counts in milliseconds, and the present one belongs to it
         await self.recorder.flush()
         return await self._history_worker.call(
             past, self.stores.history, component, checks, until - hours * 3600, until
