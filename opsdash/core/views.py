@@ -614,8 +614,9 @@ def incident_view(incident: Incident) -> IncidentView:
 def overdue_checks(world: World, live: Live, now: Now) -> list[str]:
     """Checks whose last observation is staler than its due time plus two intervals."""
     late = []
-    past_due = ((check_id, shown) for check_id, shown in live.tables["checks"].items() if now.mono > shown.due)
-    for check_id, shown in past_due:
+    past_due = [check_id for check_id, shown in live.tables["checks"].items() if now.mono > shown.due]
+    for check_id in past_due:
+        shown = live.tables["checks"][check_id]
         spec = world.operation.checks.get(check_id)
         silent = shown.status is Status.UNKNOWN and shown.reason is Reason.STALE
         if spec is None or spec.passive or not shown.runs or silent:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import shlex
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,7 @@ from opsdash.engine.past import past
 from opsdash.engine.poller import TICK, Poller
 from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
+from opsdash.engine.sparks import Sparks
 from opsdash.engine.threads import Worker
 from opsdash.engine.timers import Timers
 from opsdash.errors import EngineError, JournalError
@@ -74,7 +75,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SPARK = 60
 WATCH_EVERY = 1.0
 """Seconds between two looks at the clock and at checks that have gone silent."""
 
@@ -139,7 +139,7 @@ class Engine:
         self._resolver = Resolver()
         self._calendar = Calendar()
         self._answers: OrderedDict[str, asyncio.Future[Verdict]] = OrderedDict()
-        self._sparks: dict[str, deque[float | None]] = {}
+        self._sparks = Sparks()
         self._background: list[asyncio.Task[Any]] = []
         self._switch_waiters: dict[str, list[asyncio.Future[SwitchState]]] = {}
         self._observed_waiters: dict[str, list[asyncio.Future[Observation]]] = {}
@@ -225,6 +225,7 @@ class Engine:
         operation = keep_held(self.runner.world, loaded.operation)
         self.runner.put(i.Loaded(operation, len(loaded.problems)))
         self.poller.configure(loaded.operation.checks, loaded.bindings)
+        self._sparks.keep(loaded.operation.checks)
         for check, spec in loaded.operation.checks.items():
             if spec.passive and self.runner.world.get("heartbeats", check) is None:
                 self.beat(check, "awaited")
@@ -330,11 +331,8 @@ class Engine:
     # --- from the world outside to inputs ------------------------------------------------------------------------
 
     def _observed(self, seen: Observation) -> None:
-        spark = self._sparks.get(seen.check)
-        if spark is None:
-            spark = self._sparks[seen.check] = deque(maxlen=SPARK)
         failed = seen.status is Status.DOWN or seen.status is Status.UNKNOWN
-        spark.append(None if seen.latency is None or failed else seen.latency * 1e3)
+        self._sparks.add(seen.check, None if seen.latency is None or failed else seen.latency * 1e3)
         self.recorder.observed(seen)
         self.runner.put(i.Observed(seen))
         for waiter in self._observed_waiters.pop(seen.check, ()):
@@ -485,6 +483,8 @@ class Engine:
     def _keep_preflights(self, now: Now) -> None:
         """Try one preflight that has not been tried for five minutes; readiness shows what it said."""
         for component in self.runner.world.operation.components.values():
+            if component.switch is None and not component.modes:
+                continue
             for key, kind, target in self._preflights_of(component):
                 known = self.runner.live.get("preflights", key)
                 if key in self._preflights_running or (known and now.mono - known.at <= PREFLIGHT_EVERY):

@@ -114,12 +114,14 @@ class _Reads:
     names: frozenset[str]
     functions: frozenset[str]
 
-    @classmethod
-    def of(cls, expressions: Sequence[Expression]) -> _Reads:
-        return cls(
-            frozenset[str]().union(*(expression.names for expression in expressions)),
-            frozenset[str]().union(*(expression.functions for expression in expressions)),
-        )
+
+@functools.lru_cache(maxsize=8192)
+def _reads(*expressions: Expression) -> _Reads:
+    """The same expressions, which many checks have, share one."""
+    return _Reads(
+        frozenset[str]().union(*(expression.names for expression in expressions)),
+        frozenset[str]().union(*(expression.functions for expression in expressions)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ def _try(expression: Expression, sample: Mapping[str, Any], wall: float) -> None
     """
     values = {LATENCY: 0.1, **sample}
     try:
-        result = expression.program.execute(_context(_Reads.of([expression]), values, wall))
+        result = expression.program.execute(_context(_reads(expression), values, wall))
     except (KeyError, IndexError):
         return
     except Exception as error:  # noqa: BLE001 - the library raises whatever fits
@@ -235,8 +237,8 @@ class Judge:
 
     def __post_init__(self) -> None:
         # Asked at every run, and the same at every run.
-        reads = _Reads.of((*self.expect, *self.degraded_when))
-        names = reads.names.union(_root(path) for path in self.facts.values())
+        reads = _reads(*self.expect, *self.degraded_when)
+        names = reads.names.union(_root(path) for path in self.facts.values()) if self.facts else reads.names
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "wants_json", JSON in names)
         object.__setattr__(self, "_reads", reads)

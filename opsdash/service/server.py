@@ -61,6 +61,17 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._over = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait for the end. Uvicorn looks ten times a second whether it has come, which costs as much as checks do."""
+        await self.on_tick(0)  # sets the headers of every answer
+        await self._over.wait()
+
+    def end(self) -> None:
+        """Serve no more."""
+        self.should_exit = True
+        self._over.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say when the first request can be answered."""
@@ -124,7 +135,7 @@ class Service:
     async def close(self) -> None:
         """Serve no more; streams were told before. The socket file goes too."""
         if self._server is not None and self._task is not None:
-            self._server.should_exit = True
+            self._server.end()
             closing = [] if self._door is None else [asyncio.ensure_future(self._door.close())]
             await asyncio.wait([self._task, *closing], timeout=2)
         with contextlib.suppress(FileNotFoundError):
