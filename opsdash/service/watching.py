@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 1.0
 LOOK_AT_LEAST_EVERY: Final = 10.0
-FILES_A_SECOND: Final = 400
-"""The files are looked at every second; so many that it would cost more than checks do, less often."""
+FILES_A_SECOND: Final = 100
+"""So many files are looked at every second. More of them are looked at less often: a look takes a `stat` of each, and
+is not to cost as much as their checks do."""
 
 
 async def watch_files(engine: Engine, reach: Reach, environment: Mapping[str, str], remembered: LastGoodFiles) -> None:
