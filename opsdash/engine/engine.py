@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shlex
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +23,7 @@ from opsdash.engine import tasks
 from opsdash.engine.blocks import Blocks
 from opsdash.engine.calendar import Calendar, next_cron
 from opsdash.engine.clock import JumpDetector, system_clock
+from opsdash.engine.commands import Commands
 from opsdash.engine.executor import Executor
 from opsdash.engine.hub import Hub
 from opsdash.engine.loopwatch import LoopWatch
@@ -96,9 +96,6 @@ OBSERVE_GRACE = 10.0
 
 FREES = (r.SwitchEnded, r.ActiveChanged, r.ModeSeen, r.IncidentResolved, r.RunEnded)
 """Records after which something may no longer be in use."""
-
-NAMED_OPTIONS = frozenset({"--to", "--reason"})
-"""Options of the `opsdash` commands that a runbook may hold; both take a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +171,7 @@ class Engine:
             resolve=self._resolve,
             mask=self._mask,
         )
-        self.blocks = Blocks(workspace=workspace, command=self._command, mask=self._mask)
+        self.blocks = Blocks(workspace=workspace, command=Commands(self).carry_out, mask=self._mask)
         self.recorder = Recorder(
             history=stores.history,
             history_worker=self._history_worker,
@@ -599,30 +596,6 @@ class Engine:
             detail = f"{type(error).__name__}: {self._mask(str(error))}"
         return BlockResult(effect.step, effect.block, BlockState.UNKNOWN, 0.0, detail=detail, who=effect.who)
 
-    async def _command(self, argv: tuple[str, ...], who: str) -> tuple[bool | None, str]:
-        """One `opsdash` line of a runbook, by the same path as a key."""
-        verb, *words = argv
-        names, options, wrong = _split_options(words)
-        if verb == "check":
-            return await self._command_check(names)
-        kinds = {each.value: each for each in SwitchKind}
-        if verb not in kinds or not names or wrong:
-            return False, f"{shlex.join(argv)} is not possible in a runbook{wrong and f': {wrong}'}"
-        target = options.get("--to") or (names[1] if len(names) > 1 else None)
-        return await self.switch_now(kinds[verb], names[0], target, who, options.get("--reason", ""))
-
-    async def _command_check(self, names: list[str]) -> tuple[bool | None, str]:
-        check = names[0] if names else ""
-        if check not in self.loaded.bindings:
-            return False, f"there is no check {check!r}"
-        try:
-            seen = await self.observe(check)
-        except EngineError as error:
-            return None, str(error)
-        verdicts: Mapping[str, bool | None] = {"ok": True, "degraded": True, "unknown": None}
-        said = f"{seen.status.value}, {seen.detail}" if seen.detail else seen.status.value
-        return verdicts.get(seen.status.value, False), said
-
     async def switch_now(
         self, kind: SwitchKind, component: str, target: str | None, who: str, reason: str = ""
     ) -> tuple[bool | None, str]:
@@ -648,22 +621,6 @@ class Engine:
         switch = self.runner.world.get("switches", verdict["subject"])
         detail = f": {switch.detail}" if switch is not None and switch.detail else ""
         return outcomes.get(state, False), f"{state.value}{detail}"
-
-
-def _split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str], str]:
-    """Names, options with their values, and what is wrong with them ("" if nothing is)."""
-    names: list[str] = []
-    options: dict[str, str] = {}
-    rest = iter(words)
-    for word in rest:
-        option, equals, value = word.partition("=")
-        if not word.startswith("-"):
-            names.append(word)
-        elif option not in NAMED_OPTIONS:
-            return names, options, f"there is no option {option}"
-        else:
-            options[option] = value if equals else next(rest, "")
-    return names, options, next((f"{option} needs a value" for option, value in options.items() if not value), "")
 
 
 async def _within(seconds: float, what: Coroutine[Any, Any, Any], name: str) -> None:

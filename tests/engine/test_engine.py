@@ -13,6 +13,7 @@ import pytest
 from opsdash.engine import engine as engine_module
 from opsdash.engine import runner as runner_module
 from opsdash.engine.clock import system_clock
+from opsdash.engine.commands import Commands
 from opsdash.errors import EngineError, JournalError
 from opsdash.model import inputs as i
 from opsdash.model.run import BlockState
@@ -523,7 +524,7 @@ async def test_a_block_that_fails_in_a_way_nobody_foresaw_is_unknown_and_can_be_
 )
 async def test_a_command_that_cannot_be_meant_does_nothing(tmp_path: Path, line: str, said: str) -> None:
     async with mailing(tmp_path) as (engine, mailer, _, __):
-        worked, text = await engine._command(tuple(line.split()), "maria")
+        worked, text = await Commands(engine).carry_out(tuple(line.split()), "maria")
         assert worked is False
         assert said in text
         assert mailer.puts == 0
@@ -531,10 +532,10 @@ async def test_a_command_that_cannot_be_meant_does_nothing(tmp_path: Path, line:
 
 async def test_a_check_command_says_what_the_check_says(tmp_path: Path) -> None:
     async with mailing(tmp_path) as (engine, _, target, __):
-        assert (await engine._command(("check", "email/delivery"), "maria"))[0] is True
+        assert (await Commands(engine).carry_out(("check", "email/delivery"), "maria"))[0] is True
         target.routes["/ses"] = http(status=503)
-        assert (await engine._command(("check", "email/ses/api"), "maria"))[0] is False
+        assert (await Commands(engine).carry_out(("check", "email/ses/api"), "maria"))[0] is False
         await engine.submit("k", "maria", i.PauseIntent("email", 60.0))
-        worked, said = await engine._command(("check", "email/delivery"), "maria")
+        worked, said = await Commands(engine).carry_out(("check", "email/delivery"), "maria")
         assert worked is None
         assert "paused" in said
