@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from opsdash.kinds.base import CheckContext, Sample
 from opsdash.kinds.checks import tls
 from opsdash.kinds.failures import ProtocolError
-from opsdash.kinds.tls import parse_certificate
+from opsdash.kinds.tls import client_context, parse_certificate
 from opsdash.model.status import Reason, Status
 
 Serve = Callable[..., Awaitable[Any]]
@@ -122,3 +123,7 @@ def test_what_is_no_certificate_is_refused_wherever_it_breaks_off(authority: Any
             parse_certificate(der[:place] + b"\xff" + der[place + 1 :])
         except ProtocolError:
             continue
+
+
+def test_a_certificate_is_judged_alike_by_every_python() -> None:
+    assert not client_context().verify_flags & ssl.VERIFY_X509_STRICT

@@ -68,7 +68,7 @@ async def fake(folder: Path) -> AsyncIterator[Fake]:
         yield made
     finally:
         server.close()
-        where.socket.unlink()
+        where.socket.unlink(missing_ok=True)  # Python 3.13 has removed it
 
 
 async def take(session: EngineSession, count: int) -> list[Event]:

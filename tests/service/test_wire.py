@@ -46,7 +46,7 @@ async def answering(
         yield path, heads
     finally:
         server.close()
-        path.unlink()
+        path.unlink(missing_ok=True)  # Python 3.13 has removed it
 
 
 def chunked(*chunks: bytes) -> bytes:
