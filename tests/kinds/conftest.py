@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from opsdash.kinds.base import CheckContext
+from opsdash.kinds.keeping import Keep
 from opsdash.kinds.resolver import Resolver
 from tests.nonblocking import nothing_of_ours_blocks
 
@@ -225,3 +226,13 @@ class Authority:
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def keep() -> AsyncIterator[Keep]:
+    """What one check keeps; closed at the end, as the engine does."""
+    made = Keep()
+    yield made
+    left = made.close()
+    if left is not None:
+        await left.aclose()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import h2.connection
 import h2.errors
 import pytest
-import pytest_asyncio
 from pydantic import ValidationError
 
 from opsdash.engine.tasks import cancel
 from opsdash.kinds import ways
 from opsdash.kinds.checks import http
-from opsdash.kinds.keeping import Keep
 from opsdash.model.status import Reason, Status
 from tests.engine.support import eventually
 from tests.kinds.wayside import Http2Server, HttpProxy, replying, speaking_http2
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
 
     from opsdash.kinds.base import CheckContext, Sample
+    from opsdash.kinds.keeping import Keep
 
 Serve = Callable[..., Awaitable[Any]]
 MakeContext = Callable[..., "CheckContext"]
@@ -40,15 +39,6 @@ def serve_http2(serve: Serve, authority: Any) -> Callable[[Any], Awaitable[Any]]
         return await serve(behaviour, tls=speaking_http2(authority.server(days=45)), **keys)
 
     return start
-
-
-@pytest_asyncio.fixture
-async def keep() -> AsyncIterator[Keep]:
-    made = Keep()
-    yield made
-    left = made.close()
-    if left is not None:
-        await left.aclose()
 
 
 @pytest.fixture

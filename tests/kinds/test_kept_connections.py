@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from opsdash.kinds.checks import http
-from opsdash.kinds.keeping import Keep
 from opsdash.model.status import Reason, Status
 from tests.kinds.conftest import read_request
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
 
     from opsdash.kinds.base import CheckContext, Sample
+    from opsdash.kinds.keeping import Keep
 
 Serve = Callable[..., Awaitable[Any]]
 MakeContext = Callable[..., "CheckContext"]
@@ -28,16 +27,6 @@ Answer = Callable[..., bytes]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NEW_CONNECTION_PHASES = ("dns", "connect", "tls")
-
-
-@pytest_asyncio.fixture
-async def keep() -> AsyncIterator[Keep]:
-    """What one check keeps; closed at the end, as the engine does."""
-    made = Keep()
-    yield made
-    left = made.close()
-    if left is not None:
-        await left.aclose()
 
 
 async def check(server: Any, context: CheckContext, *, scheme: str = "http", path: str = "/", **keys: Any) -> Sample:

@@ -7,18 +7,16 @@ import gzip
 import socket
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 from pydantic import ValidationError
 
 from opsdash.engine.measuring import measure
 from opsdash.engine.tasks import cancel
 from opsdash.kinds import ways
 from opsdash.kinds.checks import http
-from opsdash.kinds.keeping import Keep
 from opsdash.kinds.resolver import Resolver
 from opsdash.kinds.ways import parse_proxy
 from opsdash.model.status import Reason, Status
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
 
     from opsdash.kinds.base import CheckContext, Sample
+    from opsdash.kinds.keeping import Keep
 
 Serve = Callable[..., Awaitable[Any]]
 MakeContext = Callable[..., "CheckContext"]
@@ -37,15 +36,6 @@ Answer = Callable[..., bytes]
 Check = Callable[..., Awaitable[Any]]
 
 REFUSES = "HTTP/1.1 {} Sorry\r\nContent-Length: 0\r\n\r\n"
-
-
-@pytest_asyncio.fixture
-async def keep() -> AsyncIterator[Keep]:
-    made = Keep()
-    yield made
-    left = made.close()
-    if left is not None:
-        await left.aclose()
 
 
 @pytest.fixture
