@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.files import Source
     from opsdash.kinds.base import ActionKind, CheckKind, CheckOptions
+    from opsdash.model.operation import Abilities
 
 RESERVED = frozenset({ACTIVE, ANCHORS})
 HEARTBEAT = "heartbeat"
@@ -633,13 +634,16 @@ class Builder:
 
     def action(
         self, model: ActionModel, spot: Spot, samples: Sequence[Names] = (NO_NAMES,)
-    ) -> tuple[ActionCall, ActionKind] | None:
-        """An action, tried with each of `samples` as its names; what is wrong with it switches off its part. None
-        where nobody knows its kind.
+    ) -> tuple[ActionCall, Abilities] | None:
+        """An action and what it can do, tried with each of `samples` as its names; what is wrong with it switches off
+        its part. None where nobody knows its kind.
         """
         kind = self._action_kind(model, spot)
-        self._try_action(None if kind is None else kind.options, model, spot, samples)
-        return None if kind is None else (ActionCall(model.kind, model.others), kind)
+        options = self._try_action(None if kind is None else kind.options, model, spot, samples)
+        if kind is None:
+            return None
+        abilities = kind.abilities if options is None else kind.abilities_with(options)
+        return ActionCall(model.kind, model.others, model.timeout), abilities
 
     def reading(self, model: ActionModel, spot: Spot) -> ActionCall | None:
         """A way to ask a mechanism what is in force; what is wrong with it switches off its part."""
@@ -649,7 +653,7 @@ class Builder:
             spot.at("kind").error(message, "leave `read` away, or use a kind that can, such as http or pointer")
             kind = None
         self._try_action(None if kind is None else kind.read_options, model, spot, (NO_NAMES,))
-        return None if kind is None else ActionCall(model.kind, model.others)
+        return None if kind is None else ActionCall(model.kind, model.others, model.timeout)
 
     def _action_kind(self, model: ActionModel, spot: Spot) -> ActionKind | None:
         try:
@@ -662,8 +666,11 @@ class Builder:
 
     def _try_action(
         self, options: type[BaseModel] | None, model: ActionModel, spot: Spot, samples: Sequence[Names]
-    ) -> None:
-        """Look at an action's options with each of `samples`; `options` None: nobody knows the kind."""
+    ) -> Any:
+        """Look at an action's options with each of `samples`; `options` None: nobody knows the kind. Returns them as
+        the last sample has them, None where they cannot be used.
+        """
+        found: Any = None
         for names in samples:
             filled: dict[str, Any] = {}
             unread: set[str] = set()
@@ -679,7 +686,8 @@ class Builder:
             if options is None:
                 self._try_references(filled, spot)
             else:
-                self._options(options, filled, spot, unread=unread)
+                found = self._options(options, filled, spot, unread=unread)
+        return found
 
 
 def _own_options(model: CheckModel, kind: CheckKind) -> dict[str, Any]:

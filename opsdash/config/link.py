@@ -313,10 +313,11 @@ class Linker:
             served_by=served_by,
             old_out=old_out,
             verify=verify,
-            settle=max(model.settle, action[1].abilities.settle),
-            deadline=model.deadline,
+            settle=model.settle,
+            deadline=max(model.deadline, action[1].settle),
             confirm=model.confirm,
             review_after=model.review_after,
+            abilities=action[1],
         )
 
     def _count_providers(self, built: Built, spot: Spot) -> None:
@@ -418,7 +419,7 @@ class Linker:
         for index, feature in enumerate(model.drops):
             if feature in model.keeps:
                 spot.at("drops", index).error(f"{feature!r} is kept and dropped at once", "remove it from one of them")
-        if enter is not None and not enter[1].abilities.restores and not _says_leave(model, spot):
+        if enter is not None and not enter[1].restores and not _says_leave(model, spot):
             message = f"the action kind {model.enter.kind!r} cannot put back what was there before"
             spot.error(message, "say with `leave` how to get out")
         off = spot.part in built.report.off
@@ -433,10 +434,10 @@ class Linker:
             drops=drops,
             read=read,
             leave=leave,
-            restores=enter[1].abilities.restores,
+            restores=enter[1].restores,
             verify=verify,
-            settle=max(model.settle, enter[1].abilities.settle),
-            deadline=model.deadline,
+            settle=model.settle,
+            deadline=max(model.deadline, enter[1].settle),
             review_after=model.review_after,
         )
 

@@ -307,6 +307,8 @@ class ActionModel(Open):
 
     kind: str
     """What acts, for example `http`, `pointer`, `command`. `opsdash kinds` lists them."""
+    timeout: Span | None = None
+    """How long it may take to act (without it: 30 s) or to be read (10 s). What then has no answer is unknown."""
 
 
 # --- a component --------------------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
         generation=state.generation,
         expected=source.as_name if source else None,
         wanted=found.as_name,
-        call=ActionCall(spec.action.kind, fill_all(spec.action.raw, names)),
-        undo_call=ActionCall(spec.action.kind, fill_all(spec.action.raw, back)) if source else None,
+        call=_filled(spec.action, names),
+        undo_call=_filled(spec.action, back) if source else None,
         read=_filled(spec.read, names),
         guards=_provider_guards(draft, component, source, found, spec),
         settle=spec.settle,
@@ -89,7 +89,7 @@ def _essential_checks(component: Component, drops: tuple[str, ...]) -> tuple[str
 
 
 def _filled(call: ActionCall | None, names: dict[str, str]) -> ActionCall | None:
-    return None if call is None else ActionCall(call.kind, fill_all(call.raw, names))
+    return None if call is None else replace(call, raw=fill_all(call.raw, names))
 
 
 def template_names(component: Component, source: Provider | None, target: Provider) -> dict[str, str]:

@@ -20,6 +20,7 @@ from opsdash.kinds.offload import in_thread
 from opsdash.kinds.registry import action_kind
 from opsdash.model.inputs import ApplyDone, PreflightDone, ReadDone
 from opsdash.model.text import clean
+from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,18 +95,19 @@ class Executor:
         try:
             kind = action_kind(effect.call.kind)
             options = await self._options(kind.options, self._raw(kind, effect))
-            context = self._context(effect.action_id, APPLY_DEADLINE, on_sent)
+            deadline = effect.call.timeout or APPLY_DEADLINE
+            context = self._context(effect.action_id, deadline, on_sent)
             context.expected = effect.expected
             context.expected_version = effect.version
             context.environment = {"OPSDASH_FROM": effect.source, "OPSDASH_TO": effect.target}
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing has been sent, and that has to be answered
             return ActionResult(Applied.NOT_STARTED, _unusable(effect.call.kind, error))
         try:
-            async with asyncio.timeout(APPLY_DEADLINE):
+            async with asyncio.timeout(deadline):
                 return await kind.apply(options, context)
         except TimeoutError:
             applied = Applied.UNKNOWN if sent else Applied.NOT_STARTED
-            return ActionResult(applied, f"no answer within {APPLY_DEADLINE:.0f} s")
+            return ActionResult(applied, f"no answer within {format_duration(deadline)}")
         except Exception as error:
             log.exception("action %s of %s failed in a way that it did not foresee", effect.call.kind, effect.switch)
             return ActionResult(Applied.UNKNOWN, f"{type(error).__name__}: {error}")
@@ -138,11 +140,12 @@ class Executor:
             options = await self._options(kind.read_options, call.raw)
         except Exception as error:  # noqa: BLE001 - whatever it was has to be answered
             return Reading(None, detail=_unusable(call.kind, error))
+        deadline = call.timeout or READ_DEADLINE
         try:
-            async with asyncio.timeout(READ_DEADLINE):
-                return await kind.read(options, self._context("read", READ_DEADLINE))
+            async with asyncio.timeout(deadline):
+                return await kind.read(options, self._context("read", deadline))
         except TimeoutError:
-            return Reading(None, detail=f"no answer within {READ_DEADLINE:.0f} s")
+            return Reading(None, detail=f"no answer within {format_duration(deadline)}")
         except Exception as error:
             log.exception("reading by %s failed in a way that it did not foresee", call.kind)
             return Reading(None, detail=f"{type(error).__name__}: {error}")

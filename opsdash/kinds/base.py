@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from opsdash.kinds.keeping import Keep
     from opsdash.kinds.resolver import Resolver
+    from opsdash.model.operation import Abilities
     from opsdash.model.status import Reason, Status
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -187,24 +188,6 @@ class Applied(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
-    """What an action can do; guards read this.
-
-    cas: it can refuse when the present value is not the expected one (compare-and-swap).
-    idempotent: applying it twice has the effect of once.
-    read_back: it can say what is in force now.
-    restores: given the value it replaced, it can put that back (a degraded mode then needs no `leave`).
-    settle: seconds after which the effect can be expected to be visible.
-    """
-
-    cas: bool = False
-    idempotent: bool = False
-    read_back: bool = False
-    restores: bool = False
-    settle: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class ActionResult:
     """Outcome of `apply`. `detail` is evidence for people (sanitised by the caller), `prior` what was there before."""
 
@@ -216,19 +199,32 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a mechanism says is in force. `value` None with a `detail`: it could not be read."""
+    """What a mechanism says is in force. `value` None with a `detail`: it could not be read.
+
+    version: of the value, for compare-and-swap.
+    serving: the names of all that the mechanism sees serving (taking traffic, accepting writes) at this moment, where
+        it can see more than the one in force; None where it cannot.
+    by: id of the action that put the value there, where the mechanism remembers it.
+    """
 
     value: str | None
     version: str | None = None
     detail: str = ""
+    serving: tuple[str, ...] | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Whether the action could be carried out now: True, False, or None for "cannot tell". Nothing is changed."""
+    """Whether the action could be carried out now: True, False, or None for "cannot tell". Nothing is changed.
+
+    credentials: whether what it logs in with was tried and is allowed to do this; None where that cannot be told
+        without acting, or where it needs none.
+    """
 
     passed: bool | None
     detail: str
+    credentials: bool | None = None
 
 
 @dataclass(slots=True)

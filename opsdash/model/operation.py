@@ -178,11 +178,37 @@ class FailureMode:
 
 
 @dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an action can do; guards read this.
+
+    cas: it can refuse when the present value is not the expected one (compare-and-swap).
+    idempotent: applying it twice has the effect of once.
+    read_back: it can say what is in force now.
+    restores: given the value it replaced, it can put that back (a degraded mode then needs no `leave`).
+    marks: it leaves the action's id where it acted, and reads it back as `Reading.by`.
+    trial: it lets the new side prove itself before it gets the users' traffic.
+    self_reverts: what carries it out may go back by itself; "" if not, else how, as the end of a sentence.
+    settle: seconds within which the effect becomes visible; it is looked for at least that long before anybody says
+        that there is none.
+    """
+
+    cas: bool = False
+    idempotent: bool = False
+    read_back: bool = False
+    restores: bool = False
+    marks: bool = False
+    trial: bool = False
+    self_reverts: str = ""
+    settle: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ActionCall:
-    """One use of an action kind: its name and its options as written."""
+    """One use of an action kind: its name and its options as written. timeout: seconds it may take, None: as usual."""
 
     kind: str
     raw: Raw
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +238,7 @@ class SwitchSpec:
     """How a component is moved from one provider to another.
 
     settle: seconds after the action before its effect is judged; deadline: seconds that the verification may take.
+    abilities: what the action can do.
     """
 
     action: ActionCall
@@ -223,6 +250,7 @@ class SwitchSpec:
     deadline: float = 30.0
     confirm: Confirm = Confirm.KEY
     review_after: float = 72 * 3600.0
+    abilities: Abilities = Abilities()
 
 
 @dataclass(frozen=True, slots=True)

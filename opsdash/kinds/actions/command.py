@@ -23,7 +23,6 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from opsdash.kinds.base import (
-    Abilities,
     ActionContext,
     ActionKind,
     ActionResult,
@@ -35,6 +34,7 @@ from opsdash.kinds.base import (
 from opsdash.kinds.offload import in_thread
 from opsdash.kinds.processes import Argv, Finished, minimal_environment, run_program
 from opsdash.kinds.shellwords import shell_command
+from opsdash.model.operation import Abilities
 
 EXCERPT: Final = 300
 ENDING_TIME: Final = 1.0

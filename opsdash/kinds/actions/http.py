@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from opsdash.kinds.base import Abilities, ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading
+from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading
 from opsdash.kinds.bodies import decode_text
 from opsdash.kinds.failures import FAILURES, explain
 from opsdash.kinds.fetching import Method, RequestOptions, json_of, response_values
@@ -29,6 +29,7 @@ from opsdash.kinds.paths import DottedPath, lookup
 from opsdash.kinds.scalars import scalar_text
 from opsdash.kinds.shellwords import shell_command
 from opsdash.kinds.transport import Request, Response, build_request, parse_url
+from opsdash.model.operation import Abilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from opsdash.kinds.base import (
-    Abilities,
     ActionContext,
     ActionKind,
     ActionResult,
@@ -22,6 +21,7 @@ from opsdash.kinds.base import (
     StrictOptions,
 )
 from opsdash.kinds.fields import Duration
+from opsdash.model.operation import Abilities
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:

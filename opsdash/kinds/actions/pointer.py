@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field, field_validator, model_validator
 
 from opsdash.kinds.base import (
-    Abilities,
     ActionContext,
     ActionKind,
     ActionResult,
@@ -53,6 +52,7 @@ from opsdash.kinds.offload import in_thread
 from opsdash.kinds.paths import parse_path
 from opsdash.kinds.scalars import scalar_text
 from opsdash.kinds.shellwords import shell_command, shell_word
+from opsdash.model.operation import Abilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
