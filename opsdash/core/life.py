@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import health, people, runs, switching
+from opsdash.core import health, mechanisms, people, reviews, runs, switching
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
@@ -95,8 +95,8 @@ def _begin(draft: Draft, component: Component) -> None:
             draft.emit(ActiveChanged(draft.now.wall, component.id, primary.id, state.active, primary.as_name))
         elif gone:
             draft.emit(ActiveChanged(draft.now.wall, component.id, None, state.active, state.seen))
-    switching.schedule_review(draft, component.id)
-    switching.read_all(draft, component)
+    reviews.schedule_review(draft, component.id)
+    mechanisms.read_all(draft, component)
 
 
 def _still_held(draft: Draft, before: Operation, after: Operation) -> list[Component]:

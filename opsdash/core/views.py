@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import people, planning, proofs, switching, verifying
+from opsdash.core import people, planning, proofs, verifying, ways_out
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
-from opsdash.core.outcomes import LIVE_STATES
+from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.operation import ANCHORS, TIER_ORDER, Confirm, ResponseKind, Tier
 from opsdash.model.status import Reason, Status, worst
 from opsdash.model.switch import (
@@ -116,8 +116,7 @@ class Viewer:
 
     @staticmethod
     def _is_open(switch: Switch) -> bool:
-        ended = (SwitchState.COMMITTED, SwitchState.ABORTED, SwitchState.UNDONE, SwitchState.NO_EFFECT)
-        return switch.state not in ended
+        return switch.state in LIVE_STATES or switch.state in OPEN_STATES
 
     def _first_failure(self, component: Component) -> FailureMode | None:
         active = {failure for failure, _ in self.draft.state(component.id).failures}
@@ -502,7 +501,7 @@ class Viewer:
             "facts": [_fact(fact) for fact in known],
             "detail": switch.detail,
             "in_doubt": switch.in_doubt,
-            "ways_out": switching.ways_out(switch),
+            "ways_out": ways_out.ways_out(switch),
             "steps": list(switch.history),
             "incident": switch.incident,
         }

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import __version__
 from opsdash.core import views
+from opsdash.core.guards import preflight_key
 from opsdash.core.held import keep_held
 from opsdash.core.outcomes import LIVE_STATES
 from opsdash.core.planning import plan as make_plan
-from opsdash.core.planning import preflight_key
 from opsdash.engine import tasks
 from opsdash.engine.blocks import Blocks
 from opsdash.engine.calendar import Calendar, next_cron
@@ -368,7 +368,8 @@ class Engine:
             case Read():
                 tasks.spawn(self.executor.read(effect), f"read {effect.component}")
             case Apply() if self.stopping:
-                self.runner.put(i.ApplyDone(effect.switch, "not_started", "the engine was ending; nothing was sent"))
+                why = "the engine was ending; nothing was sent"
+                self.runner.put(i.ApplyDone(effect.switch, "not_started", why, action_id=effect.action_id))
             case Apply():
                 tasks.spawn(self.executor.apply(effect), f"apply {effect.switch}")
             case RunBlock():

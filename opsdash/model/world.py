@@ -15,7 +15,7 @@ from opsdash.model.incident import Incident
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.run import Run
 from opsdash.model.status import Reason, Status
-from opsdash.model.switch import Switch, Truth
+from opsdash.model.switch import Switch, SwitchCause, SwitchKind, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,39 @@ class CheckState:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """The latest switch of a component that was wanted and not begun, and why not. Times in seconds since 1970 UTC."""
+
+    at: float
+    kind: SwitchKind
+    target: str
+    who: str
+    rule: str
+    reason: str
+    cause: SwitchCause = SwitchCause.PERSON
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """`who` wants a switch that takes two people; see `opsdash.model.records.ApprovalAsked`."""
+
+    kind: SwitchKind
+    generation: int
+    source: str
+    target: str
+    who: str
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentState:
     """What is recorded of a component.
 
     active: serving provider, None while it cannot be told; `seen` is what the mechanism said.
     generation: count of switches.  switch: id of the live or last one.
     mode: degraded mode in force; `mode_prior` what its mechanism had before.
+    blocked: the latest switch that was wanted and not begun, until one is.
     on_backup_since, mode_since: carry a review time.  failures: active failure modes, as they were recognised.
     """
 
@@ -54,6 +81,7 @@ class ComponentState:
     failures: tuple[tuple[str, float], ...] = ()
     incident: str | None = None
     overdue: tuple[str, ...] = ()
+    blocked: Blocked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +133,7 @@ TABLES: dict[str, type] = {
     "heartbeats": Heartbeat,
     "proofs": Proof,
     "absences": Absence,
+    "approvals": Approval,
     "runs": Run,
     "removed": Component,
     "engine": EngineState,
@@ -194,12 +223,16 @@ class SwitchLive:
     """Progress of a switch in flight. Monotonic seconds.
 
     acted: nothing that was requested before counts.  deadline: when the verification has to say what it knows.
+    awaited: id of the action whose answer is awaited.  due: when the present state should be over; long after it,
+        somebody may take the switch over.
     hits, truth, seen: samples in a row, what they say, and the evidence, by fact ("A", "B", "C") or verify check.
     asked: when the next sample of a check is due, so that its samples make one chain and not a tree.
     """
 
     acted: float = 0.0
     deadline: float = 0.0
+    awaited: str = ""
+    due: float = 0.0
     hits: Mapping[str, int] = field(default_factory=nothing)
     truth: Mapping[str, Truth] = field(default_factory=nothing)
     seen: Mapping[str, str] = field(default_factory=nothing)
@@ -213,6 +246,7 @@ class PreflightLive:
     passed: bool | None
     detail: str
     at: float
+    credentials: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +266,8 @@ class EngineLive:
     journal_error: str = ""
 
 
-LIVE_TABLES = ("checks", "components", "switches", "preflights", "engine")
+LIVE_TABLES = ("checks", "components", "switches", "ended", "preflights", "engine")
+"""`ended`: when the last switch of a component ended, in monotonic seconds."""
 
 
 @dataclass(slots=True)
