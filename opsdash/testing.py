@@ -463,7 +463,12 @@ def intent_of(plan: Plan, *, reason: str = "", overrides: Iterable[str] = (), ty
 def check(check_id: str, **settings: Any) -> CheckSpec:
     """A check by its id, `component/check` or `component/provider/check`."""
     component, *provider, name = check_id.split("/")
-    defaults: dict[str, Any] = {"kind": "http", "raw": {"url": f"https://{check_id}"}, "every": 10.0, "timeout": 5.0}
+    defaults: dict[str, Any] = {
+        "kind": "http",
+        "raw": {"url": f"https://{'-'.join(check_id.split('/'))}/"},
+        "every": 10.0,
+        "timeout": 5.0,
+    }
     return CheckSpec(
         id=check_id,
         component=component,

@@ -383,7 +383,13 @@ def _truth(facts: tuple[Fact, ...], name: FactName) -> Truth:
 
 
 def _proved(_world: Reader, record: r.Proved) -> Patch:
-    return [("proofs", f"{record.component}/{record.what}", Proof(record.at, record.by, record.sha256))]
+    return [
+        (
+            "proofs",
+            f"{record.component}/{record.what}",
+            Proof(record.at, record.by, record.sha256, record.who, record.took),
+        )
+    ]
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------

@@ -123,6 +123,9 @@ TRANSITIONS: dict[SwitchState, dict[SwitchEvent, SwitchState]] = {
     S.UNDONE: {},
 }
 
+PLAN_STATES = frozenset({S.PLANNED, S.BLOCKED, S.READY})
+"""Of a plan: nothing has happened yet."""
+
 LIVE_STATES = frozenset({S.INTENT, S.FENCING, S.ACTING, S.SETTLING, S.VERIFYING, S.UNDOING})
 """In flight: opsdash is at it."""
 

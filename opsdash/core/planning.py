@@ -50,7 +50,7 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
     names = template_names(component, source, found)
     back = template_names(component, found, source) if source else {}
     spec = component.switch
-    before, after = (_filled_steps(steps, names) for steps in (spec.before, spec.after))
+    before, after = (_filled_steps(steps, names, back) for steps in (spec.before, spec.after))
     return Plan(
         component=component.id,
         kind=kind,
@@ -78,14 +78,16 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
     )
 
 
-def _filled_steps(steps: tuple[StepSpec, ...], names: dict[str, str]) -> tuple[Step, ...]:
+def _filled_steps(steps: tuple[StepSpec, ...], names: dict[str, str], back: dict[str, str]) -> tuple[Step, ...]:
+    """Steps with their templates filled in; for one that is done again on the way back with the ends swapped."""
     return tuple(
         Step(
             name=step.name,
             call=replace(step.action, raw=fill_all(step.action.raw, names)),
-            undo_call=_filled(step.undo, names),
+            undo_call=_filled(step.action, back) if step.again and back else _filled(step.undo, names),
             again=step.again,
             verify=tuple(fill(check, names) for check in step.verify),
+            down=tuple(fill(check, names) for check in step.down),
             settle=step.settle,
             deadline=step.deadline,
             no_return=step.no_return,

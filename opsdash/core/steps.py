@@ -44,7 +44,7 @@ def undo_sequence(switch: Switch) -> tuple[str, ...]:
     taken_back = {step.name for step in steps if step.undo_call is not None and not step.again}
     if MAIN in switch.begun and plan.undo_call is not None:
         taken_back.add(MAIN)
-    again = [step.name for step in steps if step.again]
+    again = [step.name for step in steps if step.again and step.undo_call is not None]
     return (*(name for name in reversed(switch.begun) if name in taken_back), *again)
 
 
@@ -60,9 +60,7 @@ def undo_call(switch: Switch, name: str) -> ActionCall | None:
     if name == MAIN:
         return switch.plan.undo_call
     step = switch.plan.step(name)
-    if step is None:
-        return None
-    return step.call if step.again else step.undo_call
+    return None if step is None else step.undo_call
 
 
 def undo_trouble(switch: Switch) -> str:

@@ -582,7 +582,8 @@ def _prove(draft: Draft, switch: Switch) -> None:
     if component is None or not switch.plan.target:
         return
     what = switch.plan.target if switch.plan.kind in MOVES_PROVIDER else f"mode:{switch.plan.target}"
-    draft.emit(Proved(draft.now.wall, component.id, what, switch.id, component.sha256))
+    took = max(0.0, draft.now.wall - switch.intended_at)
+    draft.emit(Proved(draft.now.wall, component.id, what, switch.id, component.sha256, switch.who, took))
 
 
 # --- reading the mechanism -----------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from opsdash.model.status import Status
 from opsdash.model.switch import Fact, FactName, SwitchKind, Truth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opsdash.model.inputs import ReadDone
     from opsdash.model.observation import Observation
     from opsdash.model.operation import ServedBy
@@ -57,9 +59,10 @@ def step_truth(switch: Switch, live: SwitchLive) -> tuple[Truth, str]:
     if step is None:
         fact = _mechanism(switch, live)
         return (Truth.TRUE if fact.truth is Truth.UNDECLARED else fact.truth), fact.evidence
-    if not step.verify:
+    watched = (*(f"check:{check}" for check in step.verify), *(f"down:{check}" for check in step.down))
+    if not watched:
         return (Truth.UNKNOWN if switch.in_doubt else Truth.TRUE), "nothing to verify it is declared"
-    truth, _, evidence = _passed(step.verify, live)
+    truth, _, evidence = _together(watched, live)
     return truth, evidence
 
 
@@ -68,7 +71,7 @@ def involved(switch: Switch) -> set[str]:
     plan = switch.plan
     step = _step(switch)
     if not is_whole(switch):
-        return set() if step is None else set(step.verify)
+        return set() if step is None else {*step.verify, *step.down}
     if switch.undoing and is_before(switch):
         return set()
     checks = set(plan.verify)
@@ -99,6 +102,9 @@ def with_observation(live: SwitchLive, switch: Switch, seen: Observation) -> Swi
     if seen.check in (plan.verify if step is None else step.verify):
         truth = {Status.UNKNOWN: Truth.UNKNOWN, Status.DOWN: Truth.FALSE}.get(seen.status, Truth.TRUE)
         live = _with_sample(live, f"check:{seen.check}", truth, f"{seen.check}: {seen.detail or seen.status.value}")
+    if step is not None and seen.check in step.down:
+        evidence = f"{seen.check} is {seen.status.value}: {seen.detail}"
+        live = _with_sample(live, f"down:{seen.check}", _is(seen, Status.DOWN), evidence)
     return live
 
 
@@ -238,15 +244,15 @@ def _features(switch: Switch, live: SwitchLive) -> Fact:
         return Fact(FactName.FEATURES, Truth.UNDECLARED, "nothing to verify is declared")
     if switch.undoing and is_before(switch):
         return Fact(FactName.FEATURES, Truth.UNDECLARED, NEVER_BEGUN)
-    truth, passed, evidence = _passed(checks, live)
+    truth, passed, evidence = _together([f"check:{check}" for check in checks], live)
     return Fact(FactName.FEATURES, truth, evidence, passed, len(checks))
 
 
-def _passed(checks: tuple[str, ...], live: SwitchLive) -> tuple[Truth, int, str]:
-    """Whether all of `checks` pass, how many do, and the evidence of the first that does not."""
-    truths = [live.truth.get(f"check:{check}", Truth.UNKNOWN) for check in checks]
+def _together(keys: Sequence[str], live: SwitchLive) -> tuple[Truth, int, str]:
+    """Whether all samples say true, how many do, and the evidence of the first that does not."""
+    truths = [live.truth.get(key, Truth.UNKNOWN) for key in keys]
     passed = sum(truth is Truth.TRUE for truth in truths)
     truth = next((each for each in (Truth.UNKNOWN, Truth.FALSE) if each in truths), Truth.TRUE)
-    worst = [check for check, each in zip(checks, truths, strict=True) if each is not Truth.TRUE]
-    evidence = live.seen.get(f"check:{(worst or list(checks))[0]}", "no sample yet")
+    worst = [key for key, each in zip(keys, truths, strict=True) if each is not Truth.TRUE]
+    evidence = live.seen.get((worst or list(keys))[0], "no sample yet")
     return truth, passed, evidence

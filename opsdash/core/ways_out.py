@@ -45,6 +45,21 @@ def ways_out(switch: Switch) -> list[str]:
     return ways
 
 
+def is_stale(draft: Draft, switch: Switch) -> bool:
+    """Whether a switch is in flight and nothing has come of it for so long that somebody may take it over."""
+    return (
+        switch.state in LIVE_STATES
+        and follow(switch.state, SwitchEvent.TAKE_OVER) is not None
+        and (_left(draft, switch) <= 0)
+    )
+
+
+def _left(draft: Draft, switch: Switch) -> float:
+    """Seconds until a switch in flight counts as abandoned."""
+    live: SwitchLive = draft.live("switches", switch.id) or SwitchLive()
+    return live.due + STALE_AFTER - draft.now.mono
+
+
 def can_be_called_off(switch: Switch) -> bool:
     """Whether a switch is in flight and has not done anything yet that users notice."""
     return switch.state in LIVE_STATES and is_before(switch) and not switch.undoing
@@ -82,12 +97,9 @@ def take_over(draft: Draft, who: str, intent: TakeOverIntent) -> Refused | str:
     switch = draft.switch(intent.component)
     if switch is None or follow(switch.state, SwitchEvent.TAKE_OVER) is None:
         return _no_way(switch, intent.component, "take over")
-    if switch.state in LIVE_STATES:
-        live: SwitchLive = draft.live("switches", switch.id) or SwitchLive()
-        left = live.due + STALE_AFTER - draft.now.mono
-        if left > 0:
-            reason = f"{switch.who} is at it: {switch.state.value}; if nothing comes of it, in {format_duration(left)}"
-            return Refused("alive", reason)
+    if switch.state in LIVE_STATES and not is_stale(draft, switch):
+        left = format_duration(_left(draft, switch))
+        return Refused("alive", f"{switch.who} is at it: {switch.state.value}; if nothing comes of it, in {left}")
     switching.observe(draft, switch, SwitchEvent.TAKE_OVER, f"observed again for {who}", 0.0)
     return switch.id
 

@@ -456,15 +456,7 @@ class Engine:
         plan = make_plan(self.viewer().draft, component, kind, target)
         if isinstance(plan, Plan):
             await self._fresh_preflight(plan)
-        return self.viewer().plan(component, kind, target, self._manual)
-
-    def _manual(self, plan: Plan) -> tuple[str, str]:
-        """Commands for there and back. Where a mode is left by putting back what was there, that has to be known."""
-        if plan.kind is SwitchKind.RESTORE and plan.restores:
-            return self.executor.manual(plan.call, plan.wanted or ""), self.executor.manual(plan.undo_call)
-        if plan.kind is SwitchKind.DEGRADE and plan.restores:
-            return self.executor.manual(plan.call), ""
-        return self.executor.manual(plan.call), self.executor.manual(plan.undo_call)
+        return self.viewer().plan(component, kind, target, self.executor.manual)
 
     async def _fresh_preflight(self, plan: Plan) -> None:
         if plan.call is None:

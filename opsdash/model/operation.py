@@ -269,6 +269,7 @@ class StepSpec:
     undo: ActionCall | None = None
     again: bool = False
     verify: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
     settle: float = 0.0
     deadline: float = 30.0
     no_return: bool = False

@@ -351,13 +351,18 @@ class SwitchEnded:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A provider (or degraded mode) was shown to work, by the switch or drill `by`; true while `sha256` stands."""
+    """A provider (or degraded mode) was shown to work, by the switch or drill `by`; true while `sha256` stands.
+
+    who: whose switch it was. took: seconds from the key to the verified effect.
+    """
 
     at: float
     component: str
     what: str
     by: str
     sha256: str
+    who: str = ""
+    took: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,9 +125,9 @@ class Guard:
 class Step:
     """Something that is done before or after the switch itself: quiesce, fence, reload, warm up.
 
-    undo_call: takes it back, None where nothing does. again: it is not taken back but done once more, after the switch
-        itself was undone (a reload).
-    verify: checks that must pass before the next step begins, within `deadline` seconds.
+    undo_call: takes it back, None where nothing does. again: it is not taken back but done once more, with the ends
+        swapped, after the switch itself was undone (a reload).
+    verify, down: checks that must pass, or be down, before the next step begins, within `deadline` seconds.
     no_return: once this has begun there is no way back.
     """
 
@@ -136,6 +136,7 @@ class Step:
     undo_call: ActionCall | None = None
     again: bool = False
     verify: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
     settle: float = 0.0
     deadline: float = 30.0
     no_return: bool = False

@@ -107,11 +107,16 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition."""
+    """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition.
+
+    who, took: whose switch it was, and the seconds from the key to the verified effect.
+    """
 
     at: float
     by: str
     sha256: str
+    who: str = ""
+    took: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

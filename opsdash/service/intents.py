@@ -33,6 +33,8 @@ KINDS: dict[str, type] = {
     "undo": i.UndoIntent,
     "settle": i.SettleIntent,
     "take_over": i.TakeOverIntent,
+    "abort": i.AbortIntent,
+    "lift_blockade": i.LiftBlockadeIntent,
     "ack": i.AckIntent,
     "note": i.NoteIntent,
     "resolve": i.ResolveIntent,
