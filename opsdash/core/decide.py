@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import health, incidents, life, mechanisms, people, reviews, runs, switching, ways_out
+from opsdash.core import automatic, health, incidents, life, mechanisms, people, reviews, runs, switching, ways_out
 from opsdash.core.draft import Decision, Draft
 from opsdash.model import inputs as i
 from opsdash.model.effects import Answer, Poll
@@ -29,6 +29,9 @@ def decide(world: World, live: Live, event: Input, now: Now) -> Decision:
     """What follows from `event`."""
     draft = Draft(world, live, now)
     HANDLERS[type(event)](draft, event)
+    if draft.touched:
+        automatic.watch(draft)
+        automatic.ended(draft)
     return draft.decision()
 
 
@@ -101,6 +104,7 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
 }
 
 TIMERS: dict[str, Callable[..., None]] = {
+    "auto": automatic.consider,
     "blind": health.blind_for_long,
     "pause": health.pause_over,
     "people": people.look,
@@ -117,6 +121,7 @@ INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.TakeOverIntent: ways_out.take_over,
     i.AbortIntent: ways_out.abort,
     i.LiftBlockadeIntent: ways_out.lift_blockade,
+    i.ResumeAutoIntent: automatic.resume,
     i.AckIntent: incidents.acknowledge,
     i.NoteIntent: incidents.write_note,
     i.ResolveIntent: incidents.resolve,

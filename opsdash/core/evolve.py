@@ -9,7 +9,7 @@ from opsdash.model import records as r
 from opsdash.model.incident import EntryKind, Incident, TimelineEntry
 from opsdash.model.operation import Absence
 from opsdash.model.run import Run, StepMark
-from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchKind, SwitchState, Truth
+from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
 from opsdash.model.world import (
     Approval,
     Blocked,
@@ -19,6 +19,7 @@ from opsdash.model.world import (
     Heartbeat,
     Pause,
     Proof,
+    Shadow,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 KEEP_RESOLVED = 7 * 86400.0
 """Resolved incidents stay in the world this long after, for "what happened lately"; documents keep them for ever."""
+
+AUTOS_KEPT = 86400.0
+"""Seconds for which it is known when opsdash switched by itself; its budget is by the hour."""
 
 OPSDASH = "opsdash"
 """Who acts when nobody did."""
@@ -240,6 +244,10 @@ def _switch_intended(world: Reader, record: r.SwitchIntended) -> Patch:
     state = replace(state, generation=state.generation + 1, switch=switch.id, blocked=None)
     patch.append(("approvals", switch.plan.component, None))
     patch += [("switches", switch.id, switch), ("components", switch.plan.component, state)]
+    if switch.cause is SwitchCause.AUTO:
+        engine = _engine(world)
+        autos = (*(at for at in engine.autos if record.at - at < AUTOS_KEPT), record.at)
+        patch.append(("engine", "engine", replace(engine, autos=autos)))
     return patch
 
 
@@ -303,6 +311,28 @@ def _switch_reverted(world: Reader, record: r.SwitchReverted) -> Patch:
 def _blockade_lifted(world: Reader, record: r.BlockadeLifted) -> Patch:
     switch: Switch | None = world.get("switches", record.switch)
     return [] if switch is None else [("switches", switch.id, replace(switch, unblocked=record.who))]
+
+
+def _would_switch(world: Reader, record: r.WouldSwitch) -> Patch:
+    shadow: Shadow = world.get("shadows", record.component) or Shadow()
+    return [("shadows", record.component, replace(shadow, at=record.at, target=record.target, would=shadow.would + 1))]
+
+
+def _shadow_scored(world: Reader, record: r.ShadowScored) -> Patch:
+    shadow: Shadow | None = world.get("shadows", record.component)
+    if shadow is None:
+        return []
+    counter = {"agreed": "agreed", "differed": "differed"}.get(record.verdict, "not_needed")
+    scored: dict[str, Any] = {"target": None, counter: getattr(shadow, counter) + 1}
+    return [("shadows", record.component, replace(shadow, **scored))]
+
+
+def _auto_stopped(world: Reader, record: r.AutoStopped) -> Patch:
+    return [("engine", "engine", replace(_engine(world), auto_stopped=record.why))]
+
+
+def _auto_resumed(world: Reader, _record: r.AutoResumed) -> Patch:
+    return [("engine", "engine", replace(_engine(world), auto_stopped=""))]
 
 
 def _approval_asked(_world: Reader, record: r.ApprovalAsked) -> Patch:
@@ -480,6 +510,10 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.SwitchReverted: _switch_reverted,
     r.BlockadeLifted: _blockade_lifted,
     r.ApprovalAsked: _approval_asked,
+    r.WouldSwitch: _would_switch,
+    r.ShadowScored: _shadow_scored,
+    r.AutoStopped: _auto_stopped,
+    r.AutoResumed: _auto_resumed,
     r.SwitchEnded: _switch_ended,
     r.Proved: _proved,
     r.RunStarted: _run_started,

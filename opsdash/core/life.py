@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import health, mechanisms, people, reviews, runs, switching
+from opsdash.core import automatic, health, mechanisms, people, reviews, runs, switching
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
@@ -27,6 +27,7 @@ def started(draft: Draft, event: Started) -> None:
     """Take over where the last engine ended: what was in flight is in doubt, everything else starts unknown."""
     draft.emit(EngineStarted(draft.now.wall, event.version, event.pid, draft.life().stopped_at))
     switching.recover(draft)
+    automatic.recover(draft)
     runs.recover(draft)
     for component in draft.keys("pauses"):
         remaining = max(0.0, draft.get("pauses", component).until - draft.now.wall)

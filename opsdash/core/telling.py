@@ -118,6 +118,12 @@ TELL: dict[type, Callable[[Any], str]] = {
         f"{record.kind.value} of {record.component} wanted by {record.who}, not begun: {record.reason}"
     ),
     r.SwitchReverted: lambda record: f"switch {record.switch} was reverted by somebody else: {record.detail}",
+    r.WouldSwitch: lambda record: (
+        f"in shadow: opsdash would have switched {record.component} from {record.source} to {record.target}"
+    ),
+    r.ShadowScored: lambda record: f"in shadow: {record.component}: {record.verdict}",
+    r.AutoStopped: lambda record: f"opsdash no longer switches by itself: {record.why}",
+    r.AutoResumed: lambda record: f"{record.who} lets opsdash switch by itself again: {record.reason}",
     r.BlockadeLifted: lambda record: f"blockade of {record.component} ended by {record.who}: {record.reason}",
     r.ApprovalAsked: lambda record: (
         f"{record.kind.value} of {record.component} asked for by {record.who}; it takes a second person"

@@ -184,6 +184,13 @@ class LiftBlockadeIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeAutoIntent:
+    """Let opsdash switch by itself again, after it has stopped."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AckIntent:
     """Acknowledge an incident."""
 
@@ -299,6 +306,7 @@ Intent = (
     | TakeOverIntent
     | AbortIntent
     | LiftBlockadeIntent
+    | ResumeAutoIntent
     | AckIntent
     | NoteIntent
     | ResolveIntent

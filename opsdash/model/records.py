@@ -322,6 +322,46 @@ class BlockadeLifted:
 
 
 @dataclass(frozen=True, slots=True)
+class WouldSwitch:
+    """In shadow: opsdash would have switched by itself at this moment."""
+
+    at: float
+    component: str
+    source: str
+    target: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowScored:
+    """What became of it without opsdash: people did the same (`agreed`), went elsewhere (`differed`), or it was
+    `not needed`.
+    """
+
+    at: float
+    component: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class AutoStopped:
+    """opsdash no longer switches by itself, since the outcome of one such switch was not good, or not known."""
+
+    at: float
+    component: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AutoResumed:
+    """A person lets opsdash switch by itself again."""
+
+    at: float
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalAsked:
     """A person wants a switch that takes two; a second one who confirms the same plan until `until` lets it happen."""
 
@@ -459,6 +499,10 @@ Record = (
     | SwitchBlocked
     | SwitchReverted
     | BlockadeLifted
+    | WouldSwitch
+    | ShadowScored
+    | AutoStopped
+    | AutoResumed
     | ApprovalAsked
     | SwitchEnded
     | Proved

@@ -120,13 +120,33 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """What opsdash would have done by itself with a component, and how that compares with what people did.
+
+    target: where it would have gone at `at`, None once that has been scored.  would: how often it would have.
+    """
+
+    at: float = 0.0
+    target: str | None = None
+    would: int = 0
+    agreed: int = 0
+    differed: int = 0
+    not_needed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
-    """The engine's own life, and the counter of incidents."""
+    """The engine's own life, and the counter of incidents.
+
+    auto_stopped: why opsdash no longer switches by itself, "" while it may.  autos: when it did lately.
+    """
 
     started_at: float = 0.0
     stopped_at: float | None = None
     incidents: int = 0
     runs: int = 0
+    auto_stopped: str = ""
+    autos: tuple[float, ...] = ()
 
 
 TABLES: dict[str, type] = {
@@ -139,6 +159,7 @@ TABLES: dict[str, type] = {
     "proofs": Proof,
     "absences": Absence,
     "approvals": Approval,
+    "shadows": Shadow,
     "runs": Run,
     "removed": Component,
     "engine": EngineState,
@@ -245,6 +266,19 @@ class SwitchLive:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoLive:
+    """A component whose active provider is down, and that opsdash may switch by itself.
+
+    since: monotonic seconds.  blocked: the rule that stood in the way when it was last looked at.  done: it was
+        switched, or would have been; nothing more follows from this failure.
+    """
+
+    since: float
+    blocked: str = ""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PreflightLive:
     """Latest answer of an action's preflight; `passed` None: cannot tell. `at` is monotonic seconds."""
 
@@ -271,8 +305,10 @@ class EngineLive:
     journal_error: str = ""
 
 
-LIVE_TABLES = ("checks", "components", "switches", "ended", "preflights", "engine")
-"""`ended`: when the last switch of a component ended, in monotonic seconds."""
+LIVE_TABLES = ("checks", "components", "switches", "ended", "auto", "autos", "preflights", "engine")
+"""`ended`: when the last switch of a component ended. `autos`, with the one key "autos": when opsdash began switches by
+itself. Both in monotonic seconds.
+"""
 
 
 @dataclass(slots=True)

@@ -35,6 +35,7 @@ KINDS: dict[str, type] = {
     "take_over": i.TakeOverIntent,
     "abort": i.AbortIntent,
     "lift_blockade": i.LiftBlockadeIntent,
+    "resume_auto": i.ResumeAutoIntent,
     "ack": i.AckIntent,
     "note": i.NoteIntent,
     "resolve": i.ResolveIntent,
