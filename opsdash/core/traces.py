@@ -12,7 +12,6 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from opsdash.model.operation import ANCHORS
 from opsdash.model.status import Status
@@ -46,6 +45,7 @@ SHARED_KEYS = (
 LOOKUP_KINDS = frozenset({"dns"})
 """Kinds of checks that watch name resolution."""
 
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#@]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+)")
 _HOST_AND_PORT = re.compile(r"\[?(?P<host>[A-Za-z0-9_.:-]+?)\]?(:\d{1,5})?")
 
 
@@ -129,11 +129,9 @@ def hosts_in(raw: Mapping[str, Any]) -> set[str]:
 def _host_in(value: Any, *, named: bool) -> str | None:
     if not isinstance(value, str) or "${" in value:
         return None
-    if "://" in value:
-        try:
-            return urlsplit(value).hostname
-        except ValueError:
-            return None
+    url = _URL.match(value)
+    if url is not None:
+        return url["host"].strip("[]").lower()
     match = _HOST_AND_PORT.fullmatch(value) if named and "/" not in value else None
     return match["host"].lower() if match else None
 
