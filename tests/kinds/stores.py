@@ -42,6 +42,9 @@ ANSWERS: dict[str, Answer] = {
 }
 """What a store may say instead of its answer, by mood."""
 
+SLOW = 0.6
+"""Seconds after which a store answers that is in the mood `slow`."""
+
 SILENT = ("hangs", "breaks", "closes", "drips")
 
 
@@ -128,6 +131,8 @@ class FakeStore:
         if mood in SILENT:
             await self._fall_silent(mood, reader, writer)
             return
+        if mood == "slow":
+            await asyncio.sleep(SLOW)
         answer = {**ANSWERS, **self.answers}.get(mood, answer)
         status, kind, said = answer if change else self.refusals.get(urlsplit(path).path, answer)
         writer.write(

@@ -13,7 +13,17 @@ from opsdash.kinds.actions import consul, etcd
 from opsdash.kinds.base import ActionContext, ActionResult, Applied, Preflight, Reading
 from opsdash.kinds.resolver import Resolver
 from tests.kinds.conftest import Authority
-from tests.kinds.stores import ANSWERS, SILENT, FakeConsul, FakeEtcd, FakeStore, Row, a_dead_endpoint, serving_store
+from tests.kinds.stores import (
+    ANSWERS,
+    SILENT,
+    SLOW,
+    FakeConsul,
+    FakeEtcd,
+    FakeStore,
+    Row,
+    a_dead_endpoint,
+    serving_store,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -311,6 +321,16 @@ async def test_a_change_goes_to_the_endpoint_that_answered_and_on_only_while_not
         assert isinstance(answer, ActionResult)
         assert answer.applied is Applied.APPLIED
         assert (len(first.changes), len(store.changes)) == (0, 1)
+
+
+async def test_a_change_that_is_on_its_way_has_all_the_time_that_is_left(
+    store: FakeStore, tmp_path: Path, dead: str
+) -> None:
+    store.mood = "slow"
+    deadline = 4 * SLOW
+    result = await put(store, tmp_path, options={"endpoints": [store.url, *[dead] * 5]}, deadline=deadline)
+    assert deadline / 6 < SLOW
+    assert result.applied is Applied.APPLIED
 
 
 async def test_where_nobody_answers_nothing_was_sent(store: FakeStore, tmp_path: Path, dead: str) -> None:

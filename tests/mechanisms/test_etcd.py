@@ -218,7 +218,7 @@ async def test_who_writes_the_key_behind_our_back_is_noticed(server: Etcd, tmp_p
         plan = await there.plan(SwitchKind.FAILOVER)
         await there.put("provider", "ses-eu")
         ended = await there.confirm(plan)
-        assert ended["state"] == "aborted"
+        assert ended["state"] == "refused"
         assert "says 'ses-eu' already" in ended["detail"]
         assert there.active == "ses"
         await there.put("provider", "nobody-we-know")

@@ -102,4 +102,5 @@ KIND = ActionKind(
     read=read,
     undo=undo,
     refine=refine,
+    identity=("endpoints", "datacenter", "prefix", "key"),
 )

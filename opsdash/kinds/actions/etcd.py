@@ -87,4 +87,5 @@ KIND = ActionKind(
     read=read,
     undo=undo,
     refine=refine,
+    identity=("endpoints", "prefix", "key"),
 )
