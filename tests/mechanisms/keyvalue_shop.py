@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from opsdash.core.switching import PROVIDER
+from opsdash.core.mechanisms import PROVIDER
 from opsdash.engine.clock import system_clock
 from opsdash.model import inputs as i
 from opsdash.model.effects import Read
