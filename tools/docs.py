@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from opsdash.kinds.base import Abilities, ActionKind, CheckKind
+    from opsdash.kinds.base import ActionKind, CheckKind
+    from opsdash.model.operation import Abilities
 
 DOCS = Path(__file__).parents[1] / "docs"
 

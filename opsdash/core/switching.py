@@ -500,7 +500,8 @@ def _undo_step(draft: Draft, switch: Switch, name: str) -> None:
     action_id = f"{switch.id}-undo-{attempt}" if name == MAIN else f"{switch.id}-{name}-undo-{attempt}"
     plan = switch.plan
     restoring = name == MAIN and plan.kind is SwitchKind.DEGRADE and plan.restores
-    _apply(draft, switch, call, action_id, prior=switch.prior if restoring else None)
+    ours = plan.wanted if name == MAIN else None  # what somebody else has put there since is not taken back
+    _apply(draft, switch, call, action_id, expected=ours, prior=switch.prior if restoring else None)
 
 
 def _taken_back(draft: Draft, switch: Switch, event: ApplyDone) -> None:
