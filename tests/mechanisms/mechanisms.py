@@ -6,7 +6,10 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tests.mechanisms.consul_server import consul
+from tests.mechanisms.etcd_server import etcd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,8 +96,55 @@ def command(folder: Path) -> Iterator[Command]:
     yield found
 
 
+class Keys(Protocol):
+    """A store's keys."""
+
+    def get(self, key: str) -> str | None: ...
+    def put(self, key: str, value: str) -> None: ...
+
+
+@dataclass
+class KeyOfAStore:
+    """A key of etcd or Consul. call: kind and addresses, as every use of the store begins."""
+
+    keys: Keys
+    call: dict[str, Any]
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        use = {**self.call, "key": "shop/provider", "marker": "shop/by"}
+        return f"  read: {json.dumps(use)}\n  action: {json.dumps({**use, 'value': '{to.as}'})}\n"
+
+    def names(self) -> tuple[str, str]:
+        return SIDES
+
+    def serves(self) -> str | None:
+        return self.keys.get("shop/provider")
+
+    def lead(self, side: str) -> None:
+        self.keys.put("shop/provider", side)
+
+
+@contextlib.contextmanager
+def of_etcd(folder: Path) -> Iterator[KeyOfAStore]:
+    with etcd(folder) as store:
+        found = KeyOfAStore(store, {"kind": "etcd", "endpoints": store.endpoints})
+        found.lead("one")
+        yield found
+
+
+@contextlib.contextmanager
+def of_consul(folder: Path) -> Iterator[KeyOfAStore]:
+    with consul(folder) as store:
+        found = KeyOfAStore(store, {"kind": "consul", "endpoints": [store.endpoint]})
+        found.lead("one")
+        yield found
+
+
 MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "pointer": pointer,
     "command": command,
+    "etcd": of_etcd,
+    "consul": of_consul,
 }
 """By the name of the action kind."""
