@@ -12,6 +12,7 @@
     │   └── TooLargeError             it sent more than the limit
     ├── NobodyAnsweredError           none of several endpoints gave an answer that can be used
     ├── RefusedError                  a mail server answered a command with no
+    ├── NotDoneError                  HAProxy says that it did not do it, or does not have it
     ├── RejectedError                 the other side did not accept our credentials
     ├── UnreachedError                a proxy could not connect to the other side
     │   └── UnansweredError           it got no answer from there in time

@@ -7,6 +7,7 @@ What is read is limited, because the other side may send for ever.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -123,6 +124,28 @@ async def connected(
         yield stream
     finally:
         stream.close()
+
+
+@asynccontextmanager
+async def connected_to_path(path: str, caller: Caller) -> AsyncIterator[Stream]:
+    """A connection to the Unix socket `path`, closed afterwards whatever happens."""
+    started = time.monotonic()
+    caller.stage = "connect"
+    reader, writer = await asyncio.open_unix_connection(path)
+    stream = Stream(reader, writer, path, caller, {"connect": time.monotonic() - started})
+    try:
+        _refuse_unconnected(writer)
+        yield stream
+    finally:
+        stream.close()
+
+
+def _refuse_unconnected(writer: asyncio.StreamWriter) -> None:
+    """A Unix socket whose queue is full says "try again", which asyncio takes for a connection that came about."""
+    try:
+        writer.get_extra_info("socket").getpeername()
+    except OSError:
+        raise BlockingIOError(errno.EAGAIN, "it takes no more connections") from None
 
 
 async def _connect(addresses: list[Address]) -> tuple[socket.socket, str]:
