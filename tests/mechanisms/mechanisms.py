@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.mechanisms.consul_server import consul
 from tests.mechanisms.etcd_server import etcd
+from tests.mechanisms.haproxy_server import haproxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tests.mechanisms.haproxy_server import HAProxy
     from tests.mechanisms.matrix import Mechanism
 
 SIDES = ("one", "two")
@@ -141,10 +143,40 @@ def of_consul(folder: Path) -> Iterator[KeyOfAStore]:
         yield found
 
 
+@dataclass
+class ServersOfHAProxy:
+    """Two servers of a backend, one of them in maint."""
+
+    proxy: HAProxy
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        place = f"kind: haproxy, socket: '{self.proxy.socket}', backend: shop"
+        return f'  read: {{{place}}}\n  action: {{{place}, server: "{{to.as}}", out: "{{from.as}}"}}\n'
+
+    def names(self) -> tuple[str, str]:
+        return ("primary", "standby")
+
+    def serves(self) -> str | None:
+        serving = [name for name in self.names() if self.proxy.state(name).startswith("UP")]
+        return dict(zip(self.names(), SIDES, strict=True))[serving[0]] if len(serving) == 1 else None
+
+    def lead(self, side: str) -> None:
+        to, out = self.names() if side == "one" else reversed(self.names())
+        self.proxy.ask(f"set server shop/{to} state ready; set server shop/{out} state maint")
+
+
+@contextlib.contextmanager
+def of_haproxy(folder: Path) -> Iterator[ServersOfHAProxy]:
+    with haproxy(folder / "haproxy") as proxy:
+        yield ServersOfHAProxy(proxy)
+
+
 MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "pointer": pointer,
     "command": command,
     "etcd": of_etcd,
     "consul": of_consul,
+    "haproxy": of_haproxy,
 }
 """By the name of the action kind."""
