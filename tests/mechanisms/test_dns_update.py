@@ -20,7 +20,7 @@ from opsdash.kinds.processes import run_program
 from opsdash.kinds.resolver import Resolver
 from opsdash.model import inputs as i
 from opsdash.model.switch import SwitchKind
-from tests.engine.support import eventually, running, write_workspace
+from tests.engine.support import eventually, loaded_from, running, write_workspace
 from tests.engine.support import serving as web_server
 from tests.mechanisms.dns_update_server import (
     APP,
@@ -31,6 +31,7 @@ from tests.mechanisms.dns_update_server import (
     ZONE,
     NameServer,
     bind,
+    blocks,
     free_name_port,
     knot,
     nsupdate,
@@ -60,7 +61,7 @@ def primary() -> Iterator[NameServer]:
 
 
 def a_context(action_id: str = ID, **keys: Any) -> ActionContext:
-    return ActionContext(action_id, keys.pop("deadline", 5.0), Path(), Resolver(), 0.0, **keys)
+    return ActionContext(action_id, keys.pop("deadline", 20.0), Path(), Resolver(), 0.0, **keys)
 
 
 def place(server: NameServer, **keys: Any) -> dict[str, Any]:
@@ -76,7 +77,7 @@ async def switched(at: NameServer, context: ActionContext, **keys: Any) -> Actio
     return await apply(to(at, **keys), context)
 
 
-async def seen(at: NameServer, *secondaries: NameServer, deadline: float = 5.0, **keys: Any) -> Reading:
+async def seen(at: NameServer, *secondaries: NameServer, deadline: float = 20.0, **keys: Any) -> Reading:
     servers = {"servers": [each.address for each in secondaries]} if secondaries else {}
     return await read(ReadOptions.model_validate(place(at, **servers, **keys)), a_context("read", deadline=deadline))
 
@@ -220,7 +221,7 @@ async def test_a_change_by_hand_is_nobodys(server: NameServer) -> None:
 
 async def test_a_server_that_hangs_leaves_it_open_and_may_still_do_it(server: NameServer) -> None:
     frozen = lambda: os.kill(server.server.pid, signal.SIGSTOP)  # noqa: E731 - a moment, not a function
-    result = await switched(server, a_context(expected=BLUE, deadline=1.0, on_sent=frozen))
+    result = await switched(server, a_context(expected=BLUE, deadline=2.0, on_sent=frozen))
     assert result.applied is Applied.UNKNOWN
     assert "after the update had been sent" in result.detail
     assert (await seen(server, deadline=0.8)).detail.endswith("does not answer")
@@ -425,3 +426,23 @@ async def test_a_degraded_mode_is_left_by_putting_back_what_was_there(primary: N
         assert primary.ask() == ["203.0.113.99"]
         assert (await carried_out(engine, SwitchKind.RESTORE))["state"] == "committed"
         assert primary.ask() == [BLUE]
+
+
+# --- the how-to --------------------------------------------------------------------------------------------------
+
+
+def test_the_component_of_the_how_to_can_be_used_as_it_stands(tmp_path: Path) -> None:
+    (component,) = blocks(PAGE.read_text(encoding="utf-8"), "yaml")
+    (tmp_path / "tsig.secret").write_text(SECRETS["opsdash"])
+    (tmp_path / "tsig.secret").chmod(0o600)
+    loaded = loaded_from(write_workspace(tmp_path, shop=component))
+    assert [str(problem) for problem in loaded.problems] == []
+    spec = loaded.operation.components["shop"].switch
+    assert spec is not None
+    assert spec.abilities.marks
+    assert spec.abilities.settle == 35
+
+
+def test_what_the_how_to_permits_is_what_the_servers_in_here_permit(server: NameServer) -> None:
+    permits = [block for block in blocks(PAGE.read_text(encoding="utf-8"), "text") if "_opsdash.app" in block]
+    assert sum(block in server.configuration for block in permits) == 1

@@ -67,6 +67,7 @@ SLOW_TTL: Final = 60
 DEFAULT_TTL: Final = 60.0
 SETTLE_AFTER_TTL: Final = 5.0
 _ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
+_HOST: Final = re.compile(r"[a-z0-9_.-]+")
 _IN: Final = dns.rdataclass.IN
 
 
@@ -275,6 +276,9 @@ async def _servers(options: ReadOptions, context: ActionContext, each: float) ->
     names = sorted(spell(record).lower() for record in _rows(answer, zone, dns.rdatatype.NS))
     if not names:
         return f"{options.server} knows no name servers of {options.zone}; name `servers`"
+    strange = next((name for name in names if not _HOST.fullmatch(name)), None)
+    if strange is not None:
+        return f"{options.server} names {strange[:EXCERPT]!r} as a name server; name `servers`"
     return _without_doubles([options.server, *names[:MOST_SERVERS]])
 
 
@@ -452,7 +456,7 @@ def _wrong(options: Options, context: ActionContext, seen: list[Seen]) -> list[s
     wrong = [each.words for each in seen if each.problem]
     answers = [each for each in seen if not each.problem]
     if len({(each.serial, each.value) for each in answers}) > 1:
-        wrong.append(f"the servers do not agree on {options.what}: {_listed(each.words for each in answers)}")
+        wrong.append(f"the servers are not equally up to date: {_listed(each.words for each in answers)}")
     primary = seen[0]
     if not primary.problem and primary.value is None:
         wrong.append(f"there is no {options.what} yet; create it first")
