@@ -559,6 +559,7 @@ KIND = ActionKind(
     name="dns_update",
     summary="a DNS record, changed at the primary by a signed dynamic update",
     options=Options,
+    identity=("zone", "name", "type"),
     abilities=_ABILITIES,
     apply=apply,
     preflight=preflight,
