@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -158,6 +160,15 @@ class NameServer:
         update.replace(f"{name}.", ttl, rdtype, value)
         answer = dns.query.tcp(update, "127.0.0.1", timeout=5, port=self.port)
         assert answer.rcode() == dns.rcode.NOERROR, answer
+
+    def freeze(self) -> None:
+        """Let it hang until `thaw`; every thread of it has stopped when this returns."""
+        os.kill(self.server.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.server.pid, os.WSTOPPED)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.server.pid, signal.SIGCONT)
 
     def refresh(self) -> None:
         """Let a Knot secondary fetch the zone now."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -221,19 +220,14 @@ async def test_a_change_by_hand_is_nobodys(server: NameServer) -> None:
 
 
 async def test_a_server_that_hangs_leaves_it_open_and_may_still_do_it(server: NameServer) -> None:
-    frozen = lambda: os.kill(server.server.pid, signal.SIGSTOP)  # noqa: E731 - a moment, not a function
-    result = await switched(server, a_context(expected=BLUE, deadline=2.0, on_sent=frozen))
+    result = await switched(server, a_context(expected=BLUE, deadline=2.0, on_sent=server.freeze))
     assert result.applied is Applied.UNKNOWN
     assert "after the update had been sent" in result.detail
     assert (await seen(server, deadline=0.8)).detail.endswith("does not answer")
     assert (await switched(server, a_context(expected=BLUE, deadline=0.8))).applied is Applied.NOT_STARTED
-    os.kill(server.server.pid, signal.SIGCONT)
-
-    async def carried_out() -> Reading:
-        return await seen(server)
-
+    server.thaw()
     async with asyncio.timeout(5):
-        while (found := await carried_out()).value != GREEN:
+        while (found := await seen(server)).value != GREEN:
             assert found.value in {BLUE, None}
     assert found.by == ID
 
