@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from opsdash.kinds.base import CheckContext, Sample
 from opsdash.kinds.checks import dns as kind
+from opsdash.kinds.nameservers import split_server
 from opsdash.kinds.resolver import Resolver
 from opsdash.model.status import Reason, Status
 
@@ -176,7 +177,7 @@ async def test_a_name_server_whose_own_name_is_unknown_is_down_for_that(context:
     ],
 )
 def test_a_server_is_an_address_or_name_with_or_without_port(server: str, expected: tuple[str, int]) -> None:
-    assert kind.split_server(server) == expected
+    assert split_server(server) == expected
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.mechanisms.consul_server import consul
+from tests.mechanisms.dns_update_server import APP, BLUE, GREEN, SECRETS, ZONE, knot
 from tests.mechanisms.etcd_server import etcd
 from tests.mechanisms.haproxy_server import haproxy
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tests.mechanisms.dns_update_server import NameServer
     from tests.mechanisms.haproxy_server import HAProxy
     from tests.mechanisms.matrix import Mechanism
 
@@ -172,11 +174,42 @@ def of_haproxy(folder: Path) -> Iterator[ServersOfHAProxy]:
         yield ServersOfHAProxy(proxy)
 
 
+@dataclass
+class Record:
+    """A record of a name server."""
+
+    server: NameServer
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        use = {"kind": "dns_update", "server": self.server.address, "servers": [self.server.address]}
+        use |= {"zone": ZONE, "name": APP}
+        key = {"name": "opsdash", "secret": SECRETS["opsdash"]}
+        action = {**use, "value": "{to.as}", "ttl": "1s", "key": key}
+        return f"  read: {json.dumps(use)}\n  action: {json.dumps(action)}\n"
+
+    def names(self) -> tuple[str, str]:
+        return BLUE, GREEN
+
+    def serves(self) -> str | None:
+        return dict(zip(self.names(), SIDES, strict=True)).get(", ".join(self.server.ask()))
+
+    def lead(self, side: str) -> None:
+        self.server.by_hand(dict(zip(SIDES, self.names(), strict=True))[side])
+
+
+@contextlib.contextmanager
+def record(_: Path) -> Iterator[Record]:
+    with knot() as server:
+        yield Record(server)
+
+
 MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "pointer": pointer,
     "command": command,
     "etcd": of_etcd,
     "consul": of_consul,
     "haproxy": of_haproxy,
+    "dns_update": record,
 }
 """By the name of the action kind."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INSTALLED_IN_CI = frozenset(
-    {"haproxy", "socat", "redis-server", "redis-sentinel", "knotd", "etcd", "etcdctl", "postgres"}
+    {"haproxy", "socat", "redis-server", "redis-sentinel", "knotd", "knsupdate", "etcd", "etcdctl", "postgres"}
 )
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 STARTS_WITHIN = 20.0

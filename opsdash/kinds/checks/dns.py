@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
@@ -33,14 +32,13 @@ import dns.resolver
 from pydantic import Field, field_validator
 
 from opsdash.kinds.base import CheckContext, CheckKind, CheckOptions, Sample
-from opsdash.kinds.failures import FAILURES, ProbeProblemError, explain, failed
+from opsdash.kinds.failures import ProbeProblemError, explain, failed
+from opsdash.kinds.nameservers import TRIES, ask_patiently, spell, split_server
 from opsdash.model.status import Reason, Status
 
 if TYPE_CHECKING:
     from opsdash.kinds.resolver import Resolver
 
-PORT: Final = 53
-TRIES: Final = 3
 ANSWERING_SHARE: Final = 0.9
 """Share of the deadline that name servers have to answer."""
 _FAMILIES: Final = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
@@ -132,18 +130,11 @@ async def _ask_until_answered(servers: list[str], options: Options, context: Che
 
 
 async def _ask_patiently(server: str, options: Options, context: CheckContext, *, share: float) -> Heard:
-    """Ask a few times, as datagrams get lost, and be done before the deadline: a silent server is a result."""
+    """Ask a few times, and be done before the deadline: a silent server is a result."""
+    query = dns.message.make_query(options.name, options.type, use_edns=0)
     each = context.deadline * ANSWERING_SHARE * share / TRIES
-    heard: Heard = TimeoutError()
-    for _ in range(TRIES):
-        try:
-            async with asyncio.timeout(each):
-                return await _ask(server, options, context.resolver)
-        except (*FAILURES, dns.exception.DNSException) as error:
-            heard = error
-            if not isinstance(error, TimeoutError):
-                break
-    return heard
+    heard = await ask_patiently(server, query, context.resolver, each)
+    return heard if isinstance(heard, Exception) else _answer(heard, options)
 
 
 async def _ask_system(options: Options, resolver: Resolver) -> Heard:
@@ -165,11 +156,7 @@ def _system_servers() -> list[str]:
     return [f"[{server}]" if ":" in str(server) else str(server) for server in found]
 
 
-async def _ask(server: str, options: Options, resolver: Resolver) -> Answer:
-    host, port = split_server(server)
-    address = (await resolver.resolve(host, port))[0][1][0]
-    query = dns.message.make_query(options.name, options.type, use_edns=0)
-    response, _ = await dns.asyncquery.udp_with_fallback(query, address, port=port)
+def _answer(response: dns.message.Message, options: Options) -> Answer:
     records, ttl = _records(response, dns.rdatatype.from_text(options.type))
     return Answer(
         rcode=dns.rcode.to_text(response.rcode()),
@@ -180,31 +167,8 @@ async def _ask(server: str, options: Options, resolver: Resolver) -> Answer:
 
 
 def _records(response: dns.message.Message, wanted: dns.rdatatype.RdataType) -> tuple[list[str], int | None]:
-    found = [(_spell(record), rows.ttl) for rows in response.answer if rows.rdtype == wanted for record in rows]
+    found = [(spell(record), rows.ttl) for rows in response.answer if rows.rdtype == wanted for record in rows]
     return sorted(text for text, _ in found), min((ttl for _, ttl in found), default=None)
-
-
-def _spell(record: Any) -> str:
-    """A record as people write it: no final dot, no quotes around text."""
-    if record.rdtype == dns.rdatatype.TXT:
-        return b"".join(record.strings).decode("utf-8", "replace")
-    words = str(record.to_text()).split(" ")
-    return " ".join(word.removesuffix(".") if len(word) > 1 else word for word in words)
-
-
-def split_server(server: str) -> tuple[str, int]:
-    """Host and port of `ns1.example`, `198.51.100.53:5353`, `[2001:db8::53]:5353` or `2001:db8::53`."""
-    host, separator, port = server.rpartition(":")
-    if server.startswith("["):
-        host, _, rest = server[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif not separator or ":" in host:
-        host, port = server, ""
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f"{server!r} has no valid port; write it as 198.51.100.53:53")
-    if not host:
-        raise ValueError(f"{server!r} names no server; write it as 198.51.100.53 or ns1.example:53")
-    return host, int(port) if port else PORT
 
 
 # --- judging -------------------------------------------------------------------------------------------------------
