@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import health, incidents, life, people, runs, switching
+from opsdash.core import alarms, health, incidents, life, maintenance, people, runs, switching
 from opsdash.core.draft import Decision, Draft
 from opsdash.model import inputs as i
 from opsdash.model.effects import Answer, Poll
@@ -36,6 +36,8 @@ def _observed(draft: Draft, event: i.Observed) -> None:
     health.observed(draft, event)
     if draft.live_keys("switches"):
         switching.sampled(draft, event.observation)
+    if draft.live_keys("alarms"):
+        alarms.sampled(draft, event.observation.check)
 
 
 def _timer(draft: Draft, event: i.TimerFired) -> None:
@@ -88,6 +90,7 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     i.Observed: _observed,
     i.Overdue: health.overdue,
     i.ClockJumped: health.clock_jumped,
+    i.WindowsOpen: maintenance.opened,
     i.TimerFired: _timer,
     i.ReadDone: switching.read_done,
     i.ApplyDone: switching.applied,
@@ -99,7 +102,9 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
 }
 
 TIMERS: dict[str, Callable[..., None]] = {
+    "alarm": alarms.timer,
     "blind": health.blind_for_long,
+    "maintenance": maintenance.over,
     "pause": health.pause_over,
     "people": people.look,
     "read": _read_again,
@@ -119,6 +124,8 @@ INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.OpenIncidentIntent: incidents.open_by_hand,
     i.PauseIntent: health.pause,
     i.ResumeIntent: health.resume,
+    i.MaintenanceIntent: maintenance.begin,
+    i.EndMaintenanceIntent: maintenance.end,
     i.PollIntent: _poll,
     i.AwayIntent: people.set_away,
     i.OpenRunIntent: runs.open_run,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opsdash.core import alarms
 from opsdash.model.incident import EntryKind, Incident, IncidentKind
 from opsdash.model.operation import Tier
 from opsdash.model.records import (
@@ -33,10 +34,16 @@ OPSDASH = "opsdash"
 
 
 def refresh(draft: Draft, component_id: str) -> None:
-    """Open, join or mark as recovered, as a component's status and failure modes now are."""
+    """Open, join or mark as recovered, as a component's status and failure modes now are; and alarm accordingly."""
     component = draft.component(component_id)
     if component is None:
         return
+    _refresh(draft, component)
+    alarms.refresh(draft, component_id)
+
+
+def _refresh(draft: Draft, component: Component) -> None:
+    component_id = component.id
     failing = _failing(draft, component)
     down = draft.health(component_id).status is Status.DOWN
     incident = draft.incident(component_id)
@@ -114,6 +121,7 @@ def blind(draft: Draft, component: Component, health: ComponentLive) -> None:
         why = health.reason.value if health.reason else "unknown"
         title = f"{component.title}: we are blind, it cannot be measured ({why})"
         open_incident(draft, component.id, IncidentKind.BLIND, title)
+        alarms.refresh(draft, component.id)
 
 
 def note(draft: Draft, component: str, kind: EntryKind, text: str, who: str = OPSDASH) -> None:
@@ -179,6 +187,7 @@ def resolve(draft: Draft, who: str, intent: ResolveIntent) -> Refused | None:
             what = failing[0].title if failing else f"{component.title} is down"
             return Refused("still_failing", f"{found.id} cannot be resolved yet: {what}")
     draft.emit(IncidentResolved(draft.now.wall, found.id, who, intent.text.strip()))
+    alarms.refresh(draft, found.component)
     draft.touch(found.component)
     return None
 
@@ -193,4 +202,6 @@ def open_by_hand(draft: Draft, who: str, intent: OpenIncidentIntent) -> Refused 
         return Refused("open", f"{component.title} already has {present.id}; write a note there")
     if not intent.title.strip():
         return Refused("empty", "an incident needs a title: what do users notice?")
-    return open_incident(draft, component.id, IncidentKind.MANUAL, intent.title.strip(), who=who)
+    incident = open_incident(draft, component.id, IncidentKind.MANUAL, intent.title.strip(), who=who)
+    alarms.refresh(draft, component.id)
+    return incident

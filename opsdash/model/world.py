@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opsdash.model.alarm import Alarm
 from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.run import Run
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import Switch, Truth
+from opsdash.model.window import WindowState
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,13 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Flap:
+    """A check changes its status again and again, since then."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition."""
 
@@ -102,6 +111,9 @@ TABLES: dict[str, type] = {
     "switches": Switch,
     "incidents": Incident,
     "pauses": Pause,
+    "windows": WindowState,
+    "alarms": Alarm,
+    "flapping": Flap,
     "heartbeats": Heartbeat,
     "proofs": Proof,
     "absences": Absence,
@@ -151,6 +163,7 @@ class CheckLive:
     agreed: a result since the engine's start has agreed with the recorded status, so that it may be shown.
     at, latency, facts, phases: of the last observation; requested, finished, due: monotonic seconds.
     raw: the last observation's own status, before thresholds.
+    flaps: one bit for each of the latest decided results, the newest lowest: whether it changed the confirmed status.
     """
 
     status: Status = Status.UNKNOWN
@@ -171,6 +184,7 @@ class CheckLive:
     finished: float = 0.0
     due: float = 0.0
     runs: int = 0
+    flaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +230,27 @@ class PreflightLive:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmLive:
+    """Progress of an alarm that is held. Monotonic seconds.
+
+    due: since when there has been something to alarm about.
+    stale: what its own checks say is from a time that something else explains; they have to be asked again.
+    recheck: only their results that were requested later count, once they are asked; `rechecked`: they have answered.
+    asked: the parents have been asked, of whom only results that were requested after `due` count.
+    deadline: until when the present question is waited for.
+    look: when the rules are looked at again without a cause.
+    """
+
+    due: float
+    stale: bool = False
+    recheck: float | None = None
+    rechecked: bool = False
+    asked: bool = False
+    deadline: float = 0.0
+    look: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLive:
     """What the engine knows of itself.
 
@@ -232,7 +267,7 @@ class EngineLive:
     journal_error: str = ""
 
 
-LIVE_TABLES = ("checks", "components", "switches", "preflights", "engine")
+LIVE_TABLES = ("checks", "components", "switches", "alarms", "preflights", "engine")
 
 
 @dataclass(slots=True)
