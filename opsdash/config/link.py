@@ -122,6 +122,7 @@ class Linker:
             tier=tier,
             owners=tuple(linked.owners),
             depends_on=tuple(linked.depends_on),
+            tags=tuple(dict.fromkeys(model.tags)),
             features=linked.features,
             runbook=linked.runbook,
             providers=tuple(
