@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "switch": Entry("switch", "the live or last switch, and the ways out of an unknown one"),
     "degrade": Entry("degrade", "enter a degraded mode, verified"),
     "restore": Entry("restore", "leave a degraded mode, verified"),
+    "maintenance": Entry("maintenance", "mute alarms for a while, and see what would have been alarmed"),
     "runbook": Entry("runbook", "runbooks: list, show, lint, and follow one step by step"),
     "incident": Entry("incident", "incidents: list, show, ack, note, resolve"),
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),

@@ -19,8 +19,8 @@ by the time limit of the checks concerned and a little more; when that has passe
 could not be found out.
 
 Three things hold whatever else does: checks go on and their statuses are true, what is held is shown with its reason;
-an alarm that was raised is never held again, and is always cleared; what was held and is over is dropped, unraised. What
-a person opens by hand is raised at once: nothing explains it better than that person.
+an alarm that was raised is never held again, and is always cleared; what was held and is over is dropped, unraised.
+What a person opens by hand is raised at once: nothing explains it better than that person.
 """
 
 from __future__ import annotations

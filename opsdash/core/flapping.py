@@ -8,7 +8,7 @@ is the percentage that is shown.
 
     flapping begins at 30 %    when every result is a change, with the sixth; when a service fails for two results and
                                works for three, and so on, with its third failure
-    flapping ends at 20 %      after 15 results without a change at most
+    flapping ends at 20 %      after 16 results without a change at most
 
 It belongs to a check, not to a component, because the alarm of a component is held only while *everything* that it is
 about flaps: one steady failure is enough to raise it (`alarms.py`). The bits are live, and are lost with the process;

@@ -14,7 +14,7 @@ from opsdash.model.effects import CancelTimer, SetTimer
 from opsdash.model.records import MaintenanceEnded, MaintenanceSet, WindowBegan, WindowEnded
 from opsdash.model.switch import Refused
 from opsdash.model.units import format_duration
-from opsdash.model.window import COMPONENT_KEY, TAG_KEY
+from opsdash.model.window import COMPONENT_KEY, TAG_KEY, is_one_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 LONGEST = 31 * 86400.0
 """Seconds that a one-off maintenance lasts at most: what is muted must not be forgotten."""
-
-
-def is_one_off(key: str) -> bool:
-    """Whether the key of a window is that of a one-off maintenance."""
-    return key.startswith((COMPONENT_KEY, TAG_KEY))
 
 
 def begin(draft: Draft, who: str, intent: MaintenanceIntent) -> Refused | None:

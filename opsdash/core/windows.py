@@ -37,9 +37,7 @@ def over(draft: Draft, component_id: str) -> list[Window]:
         return []
     found = ((key, draft.get("windows", key)) for key in draft.keys("windows"))
     return [
-        as_window(key, state)
-        for key, state in found
-        if draft.now.wall < state.until and covers(draft, key, component)
+        as_window(key, state) for key, state in found if draft.now.wall < state.until and covers(draft, key, component)
     ]
 
 

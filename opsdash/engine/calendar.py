@@ -72,8 +72,8 @@ def open_now(spec: WindowSpec, wall: float) -> Occurrence | None:
     if not spec.cron:
         since, until = spec.start or 0.0, spec.until or 0.0
         return Occurrence(spec.id, since, until) if since <= wall < until else None
-    since = _latest(spec, wall)
-    return None if since is None else Occurrence(spec.id, since, since + spec.length)
+    began = _latest(spec, wall)
+    return None if began is None else Occurrence(spec.id, began, began + spec.length)
 
 
 def next_edge(spec: WindowSpec, wall: float) -> float | None:

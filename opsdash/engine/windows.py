@@ -36,6 +36,8 @@ class Windows:
 
     def look(self, wall: float) -> None:
         """Tell what is open, if a window may have begun or ended since the last time, or the clock was set back."""
+        if not self._specs:
+            return
         if wall < self._looked or (self._edge is not None and wall >= self._edge):
             self.tell(wall)
         self._looked = wall

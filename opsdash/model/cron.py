@@ -44,7 +44,7 @@ def _numbers(part: str, least: int, most: int, names: dict[str, int]) -> list[in
     end = most if first is None else start if last is None else _number(last, names)
     if first is not None and last is None and match["step"]:
         end = most
-    if start is None or end is None or not least <= start <= end <= most or not 0 < step:
+    if start is None or end is None or not least <= start <= end <= most or not step > 0:
         return None
     return list(range(start, end + 1, step))
 

@@ -14,6 +14,12 @@ COMPONENT_KEY = "component:"
 TAG_KEY = "tag:"
 """How the keys of one-off maintenances begin; no name in a file contains a colon."""
 
+
+def is_one_off(key: str) -> bool:
+    """Whether the key of a window is that of a one-off maintenance."""
+    return key.startswith((COMPONENT_KEY, TAG_KEY))
+
+
 FILES = "opsdash.yaml"
 """Who declared a window that stands in the files."""
 

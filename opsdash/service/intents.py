@@ -39,6 +39,8 @@ KINDS: dict[str, type] = {
     "open_incident": i.OpenIncidentIntent,
     "pause": i.PauseIntent,
     "resume": i.ResumeIntent,
+    "maintenance": i.MaintenanceIntent,
+    "end_maintenance": i.EndMaintenanceIntent,
     "poll": i.PollIntent,
     "away": i.AwayIntent,
     "tick": i.TickIntent,

@@ -14,7 +14,7 @@ from opsdash.model.operation import Tier
 from opsdash.model.records import AlarmCleared, AlarmDropped, AlarmHeld, AlarmRaised, Record
 from opsdash.model.status import Status
 from opsdash.model.window import Occurrence, WindowKind, WindowSpec
-from opsdash.testing import Outside, Timeline, check, component, email, failure, operation
+from opsdash.testing import Outside, Timeline, component, email, failure, operation
 
 CRM, SHOP, SITE = "crm/api", "shop/page", "site/home"
 ABOUT_ALARMS = (AlarmHeld, AlarmRaised, AlarmDropped, AlarmCleared)
