@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opsdash.core import windows
 from opsdash.core.maintenance import LONGEST
 from opsdash.core.telling import component_of, tell
 from opsdash.core.views import Viewer
 from opsdash.model import inputs as i
 from opsdash.model.effects import Poll, SuspendPolling
-from opsdash.model.operation import Operation
 from opsdash.model.records import (
     AlarmCleared,
     AlarmRaised,
@@ -21,6 +22,9 @@ from opsdash.model.switch import Refused
 from opsdash.model.window import FILES, Occurrence, WindowKind, WindowSpec
 from opsdash.testing import Timeline, component, operation
 from tests.core.test_alarms import told
+
+if TYPE_CHECKING:
+    from opsdash.model.operation import Operation
 
 CRM, SHOP, FAX = "crm/api", "shop/page", "fax/line"
 NIGHTLY = WindowSpec(

@@ -263,8 +263,8 @@ def _alarm(detail: ComponentDetail, now: float, *, tz: tzinfo | None) -> list[Ro
     for window in detail["windows"]:
         who = f"  {window['who']}" + (f": {window['reason']}" if window["reason"] else "")
         title = "" if window["target"] is not None else f"  {window['title']}"
-        until = f"until {hour(window['until'], tz, now)}"
-        rows.append(_field(window["kind"], (f" {until}", Role.BACKUP), (title, Role.TEXT), (who, Role.DIM)))
+        until = f"{window['kind']} until {hour(window['until'], tz, now)}"
+        rows.append(_field("window", (until, Role.BACKUP), (title, Role.TEXT), (who, Role.DIM)))
         rows += [
             _field("", (f"would have alarmed {hour(muted['at'], tz, now)}: {muted['title']}", Role.TEXT))
             for muted in window["muted"]
