@@ -76,7 +76,7 @@ def _feed(event: i.Input) -> Step:
     return lambda timeline: timeline.feed(event)
 
 
-def _calendar(opened: bool) -> Step:  # noqa: FBT001 - drawn by hypothesis
+def _calendar(opened: bool) -> Step:
     def step(timeline: Timeline) -> None:
         now = timeline.clock.wall
         timeline.feed(i.WindowsOpen((Occurrence("nightly", now, now + 3600.0),) if opened else ()))

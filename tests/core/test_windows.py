@@ -1,4 +1,4 @@
-"""Maintenance and freeze: what they are about, how they begin and end, what is muted meanwhile, and that it is shown."""
+"""Maintenance and freeze: what they are about, how they begin and end, what is muted meanwhile and shown."""
 
 from __future__ import annotations
 

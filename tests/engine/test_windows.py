@@ -201,7 +201,7 @@ async def test_an_engine_that_starts_within_a_window_mutes_from_the_first_moment
             await eventually(lambda: status(engine, "web") == "ok")
             target.routes["/home"] = hang
             await eventually(lambda: alarm(engine) == ("held", "maintenance"))
-        async with running(folder, journal=GatedJournal(journal.entries()), clock=clock) as engine:
+        async with running(folder, journal=GatedJournal([*journal.entries()]), clock=clock) as engine:
             assert is_muted(engine)
             assert alarm(engine)[0] == "held"
             await eventually(lambda: status(engine, "web") == "down")
