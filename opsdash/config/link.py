@@ -7,6 +7,7 @@ last good version where there is one that still fits.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from opsdash.config.build import Names, Written, tell_expression
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
 from opsdash.config.references import CheckReferences, Dangling, SwitchedOff
+from opsdash.config.schema import NAME_PATTERN
 from opsdash.core.planning import template_names
 from opsdash.kinds.expectations import ExpressionError, check_fact
 from opsdash.model.operation import (
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from opsdash.config.parts import Report
     from opsdash.config.schema import ActionModel, FailureModel, ModeModel, OldOutModel, ServedByModel, SwitchModel
 
+_NAME = re.compile(NAME_PATTERN)
 _MAX_STEPS = 3
 _FACTS = "facts."
 
@@ -53,6 +56,7 @@ class Linked:
     features: dict[str, Feature] = field(default_factory=dict)
     depends_on: list[str] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
     runbook: str | None = None
     switch: SwitchSpec | None = None
     modes: dict[str, DegradedMode] = field(default_factory=dict)
@@ -111,6 +115,9 @@ class Linker:
         if "tier" in built.report.off and before is not None and "tier" not in before.off:
             tier = before.tier
             built.keep("tier")
+        if "tags" in built.report.off and before is not None and "tags" not in before.off:
+            linked.tags = [*before.tags]
+            built.keep("tags")
         of_provider: dict[str, list[str]] = {provider: [] for provider in built.providers}
         own: list[str] = []
         for binding in built.bindings.values():
@@ -122,7 +129,7 @@ class Linker:
             tier=tier,
             owners=tuple(linked.owners),
             depends_on=tuple(linked.depends_on),
-            tags=tuple(dict.fromkeys(model.tags)),
+            tags=tuple(linked.tags),
             features=linked.features,
             runbook=linked.runbook,
             providers=tuple(
@@ -153,6 +160,12 @@ class Linker:
             else:
                 hint = did_you_mean(parent, [*self._linked, *self._lost])
                 _spot(built, "depends_on", index).error(f"there is no component {parent!r}", hint)
+        for index, tag in enumerate(built.model.tags):
+            if _NAME.fullmatch(tag):
+                linked.tags += [tag] if tag not in linked.tags else []
+            else:
+                hint = "use letters, digits, dots, dashes and underscores, at most 64, beginning with a letter or digit"
+                _spot(built, "tags", index).error(f"{tag!r:.60} is no name", hint)
         spot = Spot(built.report, ("runbook",), "runbook")
         linked.runbook = self._runbook(spot, built.model.runbook)
 

@@ -205,11 +205,6 @@ References = Annotated[
     BeforeValidator(_listed),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
-Tags = Annotated[
-    tuple[Name, ...],
-    BeforeValidator(_listed),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
 Place = Annotated[
     str,
     BeforeValidator(checked_path),
@@ -451,7 +446,7 @@ class ComponentModel(Strict):
     """People of opsdash.yaml who can handle it."""
     depends_on: References = ()
     """Other components; when one of those is down, it explains this one, whose alarm waits for it."""
-    tags: Tags = ()
+    tags: References = ()
     """Names for groups of components, by which a window is about several of them."""
     features: dict[Name, FeatureModel] = {}
     """What users get, what proves it, what may be dropped."""
@@ -514,7 +509,7 @@ class WindowModel(Strict):
     """What people call it."""
     components: References = ()
     """The components that it is about."""
-    tags: Tags = ()
+    tags: References = ()
     """It is about the components that have one of these tags, too."""
     from_: Annotated[str | None, Field(alias="from")] = None
     """First day, as 2026-12-24, or a moment, as 2026-12-24T12:00. Without it: already now."""

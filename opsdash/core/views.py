@@ -22,7 +22,7 @@ from opsdash.model.switch import (
     SwitchState,
 )
 from opsdash.model.units import format_duration
-from opsdash.model.window import COMPONENT_KEY, is_one_off
+from opsdash.model.window import COMPONENT_KEY, WindowKind, is_one_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,7 +121,9 @@ class Viewer:
             "held": hold_words(alarm.hold) if alarm is not None and alarm.hold is not None else "",
             "windows": [
                 {"id": each.id, "kind": each.kind.value, "title": each.title, "until": each.until}
-                for each in windows.over(self.draft, component_id)
+                for each in sorted(
+                    windows.over(self.draft, component_id), key=lambda each: each.kind is WindowKind.FREEZE
+                )
             ],
             "flapping": self._flapping(component),
             "problems": len(component.off) + (component.problem is not None),
@@ -190,7 +192,7 @@ class Viewer:
     def windows(self) -> list[WindowView]:
         """Every window that is open, those that end first at the top."""
         found = [(key, self.draft.get("windows", key)) for key in self.draft.keys("windows")]
-        still_open = [(key, state) for key, state in found if self.now.wall < state.until]
+        still_open = [(key, state) for key, state in found if windows.is_open(self.draft, key, state)]
         return [self._window(key, state) for key, state in sorted(still_open, key=lambda each: each[1].until)]
 
     def _window(self, key: str, state: WindowState) -> WindowView:

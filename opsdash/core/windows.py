@@ -1,18 +1,23 @@
 """Which windows are open over a component: maintenance mutes its alarms, a freeze speaks against switching it.
 
 Only what is asked is answered here; how windows open and end is in `maintenance.py`. A window counts until its time has
-passed, also while nobody has yet told that it has.
+passed, also if nobody tells that it has. One of the files counts a moment longer: the calendar is about to say that it
+is over, or that the next one follows without a gap.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.model.window import COMPONENT_KEY, TAG_KEY, Window, WindowKind, WindowState
+from opsdash.model.window import COMPONENT_KEY, TAG_KEY, Window, WindowKind, WindowState, is_one_off
 
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model.operation import Component
+
+
+CALENDAR_LAG = 3.0
+"""Seconds within which the calendar tells that a window of the files is over; it looks every second."""
 
 
 def maintenance(draft: Draft, component_id: str) -> Window | None:
@@ -37,8 +42,13 @@ def over(draft: Draft, component_id: str) -> list[Window]:
         return []
     found = ((key, draft.get("windows", key)) for key in draft.keys("windows"))
     return [
-        as_window(key, state) for key, state in found if draft.now.wall < state.until and covers(draft, key, component)
+        as_window(key, state) for key, state in found if is_open(draft, key, state) and covers(draft, key, component)
     ]
+
+
+def is_open(draft: Draft, key: str, state: WindowState) -> bool:
+    """Whether a window still counts."""
+    return draft.now.wall < state.until + (0.0 if is_one_off(key) else CALENDAR_LAG)
 
 
 def covers(draft: Draft, key: str, component: Component) -> bool:

@@ -135,10 +135,19 @@ def test_a_window_that_is_broken_goes_on_in_its_last_good_version_and_says_so(wo
 def test_tags_of_a_component_are_names(workspace: Workspace) -> None:
     told = office(workspace, "title: x\n")
     assert told == []
-    workspace.component(f"tags: [web, 'no good']\n{WEB}", "shop")
-    (problem,) = workspace.problems()
-    assert problem.startswith("checks/shop.yaml:1: tags[1]: ")
+    workspace.component(f"tags: [web, 'no good', 5, eu, web]\n{WEB}", "shop")
+    told = workspace.problems()
+    assert [each.partition(";")[0] for each in told] == [
+        "checks/shop.yaml:1: tags[1]: 'no good' is no name",
+        "checks/shop.yaml:1: tags[2]: a text is needed, not 5",
+    ]
     assert workspace.loaded is not None
+    assert workspace.loaded.operation.components["shop"].tags == ("web", "eu")
+    workspace.component(f"tags: {{web: eu}}\n{WEB}", "shop")
+    (problem,) = (str(each) for each in workspace.reload().problems)
+    assert problem.startswith("checks/shop.yaml:1: tags: a list is needed")
+    assert "the last good version stays in use" in problem
+    assert workspace.loaded.operation.components["shop"].tags == ("web", "eu"), "it stays in its windows"
     assert "shop/api" in workspace.loaded.bindings, "a wrong tag switches nothing off"
 
 

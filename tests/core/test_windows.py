@@ -271,9 +271,19 @@ def test_where_two_windows_overlap_the_later_end_decides() -> None:
 def test_a_window_whose_time_has_passed_mutes_nothing_although_nobody_said_so_yet() -> None:
     timeline = office(NIGHTLY)
     opened(timeline, "nightly", seconds=600.0)
-    timeline.clock.advance(601)
+    timeline.clock.advance(600 + windows.CALENDAR_LAG)
     timeline.down(CRM, times=3)
     assert told(timeline, "crm") == ["raised"]
+
+
+def test_a_window_that_follows_another_without_a_gap_lets_nothing_through_between_them() -> None:
+    timeline = office(NIGHTLY, YEAR_END)
+    opened(timeline, "nightly", seconds=600.0)
+    timeline.down(CRM, times=3)
+    timeline.clock.advance(600.5)
+    timeline.down(CRM)
+    opened(timeline, "nightly", seconds=600.0)
+    assert {each.partition(" ")[0] for each in told(timeline, "crm")} == {"held"}
 
 
 def test_an_alarm_that_was_raised_before_is_not_muted_and_its_end_is_told() -> None:
