@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model.incident import Incident
     from opsdash.model.operation import Component
+    from opsdash.model.world import CheckLive
 
 LITTLE = 3.0
 """Seconds beyond its time limit that an answer of a check is waited for: it may have to wait for its turn."""
@@ -279,7 +280,8 @@ def _asked(case: _Case) -> Hold | None:
     wanted = {each.id: _counting(draft, each) for each in askable if each is not None}
     failed = case.progress.due
     if not case.progress.asked:
-        silent = [check for found in wanted.values() for check in found if draft.check(check).requested <= failed]
+        checks = [check for found in wanted.values() for check in found]
+        silent = [check for check in checks if not _has_answered(draft.check(check), failed)]
         limit = max((draft.operation.checks[check].timeout for check in silent), default=0.0)
         case.know(asked=True, deadline=now + limit + LITTLE)
         for check in silent:
@@ -413,7 +415,7 @@ class _Answers:
         patience = 0.0
         for check in checks:
             live = draft.check(check)
-            if live.requested <= asked or live.raw_reason is Reason.OFFLINE:
+            if not _has_answered(live, asked):
                 missing = True
                 continue
             turns = turning(draft, check)
@@ -422,6 +424,11 @@ class _Answers:
             if turns:
                 patience = max(patience, _time_to_confirm(draft, check))
         return cls(missing, undecided, against, patience)
+
+
+def _has_answered(live: CheckLive, asked: float) -> bool:
+    """Whether a check has had a result that was requested after `asked`, and says something."""
+    return bool(live.runs) and live.requested > asked and live.raw_reason is not Reason.OFFLINE
 
 
 def _time_to_confirm(draft: Draft, check: str) -> float:

@@ -246,6 +246,7 @@ def observed(draft: Draft, event: Observed) -> None:
     draft.set_live("checks", spec.id, judged.live)
     if judged.confirmed is not None:
         _record_check(draft, spec.id, judged.confirmed)
+    turned = bool(judged.live.flaps or before.flaps) and flapping.follow(draft, spec.id, judged.live.flaps)
     if hold:
         draft.effect(Poll(spec.id, min(HELD_RETRY, retry_after(spec))))
     elif judged.undecided and not spec.passive and seen.retry_after is None:
@@ -253,7 +254,7 @@ def observed(draft: Draft, event: Observed) -> None:
     after = judged.live
     if (after.status, after.reason) != (before.status, before.reason) or after.unknowns == SHOW_UNKNOWN_AFTER:
         refresh_around(draft, spec)
-    if (after.flaps or before.flaps) and flapping.follow(draft, spec.id, after.flaps):
+    if turned:
         for concerned in dict.fromkeys((spec.component, *_watchers(draft, spec))):
             alarms.refresh(draft, concerned)
     draft.touch(spec.component)

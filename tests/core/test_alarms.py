@@ -14,7 +14,7 @@ from opsdash.model.operation import Tier
 from opsdash.model.records import AlarmCleared, AlarmDropped, AlarmHeld, AlarmRaised, Record
 from opsdash.model.status import Status
 from opsdash.model.window import Occurrence, WindowKind, WindowSpec
-from opsdash.testing import Outside, Timeline, component, email, failure, operation
+from opsdash.testing import FakeClock, Outside, Timeline, component, email, failure, operation
 
 CRM, SHOP, SITE = "crm/api", "shop/page", "site/home"
 ABOUT_ALARMS = (AlarmHeld, AlarmRaised, AlarmDropped, AlarmCleared)
@@ -420,6 +420,22 @@ def test_what_recovered_while_no_engine_ran_is_dropped_or_raised_by_its_first_re
     broken.down(SHOP, times=1)
     broken.ok(CRM)
     assert (told(fixed)[-1], told(broken)[-1]) == ("dropped", "raised")
+
+
+def test_after_a_reboot_a_parent_that_has_not_answered_yet_is_not_taken_for_well() -> None:
+    timeline = shop()
+    timeline.down(SHOP, times=3)
+    timeline.clock.advance(3600)
+    rebooted = Timeline(
+        timeline.world.operation, clock=FakeClock(timeline.clock.wall, mono=20.0), replay=timeline.records
+    )
+    rebooted.advance(0.5)
+    rebooted.down(SHOP)
+    assert told(rebooted)[-1] == "held asked crm"
+    assert CRM in polled(rebooted)
+    rebooted.advance(0.5)
+    rebooted.down(CRM, times=3)
+    assert told(rebooted)[-1] == "held parent crm"
 
 
 def test_a_jump_of_the_clock_raises_nothing_before_it_was_measured_again() -> None:
