@@ -112,7 +112,9 @@ class Outside:
 
     says: what each mechanism reads back, by `component/what`; None: it cannot be read.
     status: of checks that are not ok.  facts: what a check extracts, given what is out there and the time.
-    result: how actions end; `effective`: whether they take effect, whatever they say.
+    result: how actions end; `effective`: whether they take effect, whatever they say.  results: how those of one
+        mechanism end instead; one that is refused takes no effect.
+    serving: the names that a mechanism sees serving, by `component/what`.
     applied: every action that was carried out.
     """
 
@@ -123,13 +125,19 @@ class Outside:
     effective: bool = True
     takes: float = 0.05
     applied: list[e.Apply] = field(default_factory=list)
+    results: dict[str, str] = field(default_factory=dict)
+    serving: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def result_of(self, effect: e.Apply) -> str:
+        """How an action ends."""
+        return self.results.get(effect.call.raw["mechanism"], self.result)
 
     def apply(self, effect: e.Apply) -> str | None:
         """Carry out an action, whose option `value` is written; returns what was there before."""
         self.applied.append(effect)
         key = f"{effect.component}/{effect.call.raw['mechanism']}"
         prior = self.says.get(key)
-        if self.effective:
+        if self.effective and self.results.get(effect.call.raw["mechanism"]) not in ("refused", "not_started"):
             self.says[key] = effect.call.raw["value"] if effect.prior is None else effect.prior
         return prior
 
@@ -290,16 +298,25 @@ class Timeline:
         answer = self.answers[request]
         return answer.subject if answer.refused is None else answer.refused
 
-    def read(self, component: str, value: str | None, what: str = "switch", *, requested: float | None = None) -> None:
+    def read(
+        self,
+        component: str,
+        value: str | None,
+        what: str = "switch",
+        *,
+        requested: float | None = None,
+        serving: tuple[str, ...] | None = None,
+        by: str | None = None,
+    ) -> None:
         """A mechanism was read: it says `value`, or (None) it could not be read."""
         asked = self.clock.mono if requested is None else requested
         detail = "" if value is not None else "connection refused"
-        self.feed(i.ReadDone(component, what, value, detail, None, asked))
+        self.feed(i.ReadDone(component, what, value, detail, None, asked, serving, by))
 
     def applied(self, result: str = "applied", *, detail: str = "", prior: str | None = None) -> None:
         """The latest action has ended."""
         effect = [each for each in self.effects if isinstance(each, e.Apply)][-1]
-        self.feed(i.ApplyDone(effect.switch, result, detail, prior))
+        self.feed(i.ApplyDone(effect.switch, result, detail, prior, effect.action_id))
 
     def plan(self, component: str, kind: SwitchKind | str, target: str | None = None) -> Plan | Refused:
         """What a switch would do now."""
@@ -414,11 +431,16 @@ class Timeline:
 
     def _read(self, component: str, what: str, outside: Outside) -> None:
         requested = self.clock.mono
-        self._at(0.01, lambda: self.read(component, outside.says.get(f"{component}/{what}"), what, requested=requested))
+        key = f"{component}/{what}"
+
+        def end() -> None:
+            self.read(component, outside.says.get(key), what, requested=requested, serving=outside.serving.get(key))
+
+        self._at(0.01, end)
 
     def _apply(self, effect: e.Apply, outside: Outside) -> None:
         prior = outside.apply(effect)
-        self.feed(i.ApplyDone(effect.switch, outside.result, "", prior))
+        self.feed(i.ApplyDone(effect.switch, outside.result_of(effect), "", prior, effect.action_id))
 
 
 def intent_of(plan: Plan, *, reason: str = "", overrides: Iterable[str] = (), typed: str = "") -> i.SwitchIntent:
@@ -441,7 +463,12 @@ def intent_of(plan: Plan, *, reason: str = "", overrides: Iterable[str] = (), ty
 def check(check_id: str, **settings: Any) -> CheckSpec:
     """A check by its id, `component/check` or `component/provider/check`."""
     component, *provider, name = check_id.split("/")
-    defaults: dict[str, Any] = {"kind": "http", "raw": {"url": f"https://{check_id}"}, "every": 10.0, "timeout": 5.0}
+    defaults: dict[str, Any] = {
+        "kind": "http",
+        "raw": {"url": f"https://{'-'.join(check_id.split('/'))}/"},
+        "every": 10.0,
+        "timeout": 5.0,
+    }
     return CheckSpec(
         id=check_id,
         component=component,

@@ -86,6 +86,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("undo", "u", "undo", "lead it back to where it came from", (Scope.PROGRESS,), changes=True),
     Action("settle", "s", "settle", "state the outcome yourself, with a reason", (Scope.PROGRESS,), changes=True),
     Action("take_over", "t", "take over", "observe again, without firing anything", (Scope.PROGRESS,), changes=True),
+    Action("abort", "a", "call off", "call it off before it has done anything, or ask whoever began it to", (Scope.PROGRESS,), changes=True),
     Action("yes", "y", "yes", "answer the question with yes", (Scope.CHOICE,)),
     Action("choose", "enter", "choose", "choose what the cursor is on", (Scope.CHOICE,)),
     # runbook

@@ -26,11 +26,13 @@ from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.binding import BindingType
     from textual.events import Key
 
     from opsdash.board.state import Changes
-    from opsdash.model.views import GuardView, PlanView
+    from opsdash.model.views import GuardView, PlanView, StepPlanView
 
 PLAN_AGAIN = 1.0
 PLAN_GOOD_FOR = 3.0
@@ -399,6 +401,14 @@ def _guard(guard: GuardView, age: float, cells: int) -> list[Row]:
     ]  # fmt: skip
 
 
+def _step(entry: Callable[[str, str, Role], None], step: StepPlanView) -> None:
+    entry(cut(step["name"], 9), step["manual"] or "no equivalent command", Role.CODE if step["manual"] else Role.DIM)
+    if step["no_return"]:
+        entry("", "there is no way back after this", Role.DOWN)
+    if step["verify"]:
+        entry("", f"go on when {' and '.join(step['verify'])}", Role.TEXT)
+
+
 def _after(plan: PlanView, cells: int) -> list[Row]:
     rows = [Row([("WHAT WILL HAPPEN", Role.HEADING)])]
 
@@ -409,7 +419,12 @@ def _after(plan: PlanView, cells: int) -> list[Row]:
             for number, line in enumerate(lines)
         )
 
+    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
+    for step in before:
+        _step(entry, step)
     entry("act", plan["manual"] or "no equivalent command", Role.CODE if plan["manual"] else Role.DIM)
+    for step in after:
+        _step(entry, step)
     settle = f"wait {format_duration(plan['settle'])}, then " if plan["settle"] else ""
     entry("verify", f"{settle}four facts through the front door, for {format_duration(plan['deadline'])} at most")
     if plan["keeps"]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opsdash.model.views import FactView, SwitchView
 
 PHASES = ("decide", "act", "settle", "verify")
-PHASE_OF = {"intent": "act", "acting": "act", "settling": "settle", "verifying": "verify"}
+PHASE_OF = {"intent": "act", "fencing": "act", "acting": "act", "settling": "settle", "verifying": "verify"}
 SETTLED = {
     "committed": "committed: the new side serves",
     "aborted": "aborted: nothing was changed",
@@ -78,7 +78,7 @@ class ProgressDialog(Dialog[None]):
 
     def hints(self) -> Line:
         ways = self.switch["ways_out"] if self.switch else []
-        return self.keys_line(*(way for way in ("undo", "settle", "take_over") if way in ways))
+        return self.keys_line(*(way for way in ("abort", "undo", "settle", "take_over") if way in ways))
 
     def _offered(self, way: str) -> bool:
         if self.switch is not None and way in self.switch["ways_out"]:
@@ -107,6 +107,18 @@ class ProgressDialog(Dialog[None]):
                 self.board.want("take_over", {"component": self.component, "reason": "taken over on the board"})
 
         self.board.push_screen(AskDialog("Take over: observe it again? Nothing is fired.", "observe"), answered)
+
+    def action_abort(self) -> None:
+        switch = self.switch
+        if switch is None or not self._offered("abort"):
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.board.want("abort", {"component": self.component, "reason": "called off on the board"})
+
+        question = f"Call it off? It is {switch['who']}'s: somebody else's is only asked for."
+        self.board.push_screen(AskDialog(question, "call off"), answered)
 
     def action_settle(self) -> None:
         if not self._offered("settle"):
@@ -145,9 +157,17 @@ def switch_rows(switch: SwitchView, now: float, cells: int, tz: tzinfo | None) -
             ]
         ),
     ]
+    if switch["approved_by"]:
+        rows.append(Row([(f"with {switch['approved_by']} as the second person", Role.TEXT)]))
+    if switch["cause"] == "auto":
+        rows.append(Row([("opsdash did this by itself", Role.DEGRADED)]))
+    if switch["abort_asked"] and switch["live"]:
+        rows.append(Row([(f"{switch['abort_asked']} asks for it to be called off", Role.ALERT)]))
     if switch["overrides"]:
         rows.append(Row([("overridden: " + ", ".join(switch["overrides"]), Role.DEGRADED)]))
     rows += [Row([]), Row(times_line(switch)), Row([])]
+    if len(switch["begun"]) > 1 or switch["step"]:
+        rows += [Row(_steps_line(switch)), Row([])]
     rows.append(Row([("FOUR FACTS", Role.HEADING)]))
     for fact in switch["facts"]:
         rows += _fact(fact, cells, live=switch["live"])
@@ -164,6 +184,15 @@ def switch_rows(switch: SwitchView, now: float, cells: int, tz: tzinfo | None) -
             Row([(date_time(at, tz, now), Role.DIM), (f"  {text}", Role.TEXT)]) for at, text in switch["steps"][-6:]
         ]
     return rows
+
+
+def _steps_line(switch: SwitchView) -> Line:
+    """The steps whose action may have been carried out, and the one that it is at."""
+    line: Line = [("STEPS  ", Role.HEADING)]
+    for name in switch["begun"]:
+        here = switch["live"] and name == (switch["step"] or "switch")
+        line.append((f"{'▸' if here else '·'} {name}   ", Role.BACKUP if here else Role.TEXT))
+    return line
 
 
 def times_line(switch: SwitchView) -> Line:

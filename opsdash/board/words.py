@@ -94,12 +94,15 @@ KIND: dict[str, str] = {
 
 OUTCOME: dict[str, Sign] = {
     "intent": Sign("▸", "about to act", Role.BACKUP),
+    "fencing": Sign("▸", "at the steps before it", Role.BACKUP),
     "acting": Sign("▸", "acting", Role.BACKUP),
     "settling": Sign("▸", "waiting for it to settle", Role.BACKUP),
     "verifying": Sign("▸", "verifying through the front door", Role.BACKUP),
     "undoing": Sign("▸", "undoing", Role.BACKUP),
     "committed": Sign("✓", "DONE AND VERIFIED", Role.OK),
     "aborted": Sign("-", "NOT STARTED: nothing was changed", Role.DEGRADED),
+    "refused": Sign("-", "REFUSED: nothing was done", Role.DEGRADED),
+    "reverted": Sign("✗", "REVERTED by somebody else after it was done", Role.DOWN),
     "no_effect": Sign("✗", "NO EFFECT: it was carried out, and does not show", Role.DOWN),
     "split": Sign("✗", "SPLIT: both sides may be serving", Role.DOWN),
     "unknown": Sign("?", "NOT KNOWN: look before you do anything again", Role.UNKNOWN),

@@ -22,18 +22,20 @@ EXAMPLE = "opsdash switch settle email committed --reason 'mail leaves by SES, I
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `opsdash switch`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|undo|settle|take-over")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     show = verbs.add_parser("show", help="states, facts, times and outcome")
     undo = verbs.add_parser("undo", help="lead it back to where it came from")
     settle = verbs.add_parser("settle", help="state how it ended, after looking")
     take_over = verbs.add_parser("take-over", help="observe it again; nothing is fired")
-    for each in (show, undo, settle, take_over):
+    abort = verbs.add_parser("abort", help="call it off before it has done anything, or ask whoever began it to")
+    unblock = verbs.add_parser("unblock", help="end the blockade after it, so that opsdash may switch by itself again")
+    for each in (show, undo, settle, take_over, abort, unblock):
         each.add_argument("component", metavar="COMPONENT")
         add_json(each)
         add_workspace(each)
     settle.add_argument("outcome", choices=["committed", "aborted", "undone"])
-    for each in (undo, settle, take_over):
-        each.add_argument("--reason", required=each is settle, default="", metavar="TEXT")
+    for each in (undo, settle, take_over, abort, unblock):
+        each.add_argument("--reason", required=each in (settle, unblock), default="", metavar="TEXT")
         add_as(each)
 
 
@@ -72,13 +74,30 @@ async def _lead_out(session: EngineSession, arguments: argparse.Namespace) -> in
     given: dict[str, Any] = {"component": arguments.component, "reason": arguments.reason}
     if arguments.verb == "settle":
         given["state"] = arguments.outcome
-    verdict = await session.submit(arguments.verb.replace("-", "_"), given)
+    intent = "lift_blockade" if arguments.verb == "unblock" else arguments.verb.replace("-", "_")
+    verdict = await session.submit(intent, given)
     if verdict["refused"] is not None:
         why = refusal(verdict["refused"])
         if arguments.json:
             out_json({"component": arguments.component, "status": "refused", "reason": why})
         say(Painted("refused: ", Role.DOWN), why)
         return exits.REFUSED
+    if arguments.verb == "unblock":
+        say(f"the blockade of {arguments.component} is over")
+        return exits.OK
+    if arguments.verb == "abort":
+        return await _called_off(session, arguments)
     code = await follow(session, arguments.component, verdict["subject"], json=arguments.json)
     led_back = arguments.verb == "undo" or getattr(arguments, "outcome", "") in {"undone", "aborted"}
     return exits.OK if led_back and code == exits.NOT_DONE else code
+
+
+async def _called_off(session: EngineSession, arguments: argparse.Namespace) -> int:
+    """What has become of the wish: called off, or asked of whoever began it."""
+    switch = await session.switch(arguments.component)
+    if switch is None or switch["live"]:
+        whose = switch["who"] if switch else "nobody"
+        say(f"asked for: it is {whose}'s; `opsdash switch show {arguments.component}` shows what becomes of it")
+        return exits.OK
+    show_switch(switch)
+    return exits.OK

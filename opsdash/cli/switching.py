@@ -45,6 +45,7 @@ from opsdash.service.session import SessionError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from opsdash.model.views import FactView, PlanView, SwitchView
     from opsdash.service.client import EngineSession
@@ -58,12 +59,15 @@ OUTCOMES: dict[str, tuple[Painted, int]] = {
     "aborted": (Painted("- not started: nothing was changed", Role.DEGRADED), exits.NOT_DONE),
     "no_effect": (Painted("✗ NO EFFECT: it was carried out, and does not show", Role.DOWN), exits.NOT_DONE),
     "split": (Painted("✗ SPLIT: both sides may be serving", Role.DOWN), exits.NOT_DONE),
+    "refused": (Painted("- refused: nothing was done", Role.DEGRADED), exits.REFUSED),
+    "reverted": (Painted("✗ REVERTED by somebody else after it was done", Role.DOWN), exits.NOT_DONE),
     "undone": (Painted("- undone: back to where it was", Role.DEGRADED), exits.NOT_DONE),
     "unknown": (Painted("? NOT KNOWN: look before you do anything again", Role.UNKNOWN), exits.OUTCOME_UNKNOWN),
     "needs_human": (Painted("✗ NEEDS A PERSON", Role.DOWN), exits.OUTCOME_UNKNOWN),
 }
 BUSY: dict[str, str] = {
     "intent": "written down; reading who serves now",
+    "fencing": "at the steps before it",
     "acting": "acting",
     "settling": "waiting for it to settle",
     "verifying": "verifying",
@@ -207,10 +211,25 @@ def show_plan(plan: PlanView, *, to_stderr: bool) -> None:
         "drops": ", ".join(plan["drops"]),
         "reason": plan["reason"],
         "last time": plan["last"],
-        "by hand": plan["manual"],
-        "undo by hand": plan["undo"],
     }
-    table([[dim(name), text] for name, text in extras.items() if text], to_stderr=to_stderr, indent="  ")
+    lines = [*extras.items(), *(("note", text) for text in plan["notes"]), *_by_hand(plan)]
+    table([[dim(name), text] for name, text in lines if text], to_stderr=to_stderr, indent="  ")
+
+
+def _by_hand(plan: PlanView) -> Iterator[tuple[str, str]]:
+    """The equivalent commands in order, there and back; with the steps around the switch by their names."""
+    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
+    many = bool(plan["steps"])
+    for step in before:
+        yield f"by hand, {step['name']}", step["manual"]
+    yield "by hand, switch" if many else "by hand", plan["manual"]
+    for step in after:
+        yield f"by hand, {step['name']}", step["manual"]
+    for step in reversed([each for each in after if not each["again"]]):
+        yield f"undo by hand, {step['name']}", step["undo"]
+    yield "undo by hand, switch" if many else "undo by hand", plan["undo"]
+    for step in [*reversed(before), *(each for each in after if each["again"])]:
+        yield f"undo by hand, {step['name']}", step["undo"]
 
 
 def _age(seconds: float | None) -> str:
@@ -221,7 +240,9 @@ def _confirmed(plan: PlanView, wanted: Wanted) -> bool:
     """Ask. Enter alone never confirms."""
     failed = [rule for rule in plan["failed"] if rule not in wanted.overrides]
     if plan["needs"] == "typed":
-        why = f"overrides {', '.join(plan['failed'])}" if failed or plan["failed"] else "drops something essential"
+        final = any(step["no_return"] for step in plan["steps"])
+        otherwise = "has a point of no return" if final else "drops something essential"
+        why = f"overrides {', '.join(plan['failed'])}" if failed or plan["failed"] else otherwise
         name = plan["component"]
         return ask(Painted(f"This {why}. Type {name} to go ahead:", Role.DEGRADED)) == name
     return ask(bold("Go ahead? y, or anything else to leave:")).lower() in {"y", "yes"}
@@ -231,14 +252,15 @@ def _confirmed(plan: PlanView, wanted: Wanted) -> bool:
 
 
 async def _carry_out(session: EngineSession, wanted: Wanted, plan: PlanView) -> int:
+    known = {guard["rule"] for guard in plan["guards"]}
     intent = {
         "component": plan["component"],
         "generation": plan["generation"],
         "source": plan["source"],
         "target": plan["target"],
         "reason": wanted.reason or plan["reason"],
-        "overrides": list(plan["failed"]),
-        "typed": plan["component"] if plan["needs"] == "typed" else "",
+        "overrides": list(dict.fromkeys([*plan["failed"], *(rule for rule in wanted.overrides if rule in known)])),
+        "typed": plan["component"] if plan["needs"] == "typed" or wanted.overrides else "",
     }
     try:
         verdict = await session.submit(plan["kind"], intent, os.urandom(12).hex())
@@ -289,16 +311,22 @@ class _Watcher:
     """Tells what is new about a switch, on standard error."""
 
     def __init__(self) -> None:
-        self._state = ""
+        self._place = ("", "")
+        self._asked: str | None = None
         self._facts: dict[str, tuple[str, int]] = {}
 
     def tell(self, switch: SwitchView) -> None:
         """A line for a new state, and for each fact that changed."""
         elapsed = f"{switch['times'].get('total', 0.0):5.1f}s "
-        if switch["state"] != self._state:
-            self._state = switch["state"]
+        place = (switch["state"], switch["step"])
+        if place != self._place:
+            self._place = place
             if switch["state"] in BUSY:
-                say(dim(elapsed), Painted(f"▸ {BUSY[switch['state']]}", Role.BUSY))
+                at = f": {switch['step']}" if switch["step"] else ""
+                say(dim(elapsed), Painted(f"▸ {BUSY[switch['state']]}{at}", Role.BUSY))
+        if switch["abort_asked"] not in {None, self._asked}:
+            self._asked = switch["abort_asked"]
+            say(Painted(f"{self._asked} asks for it to be called off: opsdash switch abort", Role.DEGRADED))
         for fact in switch["facts"]:
             seen = (fact["truth"], fact["hits"])
             news = seen != self._facts.get(fact["name"], ("unknown", 0))
@@ -343,7 +371,9 @@ def show_switch(switch: SwitchView) -> None:
         out("  ", times(switch))
     overrides = f", overriding {', '.join(switch['overrides'])}" if switch["overrides"] else ""
     reason = f": {switch['reason']}" if switch["reason"] else ""
-    out(dim(f"  {switch['id']} by {switch['who']}{overrides}{reason}"))
+    second = f" and {switch['approved_by']}" if switch["approved_by"] else ""
+    itself = "opsdash by itself" if switch["cause"] == "auto" else f"{switch['who']}{second}"
+    out(dim(f"  {switch['id']} by {itself}{overrides}{reason}"))
     if switch["in_doubt"]:
         out(Painted("  the engine ended while it was in flight; since then it was only observed", Role.DEGRADED))
     for way in switch["ways_out"]:
@@ -365,5 +395,6 @@ def _way_out(way: str, component: str) -> str:
         "undo": f"opsdash switch undo {quoted}",
         "settle": f"opsdash switch settle {quoted} committed|aborted|undone --reason TEXT",
         "take_over": f"opsdash switch take-over {quoted}",
+        "abort": f"opsdash switch abort {quoted}",
     }
     return commands.get(way, way)

@@ -237,7 +237,15 @@ def _digest(value: dict[str, Any], provider_order: tuple[str, ...]) -> str:
     """Hash of the content: comments, layout and the order of keys do not count, except where order has a
     meaning.
     """
-    content = {"content": value, "providers": provider_order, "failures": _keys(value.get("failures"))}
+    content: dict[str, Any] = {
+        "content": value,
+        "providers": provider_order,
+        "failures": _keys(value.get("failures")),
+    }
+    switch = value.get("switch")
+    steps = [_keys(switch.get(place)) for place in ("before", "after")] if isinstance(switch, dict) else []
+    if any(steps):
+        content["steps"] = steps
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -644,6 +652,17 @@ class Builder:
             return None
         abilities = kind.abilities if options is None else kind.abilities_with(options)
         return ActionCall(model.kind, model.others, model.timeout), abilities
+
+    @staticmethod
+    def mechanism(model: ActionModel, component: str) -> str:
+        """What an action acts on, as a text that is the same for all that act on it; "" where that cannot be told."""
+        try:
+            keys = action_kind(model.kind).identity
+        except KindError:
+            return ""
+        raw = {key: model.others.get(key) for key in keys if model.others.get(key) is not None}
+        text = ", ".join(f"{key}={value}" for key, value in raw.items()).replace("{component}", component)
+        return f"{model.kind}: {text}" if text else ""
 
     def reading(self, model: ActionModel, spot: Spot) -> ActionCall | None:
         """A way to ask a mechanism what is in force; what is wrong with it switches off its part."""

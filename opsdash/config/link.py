@@ -8,16 +8,16 @@ last good version where there is one that still fits.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.config.build import Names, Written, tell_expression
+from opsdash.config.build import Names
+from opsdash.config.linked import Linked, is_lost
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
 from opsdash.config.references import CheckReferences, Dangling, SwitchedOff
 from opsdash.config.schema import NAME_PATTERN
-from opsdash.core.planning import template_names
-from opsdash.kinds.expectations import ExpressionError, check_fact
+from opsdash.config.switches import SwitchLinker
 from opsdash.model.operation import (
     ActionCall,
     Component,
@@ -25,42 +25,20 @@ from opsdash.model.operation import (
     Detection,
     FailureMode,
     Feature,
-    OldOut,
     Response,
     ResponseKind,
-    ServedBy,
     Signal,
-    SwitchSpec,
-    Tier,
 )
 from opsdash.model.status import Reason
-from opsdash.model.templates import fill, names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from opsdash.config.build import Builder, Built, Sketch
+    from opsdash.config.build import Builder, Built
     from opsdash.config.parts import Report
-    from opsdash.config.schema import ActionModel, FailureModel, ModeModel, OldOutModel, ServedByModel, SwitchModel
+    from opsdash.config.schema import ActionModel, FailureModel, ModeModel
 
 _NAME = re.compile(NAME_PATTERN)
-_MAX_STEPS = 3
-_FACTS = "facts."
-
-
-@dataclass(slots=True)
-class Linked:
-    """What is known of a component so far. Each pass over all components adds to it."""
-
-    built: Built
-    features: dict[str, Feature] = field(default_factory=dict)
-    depends_on: list[str] = field(default_factory=list)
-    owners: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
-    runbook: str | None = None
-    switch: SwitchSpec | None = None
-    modes: dict[str, DegradedMode] = field(default_factory=dict)
-    failures: dict[str, FailureMode] = field(default_factory=dict)
 
 
 class Linker:
@@ -68,7 +46,6 @@ class Linker:
 
     lost: components whose files cannot be used at all, with the reason. workspace: what is known of opsdash.yaml.
     unreadable: runbooks that are there and may not be read, with the reason. previous: components as they were.
-    wanted: paths that a check has to extract besides its own facts, by check.
     """
 
     def __init__(
@@ -83,16 +60,21 @@ class Linker:
         unreadable: Mapping[str, str],
         previous: Mapping[str, Component],
     ) -> None:
-        self.wanted: dict[str, dict[str, None]] = {}
         self._builder = builder
         self._linked = {name: Linked(each) for name, each in built.items()}
         self._lost = lost
         self._checks = CheckReferences(built, lost)
+        self._switches = SwitchLinker(builder, self._checks, self._linked, lost, previous)
         self._people = people
         self._workspace = workspace
         self._runbooks = runbooks
         self._unreadable = unreadable
         self._previous = previous
+
+    @property
+    def wanted(self) -> dict[str, dict[str, None]]:
+        """Paths that a check has to extract besides its own facts, by check."""
+        return self._switches.wanted
 
     def link(self) -> dict[str, Component]:
         """All components, each with the parts that fit together."""
@@ -102,7 +84,7 @@ class Linker:
             self._features(linked)
         self._break_cycles()
         for linked in everybody:
-            self._switch(linked)
+            self._switches.link(linked)
             self._modes(linked)
         for linked in everybody:
             self._failures(linked)
@@ -226,7 +208,7 @@ class Linker:
         before = self._before(built)
         for name, feature in before.features.items() if before else ():
             still_proved = all(self._checks.is_check(check) for check in feature.checks)
-            if still_proved and _is_lost(built, "features", name, linked.features):
+            if still_proved and is_lost(built, "features", name, linked.features):
                 linked.features[name] = feature
                 built.keep(f"features/{name}")
 
@@ -262,147 +244,6 @@ class Linker:
                     found.append(feature)
         return None if found is None else tuple(found)
 
-    # --- what can prove something ---------------------------------------------------------------------------
-
-    def _witnesses(self, linked: Linked, spot: Spot, texts: Sequence[str]) -> tuple[str, ...] | None:
-        """What has to pass afterwards, by reference; where nothing is named, essential features stand for it."""
-        checks = self._checks.several(linked.built, spot, texts)
-        for index, check in enumerate(checks or ()):
-            self._checks.witness(spot.at(index), check)
-        if not texts:
-            for feature, check in _essential(linked):
-                self._checks.witness(spot, check, f", and without `verify` it has to prove the feature {feature}")
-        return checks
-
-    def _still_proved(self, linked: Linked, verify: Sequence[str]) -> bool:
-        """Whether the last good `verify` names only what is still there, and still a witness."""
-        return all(self._checks.is_witness(check) for check in verify or (check for _, check in _essential(linked)))
-
-    # --- switch ---------------------------------------------------------------------------------------------
-
-    def _switch(self, linked: Linked) -> None:
-        built, model = linked.built, linked.built.model.switch
-        if model is not None:
-            linked.switch = self._valid_switch(linked, model, Spot(built.report, ("switch",), "switch"))
-        before = self._before(built)
-        spec = before.switch if before else None
-        is_lost = linked.switch is None and built.report.missing("switch") is not None
-        if is_lost and spec is not None and self._still_fits(linked, spec):
-            linked.switch = spec
-            built.keep("switch")
-        if linked.switch is not None and linked.switch.served_by is not None:
-            served_by = linked.switch.served_by
-            for path in (served_by.value, served_by.at):
-                if path is not None and not path.startswith(_FACTS):
-                    self.wanted.setdefault(served_by.check, {})[path] = None
-
-    def _still_fits(self, linked: Linked, spec: SwitchSpec) -> bool:
-        """Whether the last good switch names only what is still there, and still a witness."""
-        providers = {name: Written(provider) for name, provider in linked.built.providers.items()}
-        samples = [each.values for each in _samples(linked.built.id, providers)]
-        named = names_in(spec.action.raw)
-        if not all(named <= names.keys() for names in samples) or not self._still_proved(linked, spec.verify):
-            return False
-        checks = [spec.served_by.check] if spec.served_by else []
-        if spec.old_out is not None and not spec.old_out.stateless:
-            if not all(names_in(spec.old_out.check) <= names.keys() for names in samples):
-                return False
-            checks += [fill(spec.old_out.check, names) for names in samples]
-        return all(self._checks.is_witness(check) for check in checks)
-
-    def _valid_switch(self, linked: Linked, model: SwitchModel, spot: Spot) -> SwitchSpec | None:
-        built = linked.built
-        self._count_providers(built, spot)
-        samples = list(_samples(built.id, built.written)) or [Names(open=True)]
-        action = self._builder.action(model.action, spot.at("action"), samples)
-        read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
-        served_by = None if model.served_by is None else self._served_by(built, model.served_by, spot.at("served_by"))
-        old_out = self._old_out(built, model.old_out, spot.at("old_out"))
-        verify = self._witnesses(linked, spot.at("verify"), model.verify)
-        if action is None or verify is None or "switch" in built.report.off:
-            return None
-        return SwitchSpec(
-            action=action[0],
-            read=read,
-            served_by=served_by,
-            old_out=old_out,
-            verify=verify,
-            settle=model.settle,
-            deadline=max(model.deadline, action[1].settle),
-            confirm=model.confirm,
-            review_after=model.review_after,
-            abilities=action[1],
-        )
-
-    def _count_providers(self, built: Built, spot: Spot) -> None:
-        declared = len(built.written)
-        hidden = built.missing("providers")
-        if declared < 2 and hidden is not None:
-            spot.switch_off(hidden)
-        elif declared < 2:
-            hint = "add a backup to `providers`, or remove `switch`"
-            spot.error(f"a switch needs two providers, and there {_are(declared)}", hint)
-
-    def _served_by(self, built: Built, model: ServedByModel, spot: Spot) -> ServedBy | None:
-        check = self._checks.one(built, spot.at("check"), model.check)
-        name, sketch = self._sketch(built, check or model.check)
-        for key, path in (("value", model.value), ("at", model.at)):
-            if path is not None:
-                self._try_path(path, spot.at(key), name, sketch)
-        if check is None or not self._checks.witness(spot.at("check"), check):
-            return None
-        return ServedBy(check, model.value, model.at, model.times)
-
-    def _sketch(self, built: Built, reference: str) -> tuple[str, Sketch | None]:
-        """The id of a check, by its id or reference, and what is known of it, be it switched off or not."""
-        component = reference.partition("/")[0]
-        others = self._linked[component].built.sketches if component in self._linked else {}
-        own = f"{built.id}/{reference}"
-        return (reference, others[reference]) if reference in others else (own, built.sketches.get(own))
-
-    @staticmethod
-    def _try_path(path: str, spot: Spot, check: str, sketch: Sketch | None) -> None:
-        """Whether a check's result can have a value at `path`; where the check is not known, whether any can."""
-        name = path.removeprefix(_FACTS) if path.startswith(_FACTS) else None
-        if name is not None and sketch is not None:
-            if name not in sketch.facts and name not in sketch.unread and not sketch.open:
-                hint = did_you_mean(name, sketch.facts) or f"add it to `facts` of {check}"
-                spot.error(f"the check {check} has no fact {name!r}", hint)
-            return
-        kind = sketch.kind if sketch is not None and name is None else None
-        try:
-            check_fact(path, None if kind is None else kind.sample)
-        except ExpressionError as error:
-            tell_expression(spot, error)
-
-    def _old_out(self, built: Built, model: str | OldOutModel | None, spot: Spot) -> OldOut | None:
-        """The check is kept as a template with the component in front: `email/{from}/accepts-writes`."""
-        if model is None or isinstance(model, str):
-            return None if model is None else OldOut(stateless=True)
-        found: Signal | None = None
-        for names in _samples(built.id, built.written):
-            unknown, is_decided = names.judged(model.check)
-            if unknown:
-                hint = did_you_mean(unknown[0], names.values)
-                spot.at("check").error(f"nothing can fill {{{unknown[0]}}} here", hint)
-                return None
-            if not is_decided:
-                continue
-            try:
-                found = self._checks.find(built, fill(model.check, names.values))
-            except SwitchedOff as reason:
-                spot.switch_off(str(reason))
-                return None
-            except Dangling as problem:
-                spot.at("check").error(str(problem), problem.hint)
-                return None
-            if not all(self._checks.witness(spot.at("check"), check) for check in self._checks.meant(found)):
-                return None
-        if found is None:
-            return None
-        whole = model.check.count("/") == 2 or found.component != built.id
-        return OldOut(stateless=False, check=model.check if whole else f"{built.id}/{model.check}", status=model.is_)
-
     # --- degraded modes -------------------------------------------------------------------------------------
 
     def _modes(self, linked: Linked) -> None:
@@ -413,7 +254,7 @@ class Linker:
                 linked.modes[name] = mode
         before = self._before(built)
         for name, mode in before.modes.items() if before else ():
-            if _is_lost(built, "modes", name, linked.modes) and self._still_proved(linked, mode.verify):
+            if is_lost(built, "modes", name, linked.modes) and self._switches.still_proved(linked, mode.verify):
                 linked.modes[name] = mode
                 built.keep(f"modes/{name}")
 
@@ -429,7 +270,7 @@ class Linker:
         read = None if model.read is None else self._builder.reading(model.read, spot.at("read"))
         keeps = self._feature_list(built, spot.at("keeps"), model.keeps)
         drops = self._feature_list(built, spot.at("drops"), model.drops)
-        verify = self._witnesses(linked, spot.at("verify"), model.verify)
+        verify = self._switches.witnesses(linked, spot.at("verify"), model.verify)
         for index, feature in enumerate(model.drops):
             if feature in model.keeps:
                 spot.at("drops", index).error(f"{feature!r} is kept and dropped at once", "remove it from one of them")
@@ -473,7 +314,7 @@ class Linker:
                 found[name] = failure
         before = self._before(built)
         for name, failure in before.failures.items() if before else ():
-            if _is_lost(built, "failures", name, found) and self._recognisable(failure):
+            if is_lost(built, "failures", name, found) and self._recognisable(failure):
                 found[name] = self._without_dangling_response(linked, failure)
                 built.keep(f"failures/{name}")
         linked.failures = found
@@ -591,33 +432,5 @@ def _spot(built: Built, *path: str | int) -> Spot:
     return Spot(built.report, path, None)
 
 
-def _is_lost(built: Built, section: str, name: str, found: Collection[str]) -> bool:
-    """Whether a part that was there before is not, for another reason than that somebody took it out."""
-    return name not in found and built.missing(f"{section}/{name}") is not None
-
-
 def _says_leave(model: ModeModel, spot: Spot) -> bool:
     return model.leave is not None or spot.at("leave").is_hole
-
-
-def _essential(linked: Linked) -> Iterator[tuple[str, str]]:
-    """The essential features, each with a check that proves it: what a switch goes by when it names nothing."""
-    for feature in linked.features.values():
-        if feature.tier is Tier.ESSENTIAL:
-            yield from ((feature.id, check) for check in feature.checks)
-
-
-def _samples(component_id: str, written: Mapping[str, Written]) -> Iterator[Names]:
-    """The names that an action's templates may use, once for each provider that could be switched to."""
-    component = Component(component_id, component_id)
-    for target in written.values():
-        source = next((each for each in written.values() if each is not target), target)
-        names = template_names(component, source.provider, target.provider)
-        ends = (("from", source), ("to", target))
-        unknown = frozenset(f"{word}.{key}" for word, end in ends for key in end.unknown)
-        known = {name: value for name, value in names.items() if name not in unknown}
-        yield Names(known, unknown, open=source.open or target.open)
-
-
-def _are(count: int) -> str:
-    return "are none" if count == 0 else "is one" if count == 1 else f"are {count}"

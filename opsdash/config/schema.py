@@ -28,7 +28,7 @@ from pydantic import (
 from opsdash.config.listening import Address, parse_address
 from opsdash.config.places import LONGEST_PATH, checked_path
 from opsdash.kinds.fields import Duration
-from opsdash.model.operation import Confirm, ResponseKind, Threshold, Tier
+from opsdash.model.operation import Auto, Confirm, ResponseKind, Severity, Threshold, Tier
 from opsdash.model.status import Status
 from opsdash.model.window import WindowKind
 
@@ -105,17 +105,16 @@ def _kind_of(value: Any) -> str:
 
 
 def _old_out(value: Any) -> Any:
-    if value is not None and value != "stateless" and not isinstance(value, dict):
-        raise ValueError(f'{_kind_of(value)} is not possible; write stateless, or {{check: "{{from}}/NAME", is: down}}')
+    if value is not None and value not in ("stateless", "mechanism") and not isinstance(value, dict):
+        hint = 'write stateless, mechanism, or {check: "{from}/NAME", is: down}'
+        raise ValueError(f"{_kind_of(value)} is not possible; {hint}")
     return value
 
 
-def _auto(value: Any) -> str:
-    if value in {"shadow", "always"}:
-        raise ValueError(f"automatic switching (auto: {value}) is not in this version; write auto: never")
-    if value != "never":
-        raise ValueError(f"{value!r} is not possible; write never")
-    return "never"
+def _undo(value: Any) -> Any:
+    if value is not None and value != "again" and not isinstance(value, dict):
+        raise ValueError(f"{_kind_of(value)} is not possible; write an action, or again")
+    return value
 
 
 _FORMS = "write a list of checks, {all: […]}, {at_least: 2, of: […]} or {away: owners}"
@@ -363,6 +362,36 @@ class OldOutModel(Strict):
     """The status it then has."""
 
 
+class StepModel(Strict):
+    """Something that is done before or after the switch itself."""
+
+    action: ActionModel
+    """What does it. `{to.as}`, `{from.as}` and other values of the two providers are filled in."""
+    undo: Annotated[Literal["again"] | ActionModel | None, BeforeValidator(_undo)] = None
+    """What takes it back, or `again`: it is done once more after the switch itself was taken back (a reload)."""
+    verify: References = ()
+    """Checks that must pass before the next step begins; by template, as `{from}/replication`."""
+    verify_down: References = ()
+    """Checks that must be down before the next step begins, as `{from}/accepts-writes` after a fence."""
+    settle: Duration = 0.0
+    """How long to wait before verifying."""
+    deadline: Span = 30.0
+    """How long the verification may take."""
+    point_of_no_return: bool = False
+    """Once this has begun there is no way back; the component's name has to be typed."""
+
+
+class LimitModel(Strict):
+    """A number that a check measures, and the most it may be."""
+
+    check: str
+    """The check, by template: `{to}/replica`."""
+    value: str
+    """Dotted path to the number in its result, for example `facts.seconds_behind`."""
+    most: Annotated[float, Field(ge=0)]
+    """The most it may be, in its own unit."""
+
+
 class SwitchModel(Strict):
     """How the component is moved from one provider to another."""
 
@@ -373,10 +402,12 @@ class SwitchModel(Strict):
     served_by: ServedByModel | None = None
     """How the front door says who answered."""
     old_out: Annotated[
-        Literal["stateless"] | OldOutModel | None,
+        Literal["stateless", "mechanism"] | OldOutModel | None,
         BeforeValidator(_old_out),
     ] = None
-    """`stateless` where both may be up, else the check that shows that the old one is out."""
+    """`stateless` where both may be up, `mechanism` where `read` sees who serves, else the check that shows that the
+    old one is out.
+    """
     verify: References = ()
     """Checks that must pass after a switch."""
     settle: Duration = 0.0
@@ -385,10 +416,32 @@ class SwitchModel(Strict):
     """How long the verification may take."""
     confirm: Confirm = Confirm.KEY
     """`key`: `y` confirms. `countdown`: it acts by itself after 3 s, while the backup's proof is fresh."""
-    auto: Annotated[str, BeforeValidator(_auto), WithJsonSchema({"const": "never"})] = "never"
-    """Whether opsdash may switch by itself: `never`."""
     review_after: Span = 72 * 3600.0
     """After how long on a backup somebody is reminded."""
+    before: dict[Name, StepModel] = {}
+    """Steps before the switch itself, in order, each verified before the next: quiesce, fence."""
+    after: dict[Name, StepModel] = {}
+    """Steps after the switch itself, in order: reload, warm-up."""
+    lag: LimitModel | None = None
+    """How far the data of the new side may be behind."""
+    load: Annotated[float, Field(gt=0)] | None = None
+    """What the new side has to carry, in the unit of the providers' own value `capacity`."""
+    needs: References = ()
+    """Components without which the switch itself cannot work: name resolution, the identity provider, a proxy."""
+    guards: dict[str, Severity] = {}
+    """Whether a guard that does not pass warns or blocks here: `{proof: block}`."""
+    approve: Annotated[int, Field(ge=1, le=2)] = 1
+    """How many people it takes: 1, or 2."""
+    blockade: Span = 3600.0
+    """For how long after a switch another one is warned of, and opsdash does none by itself. At least ten times as
+    long as that switch took.
+    """
+    steady: Duration = 600.0
+    """For how long the primary has to be well, unused, before it is gone back to without a warning."""
+    auto: Auto = Auto.NEVER
+    """Whether opsdash switches by itself: `never`, `shadow` (it records when it would have), or `always`."""
+    hold: Span = 30.0
+    """How long the active provider has to be down before opsdash switches by itself."""
 
 
 class ModeModel(Strict):

@@ -9,7 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import alarms, health, incidents, life, maintenance, people, runs, switching
+from opsdash.core import (
+    alarms,
+    automatic,
+    health,
+    incidents,
+    life,
+    maintenance,
+    mechanisms,
+    people,
+    reviews,
+    runs,
+    switching,
+    ways_out,
+)
 from opsdash.core.draft import Decision, Draft
 from opsdash.model import inputs as i
 from opsdash.model.effects import Answer, Poll
@@ -29,6 +42,9 @@ def decide(world: World, live: Live, event: Input, now: Now) -> Decision:
     """What follows from `event`."""
     draft = Draft(world, live, now)
     HANDLERS[type(event)](draft, event)
+    if draft.touched:
+        automatic.watch(draft)
+        automatic.ended(draft)
     return draft.decision()
 
 
@@ -48,11 +64,13 @@ def _timer(draft: Draft, event: i.TimerFired) -> None:
 def _read_again(draft: Draft, component: str) -> None:
     found = draft.operation.components.get(component) or draft.component(component)
     if found is not None:
-        switching.read_all(draft, found)
+        mechanisms.read_all(draft, found)
 
 
 def _preflight(draft: Draft, event: i.PreflightDone) -> None:
-    draft.set_live("preflights", event.key, PreflightLive(event.passed, event.detail, draft.now.mono))
+    draft.set_live(
+        "preflights", event.key, PreflightLive(event.passed, event.detail, draft.now.mono, event.credentials)
+    )
     draft.touch(event.key.partition("/")[0])
 
 
@@ -103,6 +121,7 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
 
 TIMERS: dict[str, Callable[..., None]] = {
     "alarm": alarms.timer,
+    "auto": automatic.consider,
     "blind": health.blind_for_long,
     "maintenance": maintenance.over,
     "pause": health.pause_over,
@@ -110,14 +129,17 @@ TIMERS: dict[str, Callable[..., None]] = {
     "read": _read_again,
     "settle": switching.settled,
     "verify": switching.verify_deadline,
-    "review": switching.review,
+    "review": reviews.review,
 }
 
 INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.SwitchIntent: switching.intend,
-    i.UndoIntent: switching.undo,
-    i.SettleIntent: switching.settle,
-    i.TakeOverIntent: switching.take_over,
+    i.UndoIntent: ways_out.undo,
+    i.SettleIntent: ways_out.settle,
+    i.TakeOverIntent: ways_out.take_over,
+    i.AbortIntent: ways_out.abort,
+    i.LiftBlockadeIntent: ways_out.lift_blockade,
+    i.ResumeAutoIntent: automatic.resume,
     i.AckIntent: incidents.acknowledge,
     i.NoteIntent: incidents.write_note,
     i.ResolveIntent: incidents.resolve,

@@ -10,9 +10,20 @@ from opsdash.model.alarm import Alarm, HoldReason
 from opsdash.model.incident import EntryKind, Incident, TimelineEntry
 from opsdash.model.operation import Absence
 from opsdash.model.run import Run, StepMark
-from opsdash.model.switch import MOVES_PROVIDER, Fact, FactName, SwitchKind, SwitchState, Truth
+from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
 from opsdash.model.window import FILES, Muted, WindowKind, WindowState
-from opsdash.model.world import CheckState, ComponentState, EngineState, Flap, Heartbeat, Pause, Proof
+from opsdash.model.world import (
+    Approval,
+    Blocked,
+    CheckState,
+    ComponentState,
+    EngineState,
+    Flap,
+    Heartbeat,
+    Pause,
+    Proof,
+    Shadow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +37,9 @@ KEEP_RESOLVED = 7 * 86400.0
 
 MOST_MUTED = 50
 """Alarms that a window remembers to have held, the latest ones."""
+
+AUTOS_KEPT = 86400.0
+"""Seconds for which it is known when opsdash switched by itself; its budget is by the hour."""
 
 OPSDASH = "opsdash"
 """Who acts when nobody did."""
@@ -288,8 +302,13 @@ def _switch_intended(world: Reader, record: r.SwitchIntended) -> Patch:
     patch: Patch = []
     if state.switch and state.switch != switch.id:
         patch.append(("switches", state.switch, None))
-    state = replace(state, generation=state.generation + 1, switch=switch.id)
+    state = replace(state, generation=state.generation + 1, switch=switch.id, blocked=None)
+    patch.append(("approvals", switch.plan.component, None))
     patch += [("switches", switch.id, switch), ("components", switch.plan.component, state)]
+    if switch.cause is SwitchCause.AUTO:
+        engine = _engine(world)
+        autos = (*(at for at in engine.autos if record.at - at < AUTOS_KEPT), record.at)
+        patch.append(("engine", "engine", replace(engine, autos=autos)))
     return patch
 
 
@@ -301,6 +320,9 @@ def _switch_advanced(world: Reader, record: r.SwitchAdvanced) -> Patch:
         "state": record.state,
         "history": (*switch.history, (record.at, record.state.value)),
         "in_doubt": switch.in_doubt or record.in_doubt,
+        "halted": switch.halted or record.halted,
+        "step": record.step,
+        "begun": _begun(switch, record),
     }
     if record.detail:
         changes["detail"] = record.detail
@@ -308,15 +330,75 @@ def _switch_advanced(world: Reader, record: r.SwitchAdvanced) -> Patch:
         changes["prior"] = record.prior
     if switch.ended_at is not None:
         changes["ended_at"] = None
-    if record.state is SwitchState.ACTING:
+    if record.state is SwitchState.ACTING and not record.step:
         changes["acted_at"] = record.at
     elif record.state is SwitchState.SETTLING and switch.state in (SwitchState.ACTING, SwitchState.UNDOING):
-        changes["applied_at"] = record.at
+        changes["applied_at"] = record.at if MAIN in switch.begun else None
     elif record.state is SwitchState.VERIFYING:
         changes["verifying_at"] = record.at
     elif record.state is SwitchState.UNDOING:
         changes["undoing"] = True
     return [("switches", record.switch, replace(switch, **changes))]
+
+
+def _begun(switch: Switch, record: r.SwitchAdvanced) -> tuple[str, ...]:
+    """The steps whose action may have been carried out: a record comes before each, so that this is never too few."""
+    kept = tuple(name for name in switch.begun if name != record.dropped)
+    name = record.step or MAIN
+    begins = record.state in (SwitchState.FENCING, SwitchState.ACTING) and name not in kept
+    return (*kept, name) if begins else kept
+
+
+def _switch_abort_asked(world: Reader, record: r.SwitchAbortAsked) -> Patch:
+    switch: Switch | None = world.get("switches", record.switch)
+    return [] if switch is None else [("switches", switch.id, replace(switch, abort_asked=record.who))]
+
+
+def _switch_blocked(world: Reader, record: r.SwitchBlocked) -> Patch:
+    state = _component(world, record.component)
+    blocked = Blocked(record.at, record.kind, record.target, record.who, record.rule, record.reason, record.cause)
+    return [("components", record.component, replace(state, blocked=blocked))]
+
+
+def _switch_reverted(world: Reader, record: r.SwitchReverted) -> Patch:
+    switch: Switch | None = world.get("switches", record.switch)
+    if switch is None:
+        return []
+    history = (*switch.history, (record.at, SwitchState.REVERTED.value))
+    after = replace(switch, state=SwitchState.REVERTED, detail=record.detail, history=history)
+    return [("switches", switch.id, after)]
+
+
+def _blockade_lifted(world: Reader, record: r.BlockadeLifted) -> Patch:
+    switch: Switch | None = world.get("switches", record.switch)
+    return [] if switch is None else [("switches", switch.id, replace(switch, unblocked=record.who))]
+
+
+def _would_switch(world: Reader, record: r.WouldSwitch) -> Patch:
+    shadow: Shadow = world.get("shadows", record.component) or Shadow()
+    return [("shadows", record.component, replace(shadow, at=record.at, target=record.target, would=shadow.would + 1))]
+
+
+def _shadow_scored(world: Reader, record: r.ShadowScored) -> Patch:
+    shadow: Shadow | None = world.get("shadows", record.component)
+    if shadow is None:
+        return []
+    counter = {"agreed": "agreed", "differed": "differed"}.get(record.verdict, "not_needed")
+    scored: dict[str, Any] = {"target": None, counter: getattr(shadow, counter) + 1}
+    return [("shadows", record.component, replace(shadow, **scored))]
+
+
+def _auto_stopped(world: Reader, record: r.AutoStopped) -> Patch:
+    return [("engine", "engine", replace(_engine(world), auto_stopped=record.why))]
+
+
+def _auto_resumed(world: Reader, _record: r.AutoResumed) -> Patch:
+    return [("engine", "engine", replace(_engine(world), auto_stopped=""))]
+
+
+def _approval_asked(_world: Reader, record: r.ApprovalAsked) -> Patch:
+    asked = Approval(record.kind, record.generation, record.source, record.target, record.who, record.at, record.until)
+    return [("approvals", record.component, asked)]
 
 
 def _switch_ended(world: Reader, record: r.SwitchEnded) -> Patch:
@@ -392,7 +474,13 @@ def _truth(facts: tuple[Fact, ...], name: FactName) -> Truth:
 
 
 def _proved(_world: Reader, record: r.Proved) -> Patch:
-    return [("proofs", f"{record.component}/{record.what}", Proof(record.at, record.by, record.sha256))]
+    return [
+        (
+            "proofs",
+            f"{record.component}/{record.what}",
+            Proof(record.at, record.by, record.sha256, record.who, record.took),
+        )
+    ]
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------
@@ -488,6 +576,15 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.ReviewPassed: _review_passed,
     r.SwitchIntended: _switch_intended,
     r.SwitchAdvanced: _switch_advanced,
+    r.SwitchAbortAsked: _switch_abort_asked,
+    r.SwitchBlocked: _switch_blocked,
+    r.SwitchReverted: _switch_reverted,
+    r.BlockadeLifted: _blockade_lifted,
+    r.ApprovalAsked: _approval_asked,
+    r.WouldSwitch: _would_switch,
+    r.ShadowScored: _shadow_scored,
+    r.AutoStopped: _auto_stopped,
+    r.AutoResumed: _auto_resumed,
     r.SwitchEnded: _switch_ended,
     r.Proved: _proved,
     r.RunStarted: _run_started,

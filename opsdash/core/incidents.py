@@ -107,10 +107,11 @@ def _open(draft: Draft, component: Component, title: str, failure: str | None) -
 def open_incident(
     draft: Draft, component: str, kind: IncidentKind, title: str, *, who: str = OPSDASH, failure: str | None = None
 ) -> str:
-    """Open an incident and return its id."""
+    """Open an incident, alarm if it is more than a note, and return its id."""
     number = draft.life().incidents + 1
     incident = f"INC-{number}"
     draft.emit(IncidentOpened(draft.now.wall, incident, component, kind, title, who, failure))
+    alarms.refresh(draft, component)
     draft.touch(component)
     return incident
 
@@ -121,7 +122,6 @@ def blind(draft: Draft, component: Component, health: ComponentLive) -> None:
         why = health.reason.value if health.reason else "unknown"
         title = f"{component.title}: we are blind, it cannot be measured ({why})"
         open_incident(draft, component.id, IncidentKind.BLIND, title)
-        alarms.refresh(draft, component.id)
 
 
 def note(draft: Draft, component: str, kind: EntryKind, text: str, who: str = OPSDASH) -> None:
@@ -202,6 +202,4 @@ def open_by_hand(draft: Draft, who: str, intent: OpenIncidentIntent) -> Refused 
         return Refused("open", f"{component.title} already has {present.id}; write a note there")
     if not intent.title.strip():
         return Refused("empty", "an incident needs a title: what do users notice?")
-    incident = open_incident(draft, component.id, IncidentKind.MANUAL, intent.title.strip(), who=who)
-    alarms.refresh(draft, component.id)
-    return incident
+    return open_incident(draft, component.id, IncidentKind.MANUAL, intent.title.strip(), who=who)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import flapping, health, maintenance, people, runs, switching
+from opsdash.core import automatic, flapping, health, maintenance, mechanisms, people, reviews, runs, switching
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
@@ -27,6 +27,7 @@ def started(draft: Draft, event: Started) -> None:
     """Take over where the last engine ended: what was in flight is in doubt, everything else starts unknown."""
     draft.emit(EngineStarted(draft.now.wall, event.version, event.pid, draft.life().stopped_at))
     switching.recover(draft)
+    automatic.recover(draft)
     runs.recover(draft)
     for component in draft.keys("pauses"):
         remaining = max(0.0, draft.get("pauses", component).until - draft.now.wall)
@@ -100,8 +101,8 @@ def _begin(draft: Draft, component: Component) -> None:
             draft.emit(ActiveChanged(draft.now.wall, component.id, primary.id, state.active, primary.as_name))
         elif gone:
             draft.emit(ActiveChanged(draft.now.wall, component.id, None, state.active, state.seen))
-    switching.schedule_review(draft, component.id)
-    switching.read_all(draft, component)
+    reviews.schedule_review(draft, component.id)
+    mechanisms.read_all(draft, component)
 
 
 def _still_held(draft: Draft, before: Operation, after: Operation) -> list[Component]:

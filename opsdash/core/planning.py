@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import proofs
-from opsdash.core.health import ignored_checks
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
-from opsdash.model.operation import ActionCall, Confirm, ResponseKind, Tier
+from opsdash.core import guards
+from opsdash.model.operation import Confirm, ResponseKind, Tier
 from opsdash.model.status import Status
-from opsdash.model.switch import Guard, GuardResult, Plan, Refused, SwitchKind
+from opsdash.model.switch import Plan, Refused, Step, SwitchKind
 from opsdash.model.templates import fill, fill_all, names_in
-from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
-    from opsdash.model.operation import Component, DegradedMode, Provider, SwitchSpec
+    from opsdash.model.operation import ActionCall, Component, DegradedMode, Provider, StepSpec, SwitchSpec
 
 
 def plan(draft: Draft, component_id: str, kind: SwitchKind, target: str | None) -> Plan | Refused:
@@ -32,11 +29,6 @@ def plan(draft: Draft, component_id: str, kind: SwitchKind, target: str | None) 
     if kind in (SwitchKind.DEGRADE, SwitchKind.RESTORE):
         return _plan_mode(draft, component, kind, target)
     return _plan_provider(draft, component, kind, target)
-
-
-def preflight_key(component: str, what: str) -> str:
-    """Key under which the action's preflight answer is kept: `email/ses`, `email/mode:transactional-only`."""
-    return f"{component}/{what}"
 
 
 # --- from one provider to another ----------------------------------------------------------------------------------
@@ -58,6 +50,7 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
     names = template_names(component, source, found)
     back = template_names(component, found, source) if source else {}
     spec = component.switch
+    before, after = (_filled_steps(steps, names, back) for steps in (spec.before, spec.after))
     return Plan(
         component=component.id,
         kind=kind,
@@ -69,7 +62,7 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
         call=_filled(spec.action, names),
         undo_call=_filled(spec.action, back) if source else None,
         read=_filled(spec.read, names),
-        guards=_provider_guards(draft, component, source, found, spec),
+        guards=guards.of_provider_switch(draft, component, source, found, names),
         settle=spec.settle,
         deadline=spec.deadline,
         confirm=spec.confirm,
@@ -77,7 +70,42 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
         served_by=spec.served_by,
         old_out=replace(spec.old_out, check=fill(spec.old_out.check, names)) if spec.old_out else None,
         verify=spec.verify or _essential_checks(component, ()),
+        typed=any(step.no_return for step in (*before, *after)),
+        before=before,
+        after=after,
+        mechanism=spec.mechanism,
+        notes=_notes(spec, kind),
     )
+
+
+def _filled_steps(steps: tuple[StepSpec, ...], names: dict[str, str], back: dict[str, str]) -> tuple[Step, ...]:
+    """Steps with their templates filled in; for one that is done again on the way back with the ends swapped."""
+    return tuple(
+        Step(
+            name=step.name,
+            call=replace(step.action, raw=fill_all(step.action.raw, names)),
+            undo_call=_filled(step.action, back) if step.again and back else _filled(step.undo, names),
+            again=step.again,
+            verify=tuple(fill(check, names) for check in step.verify),
+            down=tuple(fill(check, names) for check in step.down),
+            settle=step.settle,
+            deadline=step.deadline,
+            no_return=step.no_return,
+        )
+        for step in steps
+    )
+
+
+def _notes(spec: SwitchSpec, kind: SwitchKind) -> tuple[str, ...]:
+    """What a person should know of the mechanism."""
+    notes = [f"no way back after: {step.name}" for step in (*spec.before, *spec.after) if step.no_return]
+    if spec.abilities.self_reverts:
+        notes.append(f"it may go back by itself: {spec.abilities.self_reverts}; opsdash goes on watching")
+    if kind is SwitchKind.FAILBACK and spec.abilities.trial:
+        notes.append("the primary is tried out before it gets any traffic")
+    if not spec.abilities.cas:
+        notes.append("the mechanism cannot compare and swap: somebody else's change in the same second is overwritten")
+    return tuple(notes)
 
 
 def _essential_checks(component: Component, drops: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,121 +171,6 @@ def _why_not(draft: Draft, provider: Provider) -> str:
     return "nothing is known of it"
 
 
-def _provider_guards(
-    draft: Draft, component: Component, source: Provider | None, target: Provider, spec: SwitchSpec
-) -> tuple[Guard, ...]:
-    guards = [
-        _no_live_switch(draft, component),
-        _journal(draft),
-        _polled(draft, component),
-        _target_healthy(draft, component, target),
-        _expected(draft, component, source, spec),
-        _proof(draft, component, target.id, target.title),
-        _online(draft),
-        _needed(draft, component, source),
-        _preflight(draft, preflight_key(component.id, target.id)),
-    ]
-    return tuple(guard for guard in guards if guard is not None)
-
-
-def _no_live_switch(draft: Draft, component: Component) -> Guard:
-    switch = draft.switch(component.id)
-    title = "nobody else is switching"
-    if switch is not None and switch.state in LIVE_STATES:
-        age = draft.now.wall - switch.intended_at
-        evidence = f"{switch.who} is at it: {switch.plan.kind.value}, {switch.state.value} for {format_duration(age)}"
-        return Guard("live_switch", title, GuardResult.FAIL, evidence, overridable=False)
-    if switch is not None and switch.state in OPEN_STATES:
-        evidence = f"the last switch ended {switch.state.value}: undo, settle or take it over first"
-        return Guard("live_switch", title, GuardResult.FAIL, evidence, overridable=False)
-    return Guard("live_switch", title, GuardResult.PASS, "no other switch is in flight")
-
-
-def _journal(draft: Draft) -> Guard | None:
-    error = draft.engine().journal_error
-    if not error:
-        return None
-    evidence = f"{error}; use the manual command below"
-    return Guard("journal", "the journal can be written", GuardResult.FAIL, evidence, overridable=False)
-
-
-def _polled(draft: Draft, component: Component) -> Guard | None:
-    pause = draft.get("pauses", component.id)
-    if pause is None:
-        return None
-    evidence = f"paused by {pause.who}: nothing is measured, so the effect cannot be verified; resume it first"
-    return Guard("polled", f"{component.title} is polled", GuardResult.FAIL, evidence)
-
-
-def _target_healthy(draft: Draft, component: Component, target: Provider) -> Guard:
-    title = f"{target.title} works"
-    status = draft.health(component.id).providers.get(target.id, Status.UNKNOWN)
-    ages = [draft.check(check) for check in target.checks]
-    age = max((draft.now.wall - live.at for live in ages if live.at is not None), default=None)
-    if status is Status.OK:
-        return Guard("target_healthy", title, GuardResult.PASS, f"{len(ages)} checks pass", age)
-    evidence = next(
-        (f"{check}: {draft.check(check).detail}" for check in target.checks if draft.check(check).status is status),
-        "nothing is known of it",
-    )
-    result = GuardResult.WARN if status is Status.DEGRADED else GuardResult.FAIL
-    return Guard("target_healthy", title, result, f"{status.value}: {evidence}", age)
-
-
-def _expected(draft: Draft, component: Component, source: Provider | None, spec: SwitchSpec) -> Guard:
-    title = "who serves now is known"
-    if source is None:
-        seen = draft.state(component.id).seen
-        evidence = f"the mechanism says {seen!r}, which is nobody's name" if seen else "it cannot be read"
-        return Guard("expected_from", title, GuardResult.WARN, evidence)
-    if spec.read is None:
-        return Guard("expected_from", title, GuardResult.PASS, f"{source.title}, from memory: no `read` is declared")
-    if draft.health(component.id).unread:
-        return Guard("expected_from", title, GuardResult.WARN, f"{source.title}, but the last read failed")
-    return Guard("expected_from", title, GuardResult.PASS, f"{source.title}, as the mechanism says; read again first")
-
-
-def _proof(draft: Draft, component: Component, what: str, title: str) -> Guard:
-    state, at = proofs.proof_of(draft, component, what, draft.now.wall)
-    name = f"{title} was proved recently"
-    if at is None:
-        return Guard("proof", name, GuardResult.WARN, "never proved by a verified switch or drill")
-    age = draft.now.wall - at
-    words = f"proved {format_duration(age)} ago"
-    if state == proofs.FRESH:
-        return Guard("proof", name, GuardResult.PASS, words, age)
-    why = "longer than 100 days" if state == proofs.OLD else "its definition has changed since"
-    return Guard("proof", name, GuardResult.WARN, f"{words}, {why}", age)
-
-
-def _online(draft: Draft) -> Guard | None:
-    if not draft.operation.anchors:
-        return None
-    title = "opsdash itself is connected"
-    if draft.engine().offline:
-        return Guard("online", title, GuardResult.WARN, "most anchors do not answer: it may be opsdash that is offline")
-    return Guard("online", title, GuardResult.PASS, f"{len(draft.operation.anchors)} anchors answer")
-
-
-def _needed(draft: Draft, component: Component, source: Provider | None) -> Guard | None:
-    if source is None or source.id != component.primary:
-        return None
-    status = draft.health(component.id).providers.get(source.id, Status.UNKNOWN)
-    if status in (Status.DOWN, Status.DEGRADED) or draft.health(component.id).status is Status.DOWN:
-        return Guard("needed", f"{source.title} is really failing", GuardResult.PASS, status.value)
-    return Guard("needed", f"{source.title} is really failing", GuardResult.WARN, f"it is {status.value} right now")
-
-
-def _preflight(draft: Draft, key: str) -> Guard:
-    title = "the action could be carried out"
-    found = draft.live("preflights", key)
-    if found is None:
-        return Guard("preflight", title, GuardResult.UNKNOWN, "not tried yet")
-    age = draft.now.mono - found.at
-    results = {True: GuardResult.PASS, False: GuardResult.FAIL, None: GuardResult.UNKNOWN}
-    return Guard("preflight", title, results[found.passed], found.detail, age)
-
-
 # --- into a degraded mode, and back --------------------------------------------------------------------------------
 
 
@@ -287,7 +200,7 @@ def _mode_plan(draft: Draft, component: Component, mode: DegradedMode, kind: Swi
     names = {"component": component.id, "mode": mode.id, "mode.as": mode.as_name}
     enter, leave = _filled(mode.enter, names), _filled(mode.leave, names)
     back = leave or (enter if mode.restores else None)
-    drops_essential = entering and any(_is_essential(component, feature) for feature in mode.drops)
+    drops_essential = entering and any(guards.is_essential(component, feature) for feature in mode.drops)
     return Plan(
         component=component.id,
         kind=kind,
@@ -299,7 +212,7 @@ def _mode_plan(draft: Draft, component: Component, mode: DegradedMode, kind: Swi
         call=enter if entering else back,
         undo_call=back if entering else enter,
         read=_filled(mode.read, names),
-        guards=_mode_guards(draft, component, mode, kind),
+        guards=guards.of_mode_switch(draft, component, mode, kind),
         settle=mode.settle,
         deadline=mode.deadline,
         confirm=Confirm.KEY,
@@ -308,6 +221,7 @@ def _mode_plan(draft: Draft, component: Component, mode: DegradedMode, kind: Swi
         drops=mode.drops if entering else (),
         verify=mode.verify or _essential_checks(component, mode.drops if entering else ()),
         restores=mode.leave is None,
+        mechanism=mode.mechanism,
     )
 
 
@@ -323,37 +237,6 @@ def _mode(component: Component, wanted: str | None) -> DegradedMode | Refused:
     known = ", ".join(component.modes) or "none"
     what = f"no degraded mode {wanted!r}" if wanted else "several degraded modes; name one"
     return Refused("unknown_mode", f"{component.title} has {what}; it has: {known}")
-
-
-def _mode_guards(draft: Draft, component: Component, mode: DegradedMode, kind: SwitchKind) -> tuple[Guard, ...]:
-    guards = [_no_live_switch(draft, component), _journal(draft), _polled(draft, component)]
-    if kind is SwitchKind.DEGRADE:
-        essential = [feature for feature in mode.drops if _is_essential(component, feature)]
-        if essential:
-            evidence = f"users will do without {', '.join(essential)}"
-            guards.append(Guard("drops_essential", "no essential feature is dropped", GuardResult.WARN, evidence))
-        guards.append(_proof(draft, component, f"mode:{mode.id}", mode.title))
-    else:
-        guards.append(_dropped_pass(draft, component))
-    guards += [_online(draft), _preflight(draft, preflight_key(component.id, f"mode:{mode.id}"))]
-    return tuple(guard for guard in guards if guard is not None)
-
-
-def _is_essential(component: Component, feature: str) -> bool:
-    found = component.features.get(feature.removeprefix(f"{component.id}/"))
-    return found is not None and found.tier is Tier.ESSENTIAL
-
-
-def _dropped_pass(draft: Draft, component: Component) -> Guard:
-    title = "what was dropped works again"
-    checks = sorted(ignored_checks(draft, component))
-    bad = [check for check in checks if draft.check(check).status is not Status.OK]
-    if not checks:
-        return Guard("dropped_pass", title, GuardResult.PASS, "no check belongs to a dropped feature alone")
-    if not bad:
-        return Guard("dropped_pass", title, GuardResult.PASS, f"{len(checks)} checks pass")
-    evidence = "; ".join(f"{check}: {draft.check(check).detail or draft.check(check).status.value}" for check in bad)
-    return Guard("dropped_pass", title, GuardResult.FAIL, evidence)
 
 
 def offered_reason(draft: Draft, component: Component, kind: ResponseKind) -> str:

@@ -1,54 +1,62 @@
 """Carrying out a switch: from the intent to one of its ends, one record before each step.
 
-intent → (read: is it still as planned?) → acting → settling → verifying → an outcome, see `core.outcomes`. The four
-facts are collected while verifying, from samples that were requested after the action, again and again until all are
-true or the deadline has come; then the outcome follows by table.
+intent → (read: is it still as planned?) → its steps, each: fencing or acting → settling → verifying → an outcome, see
+`core.outcomes`. A switch without steps around it is acting once. The four facts are collected while verifying, from
+samples that were requested after the action, again and again until all are true or the deadline has come; then the
+outcome follows by table.
+
+A step before the switch that does not work ends it: what was begun is taken back in reverse, where that can be done. A
+step after it that does not work ends the sequence, and the facts decide. After a crash no further step is begun.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from opsdash.core import health, incidents, planning, verifying
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES, SwitchEvent, follow, outcome
+from opsdash.core import guards, incidents, mechanisms, planning, reviews, verifying
+from opsdash.core.mechanisms import PROVIDER
+from opsdash.core.outcomes import CARRYING_OUT, LIVE_STATES, SwitchEvent, follow, outcome
+from opsdash.core.steps import (
+    first_step,
+    is_before,
+    next_step,
+    step_name,
+    undo_call,
+    undo_left,
+    undo_sequence,
+    undo_trouble,
+)
 from opsdash.model.effects import Apply, CancelTimer, Poll, Read, SetTimer
 from opsdash.model.incident import EntryKind
 from opsdash.model.records import (
-    ActiveChanged,
-    ModeSeen,
+    ApprovalAsked,
     Proved,
-    ReviewPassed,
     SwitchAdvanced,
+    SwitchBlocked,
     SwitchEnded,
     SwitchIntended,
 )
 from opsdash.model.switch import (
+    MAIN,
     MOVES_PROVIDER,
     Fact,
+    Plan,
     Refused,
     Switch,
+    SwitchCause,
     SwitchKind,
     SwitchState,
+    Truth,
 )
+from opsdash.model.units import format_duration
 from opsdash.model.world import SwitchLive
 
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
-    from opsdash.model.inputs import (
-        ApplyDone,
-        ReadDone,
-        SettleIntent,
-        SwitchIntent,
-        TakeOverIntent,
-        UndoIntent,
-    )
+    from opsdash.model.inputs import ApplyDone, ReadDone, SwitchIntent
     from opsdash.model.observation import Observation
-    from opsdash.model.operation import Component
-    from opsdash.model.switch import Plan
-
-READ_EVERY = 30.0
-"""Seconds between two reads of a mechanism while nothing happens."""
+    from opsdash.model.operation import ActionCall
 
 SAMPLE_EVERY = 0.2
 """Seconds between two samples of the same fact while verifying."""
@@ -56,51 +64,106 @@ SAMPLE_EVERY = 0.2
 SETTLE_IN_DOUBT = 2.0
 """Seconds to wait at least before observing a switch that was in flight when the engine died."""
 
-PROVIDER = "switch"
-"""The `what` of a read that asks who serves; a degraded mode's is its id."""
+ACTION_TAKES = 30.0
+"""Seconds that an action without a time limit of its own may take; the executor's."""
+
+READ_TAKES = 10.0
+"""Seconds that reading a mechanism may take."""
+
+NOT_CARRIED_OUT = frozenset({"refused", "not_started"})
+"""Answers of an action by which nothing was changed."""
+
+BREAK_GLASS = frozenset({guards.APPROVAL})
+"""Guards that are no obstacle by themselves, and that may be overridden all the same."""
 
 ANSWERS_A_FAILURE = frozenset({SwitchKind.FAILOVER, SwitchKind.DEGRADE})
 """The way back answers none: how long somebody took to decide on it says nothing."""
-
-SETTLED_BY = {
-    SwitchState.COMMITTED: SwitchEvent.STATE_COMMITTED,
-    SwitchState.ABORTED: SwitchEvent.STATE_ABORTED,
-    SwitchState.UNDONE: SwitchEvent.STATE_UNDONE,
-}
 
 
 # --- intent --------------------------------------------------------------------------------------------------------
 
 
-def intend(draft: Draft, who: str, intent: SwitchIntent) -> Refused | str:
+def intend(draft: Draft, who: str, intent: SwitchIntent, cause: SwitchCause = SwitchCause.PERSON) -> Refused | str:
     """Begin a switch, if the plan that was confirmed still stands. Returns the switch's id."""
     plan = planning.plan(draft, intent.component, intent.kind, _named_target(intent))
     if isinstance(plan, Refused):
         return plan if draft.state(intent.component).generation == intent.generation else _out_of_date(plan.reason)
-    refused = _changed(plan, intent) or _blocked(plan, intent)
+    refused = _changed(plan, intent)
     if refused is not None:
         return refused
+    refused = _blocked(plan, intent)
+    if refused is not None:
+        note_blocked(draft, plan, who, refused, cause)
+        return refused
+    asker = _asker(draft, plan, who, intent)
+    if isinstance(asker, Refused):
+        return asker
     switch = Switch(
         id=f"{plan.component}-{plan.kind.value}-{plan.generation + 1}",
         plan=plan,
         state=SwitchState.INTENT,
-        who=who,
+        who=asker or who,
         reason=intent.reason or plan.reason,
         overrides=intent.overrides,
         intended_at=draft.now.wall,
         noticed_at=_noticed_at(draft, plan.component) if plan.kind in ANSWERS_A_FAILURE else None,
         incident=draft.state(plan.component).incident,
         history=((draft.now.wall, SwitchState.INTENT.value),),
+        cause=cause,
+        approved_by=who if asker else None,
     )
     draft.emit(SwitchIntended(draft.now.wall, switch))
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    due = draft.now.mono + READ_TAKES
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, due=due))
     draft.touch(plan.component)
-    incidents.note(draft, plan.component, EntryKind.SWITCH, _words(switch), who)
+    incidents.note(draft, plan.component, EntryKind.SWITCH, words(switch), switch.who)
     if plan.read is not None:
         draft.effect(Read(plan.component, _what(plan), plan.read))
     else:
-        _act(draft, switch, plan.expected)
+        _begin_step(draft, switch, first_step(plan), found=plan.expected)
     return switch.id
+
+
+def note_blocked(draft: Draft, plan: Plan, who: str, refused: Refused, cause: SwitchCause) -> None:
+    """Record that a guard stood in the way, so that it can be told later why nothing happened."""
+    if any(guard.rule == refused.rule for guard in plan.guards):
+        draft.emit(
+            SwitchBlocked(
+                draft.now.wall, plan.component, plan.kind, plan.target, who, refused.rule, refused.reason, cause
+            )
+        )
+        draft.touch(plan.component)
+
+
+def _asker(draft: Draft, plan: Plan, who: str, intent: SwitchIntent) -> Refused | str | None:
+    """Who asked for a switch that takes two people, and that this confirmation lets happen. None: it takes one."""
+    if guards.APPROVAL in intent.overrides or not any(guard.rule == guards.APPROVAL for guard in plan.guards):
+        return None
+    asked = guards.asked_for(draft, plan)
+    if asked is not None and asked.who != who:
+        return asked.who
+    until = draft.now.wall + guards.APPROVAL_WITHIN
+    if asked is None:
+        draft.emit(
+            ApprovalAsked(
+                draft.now.wall,
+                plan.component,
+                plan.kind,
+                plan.generation,
+                plan.source,
+                plan.target,
+                who,
+                until,
+                intent.reason or plan.reason,
+            )
+        )
+        draft.touch(plan.component)
+    within = format_duration((until if asked is None else asked.until) - draft.now.wall)
+    return Refused(
+        guards.APPROVAL,
+        f"this takes two people: another one has to confirm the same plan within {within}",
+        f"--override {guards.APPROVAL} --reason TEXT",
+    )
 
 
 def _named_target(intent: SwitchIntent) -> str | None:
@@ -127,7 +190,7 @@ def _blocked(plan: Plan, intent: SwitchIntent) -> Refused | None:
             return Refused(guard.rule, f"{guard.title}: {guard.evidence}")
         if guard.rule not in intent.overrides:
             return Refused(guard.rule, f"{guard.title}: {guard.evidence}", f"--override {guard.rule} --reason TEXT")
-    overridden = [guard.rule for guard in plan.failed]
+    overridden = [rule for rule in intent.overrides if rule in {guard.rule for guard in plan.failed} | BREAK_GLASS]
     if overridden and not intent.reason.strip():
         return Refused("reason", f"overriding {', '.join(overridden)} needs a reason", "--reason TEXT")
     if (overridden or plan.typed) and intent.typed != plan.component:
@@ -143,7 +206,7 @@ def _noticed_at(draft: Draft, component: str) -> float | None:
     return min(times, default=None)
 
 
-def _words(switch: Switch) -> str:
+def words(switch: Switch) -> str:
     plan = switch.plan
     if plan.kind in MOVES_PROVIDER:
         return f"{plan.kind.value} from {plan.source or 'unknown'} to {plan.target}: {switch.reason}".rstrip(": ")
@@ -159,47 +222,102 @@ def _what(plan: Plan) -> str:
 # --- acting --------------------------------------------------------------------------------------------------------
 
 
-def _act(draft: Draft, switch: Switch, found: str | None, version: str | None = None) -> None:
+def _begin_step(
+    draft: Draft, switch: Switch, name: str, *, found: str | None = None, version: str | None = None
+) -> None:
     plan = switch.plan
-    _advance(draft, switch, SwitchEvent.EXPECTED, prior=found)
+    step = plan.step(name)
+    if step is None:
+        event = SwitchEvent.EXPECTED if switch.state is SwitchState.INTENT else SwitchEvent.STEP_DONE
+        after = advance(draft, switch, event, prior=found)
+        _act(draft, after, found, version)
+        return
+    event = SwitchEvent.STEP_BEFORE if name in (each.name for each in plan.before) else SwitchEvent.STEP_DONE
+    after = advance(draft, switch, event, prior=found, step=name)
+    _apply(draft, after, step.call, f"{switch.id}-{name}")
+
+
+def _act(draft: Draft, switch: Switch, found: str | None, version: str | None) -> None:
+    """Carry out the switch itself. After steps before it the version that was read is too old to be compared with."""
+    plan = switch.plan
     if plan.call is None:
         detail = "there is nothing to carry out: no `leave` is declared"
-        _end(draft, switch, SwitchEvent.NOT_APPLIED, detail=detail)
+        end(draft, switch, SwitchEvent.NOT_APPLIED, detail=detail)
         return
     restoring = plan.kind is SwitchKind.RESTORE and plan.restores
+    expected = switch.prior if found is None else found
+    prior = draft.state(plan.component).mode_prior if restoring else None
+    _apply(draft, switch, plan.call, switch.id, expected=expected, prior=prior, version=version)
+
+
+def _apply(
+    draft: Draft,
+    switch: Switch,
+    call: ActionCall,
+    action_id: str,
+    *,
+    expected: str | None = None,
+    prior: str | None = None,
+    version: str | None = None,
+) -> None:
+    plan = switch.plan
+    back = switch.state is SwitchState.UNDOING
+    due = draft.now.mono + (call.timeout or ACTION_TAKES)
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, awaited=action_id, due=due))
     draft.effect(
         Apply(
             switch=switch.id,
             component=plan.component,
-            call=plan.call,
-            action_id=switch.id,
-            expected=found,
-            source=plan.source,
-            target=plan.target,
-            prior=draft.state(plan.component).mode_prior if restoring else None,
+            call=call,
+            action_id=action_id,
+            expected=expected,
+            source=plan.target if back else plan.source,
+            target=plan.source if back else plan.target,
+            prior=prior,
             version=version,
         )
     )
 
 
 def applied(draft: Draft, event: ApplyDone) -> None:
-    """The action has been carried out, or not, or nobody knows."""
+    """An action has been carried out, or not, or nobody knows."""
     switch: Switch | None = draft.get("switches", event.switch)
-    if switch is None or switch.state not in (SwitchState.ACTING, SwitchState.UNDOING):
+    live: SwitchLive | None = draft.live("switches", event.switch)
+    if switch is None or live is None or switch.state not in CARRYING_OUT or live.awaited != event.action_id:
         return
-    if event.result in ("refused", "not_started"):
-        _end(draft, switch, SwitchEvent.NOT_APPLIED, detail=event.detail)
-        return
-    after = _advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, prior=event.prior)
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
-    _settle(draft, after, switch.plan.settle)
+    if switch.state is SwitchState.UNDOING:
+        _taken_back(draft, switch, event)
+    elif event.result in NOT_CARRIED_OUT:
+        _not_carried_out(draft, switch, event.detail)
+    else:
+        after = advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, prior=event.prior, step=switch.step)
+        draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+        step = switch.plan.step(switch.step)
+        settle_for(draft, after, switch.plan.settle if step is None else step.settle)
 
 
-def _settle(draft: Draft, switch: Switch, seconds: float) -> None:
+def _not_carried_out(draft: Draft, switch: Switch, detail: str) -> None:
+    """A step was refused, or never started: it has changed nothing."""
+    if switch.step in (step.name for step in switch.plan.after):
+        detail = f"{switch.step}: {detail}"
+        after = advance(draft, switch, SwitchEvent.STEP_FAILED, detail=detail, halted=True, dropped=switch.step)
+        draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+        settle_for(draft, after, 0.0)
+    elif len(switch.begun) > 1:
+        roll_back(draft, switch, f"{step_name(switch)} was not carried out: {detail}", dropped=step_name(switch))
+    else:
+        end(draft, switch, SwitchEvent.NOT_APPLIED, detail=detail)
+
+
+def settle_for(draft: Draft, switch: Switch, seconds: float) -> None:
+    """Let it take effect before it is judged."""
     if seconds <= 0:
         settled(draft, switch.id)
-    else:
-        draft.effect(SetTimer(("settle", switch.id), draft.now.mono + seconds))
+        return
+    until = draft.now.mono + seconds
+    live: SwitchLive = draft.live("switches", switch.id) or SwitchLive(acted=draft.now.mono)
+    draft.set_live("switches", switch.id, replace(live, due=until))
+    draft.effect(SetTimer(("settle", switch.id), until))
 
 
 def settled(draft: Draft, switch_id: str) -> None:
@@ -207,16 +325,21 @@ def settled(draft: Draft, switch_id: str) -> None:
     switch: Switch | None = draft.get("switches", switch_id)
     if switch is None or switch.state is not SwitchState.SETTLING:
         return
-    after = _advance(draft, switch, SwitchEvent.SETTLED)
-    before: SwitchLive = draft.live("switches", switch_id) or SwitchLive(acted=draft.now.mono)
-    deadline = draft.now.mono + switch.plan.deadline
-    draft.set_live("switches", switch_id, replace(before, deadline=deadline))
-    draft.effect(SetTimer(("verify", switch_id), deadline))
-    if after.plan.read is not None:
-        draft.effect(Read(after.plan.component, _what(after.plan), after.plan.read))
-    for check in sorted(verifying.involved(after)):
+    after = advance(draft, switch, SwitchEvent.SETTLED, step=switch.step)
+    _measure(draft, after)
+
+
+def _measure(draft: Draft, switch: Switch) -> None:
+    """Ask for everything that the step, or the switch as a whole, is judged by."""
+    before: SwitchLive = draft.live("switches", switch.id) or SwitchLive(acted=draft.now.mono)
+    deadline = draft.now.mono + verifying.deadline(switch)
+    draft.set_live("switches", switch.id, replace(before, deadline=deadline, due=deadline))
+    draft.effect(SetTimer(("verify", switch.id), deadline))
+    if switch.plan.read is not None and verifying.needs_reading(switch):
+        draft.effect(Read(switch.plan.component, _what(switch.plan), switch.plan.read))
+    for check in sorted(verifying.involved(switch)):
         draft.effect(Poll(check))
-    _conclude(draft, after, at_deadline=False)
+    _conclude(draft, switch, at_deadline=False)
 
 
 # --- verifying -----------------------------------------------------------------------------------------------------
@@ -259,16 +382,62 @@ def _is_next(draft: Draft, switch: Switch, check: str = "") -> bool:
 
 
 def _conclude(draft: Draft, switch: Switch, *, at_deadline: bool) -> bool:
-    """End the verification if all is true, or the deadline has come. True if it ended."""
+    """Go on, or end, if all is true or the deadline has come. True if this verification is over."""
     live: SwitchLive = draft.live("switches", switch.id) or SwitchLive()
+    if not verifying.is_whole(switch):
+        return _conclude_step(draft, switch, live, at_deadline=at_deadline)
     found = verifying.facts(switch, live)
     event = outcome(found)
     if event is not SwitchEvent.VERIFIED and not at_deadline:
         return False
     if switch.undoing:
-        event = SwitchEvent.BACK if event is SwitchEvent.VERIFIED else SwitchEvent.NOT_BACK
-    _end(draft, switch, event, found=found)
+        _conclude_undo(draft, switch, event, found)
+    else:
+        end(draft, switch, event, found=found)
     return True
+
+
+def _conclude_step(draft: Draft, switch: Switch, live: SwitchLive, *, at_deadline: bool) -> bool:
+    truth, evidence = verifying.step_truth(switch, live)
+    if truth is not Truth.TRUE and not at_deadline:
+        return False
+    name = step_name(switch)
+    following = next_step(switch)
+    if switch.halted:
+        said = {Truth.TRUE: "it is done", Truth.FALSE: "it is not done"}.get(truth, "nobody knows whether it is done")
+        detail = f"it was interrupted at {name}: {said} ({evidence}); the switch itself was never begun"
+        end(draft, switch, SwitchEvent.STUCK, detail=detail)
+    elif truth is Truth.TRUE and switch.abort_asked == switch.who and is_before(switch):
+        roll_back(draft, switch, f"called off by {switch.abort_asked}")
+    elif truth is Truth.TRUE and following is not None:
+        _begin_step(draft, switch, following)
+    elif truth is Truth.TRUE:
+        _judge_the_whole(draft, switch, SwitchEvent.STEPS_DONE, "")
+    elif is_before(switch) and truth is Truth.FALSE:
+        roll_back(draft, switch, f"{name} did not come about: {evidence}")
+    elif is_before(switch):
+        end(draft, switch, SwitchEvent.STUCK, detail=f"nobody knows whether {name} came about: {evidence}")
+    else:
+        _judge_the_whole(draft, switch, SwitchEvent.STEP_FAILED, f"{name} did not come about: {evidence}")
+    return True
+
+
+def _judge_the_whole(draft: Draft, switch: Switch, event: SwitchEvent, detail: str) -> None:
+    """No further step: now the four facts count, by samples from now on."""
+    after = advance(draft, switch, event, detail=detail, halted=event is SwitchEvent.STEP_FAILED)
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    _measure(draft, after)
+
+
+def _conclude_undo(draft: Draft, switch: Switch, event: SwitchEvent, found: tuple[Fact, ...]) -> None:
+    left = undo_left(switch)
+    if left:
+        detail = f"not taken back yet: {', '.join(left)}"
+        end(draft, switch, SwitchEvent.NOT_BACK, found=found, detail=detail)
+        return
+    untouched = is_before(switch) and switch.plan.read is None
+    back = event is SwitchEvent.VERIFIED or untouched
+    end(draft, switch, SwitchEvent.BACK if back else SwitchEvent.NOT_BACK, found=found)
 
 
 def verify_deadline(draft: Draft, switch_id: str) -> None:
@@ -278,10 +447,69 @@ def verify_deadline(draft: Draft, switch_id: str) -> None:
         _conclude(draft, switch, at_deadline=True)
 
 
+# --- taking back ---------------------------------------------------------------------------------------------------
+
+
+def roll_back(draft: Draft, switch: Switch, detail: str, *, dropped: str = "") -> None:
+    """Take back what was begun, in reverse; where that cannot be done a person has to decide."""
+    left = replace(switch, begun=tuple(name for name in switch.begun if name != dropped))
+    trouble = undo_trouble(left)
+    if trouble:
+        end(draft, switch, SwitchEvent.STUCK, detail=f"{detail}; {trouble}")
+    else:
+        take_back(draft, switch, SwitchEvent.ROLLED_BACK, detail, dropped=dropped)
+
+
+def take_back(draft: Draft, switch: Switch, event: SwitchEvent, detail: str, *, dropped: str = "") -> None:
+    """Begin to carry out the undo of what was begun, then verify that the old side serves."""
+    left = replace(switch, begun=tuple(name for name in switch.begun if name != dropped))
+    sequence = undo_sequence(left)
+    name = sequence[0] if sequence else ""
+    after = advance(draft, switch, event, detail=detail, step=_recorded(name), dropped=dropped)
+    if sequence:
+        _undo_step(draft, after, name)
+        return
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    settle_for(
+        draft, advance(draft, after, SwitchEvent.APPLIED, detail=f"{detail}; there is nothing to take back"), 0.0
+    )
+
+
+def _recorded(name: str) -> str:
+    return "" if name == MAIN else name
+
+
+def _undo_step(draft: Draft, switch: Switch, name: str) -> None:
+    call = undo_call(switch, name)
+    if call is None:
+        raise ValueError(f"{switch.id} has no way to take {name} back")
+    attempt = sum(state == SwitchState.UNDOING.value for _, state in switch.history)
+    action_id = f"{switch.id}-undo-{attempt}" if name == MAIN else f"{switch.id}-{name}-undo-{attempt}"
+    plan = switch.plan
+    restoring = name == MAIN and plan.kind is SwitchKind.DEGRADE and plan.restores
+    _apply(draft, switch, call, action_id, prior=switch.prior if restoring else None)
+
+
+def _taken_back(draft: Draft, switch: Switch, event: ApplyDone) -> None:
+    """The undo of a step has been carried out, or not, or nobody knows."""
+    name = step_name(switch)
+    if event.result in NOT_CARRIED_OUT:
+        end(draft, switch, SwitchEvent.NOT_APPLIED, detail=f"{name} was not taken back: {event.detail}")
+        return
+    left = undo_left(switch)
+    if left and event.result == "applied":
+        after = advance(draft, switch, SwitchEvent.NEXT_UNDO, detail=event.detail, step=_recorded(left[0]))
+        _undo_step(draft, after, left[0])
+        return
+    after = advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, step=switch.step)
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    settle_for(draft, after, switch.plan.settle)
+
+
 # --- ends ----------------------------------------------------------------------------------------------------------
 
 
-def _advance(
+def advance(
     draft: Draft,
     switch: Switch,
     event: SwitchEvent,
@@ -289,17 +517,39 @@ def _advance(
     detail: str = "",
     prior: str | None = None,
     in_doubt: bool = False,
+    step: str = "",
+    dropped: str = "",
+    halted: bool = False,
 ) -> Switch:
-    after = follow(switch.state, event)
-    if after is None:
-        raise ValueError(f"a switch that is {switch.state.value} has no answer to: {event.value}")
-    draft.emit(SwitchAdvanced(draft.now.wall, switch.id, switch.plan.component, after, detail, prior, in_doubt))
+    """Record that a switch goes on, and return it as it is then. Raises ValueError for what the table does not have."""
+    after = _after(switch, event)
+    draft.emit(
+        SwitchAdvanced(
+            draft.now.wall,
+            switch.id,
+            switch.plan.component,
+            after,
+            detail,
+            prior,
+            in_doubt,
+            step=step,
+            dropped=dropped,
+            halted=halted,
+        )
+    )
     draft.touch(switch.plan.component)
     found: Switch = draft.get("switches", switch.id)
     return found
 
 
-def _end(
+def _after(switch: Switch, event: SwitchEvent) -> SwitchState:
+    after = follow(switch.state, event)
+    if after is None:
+        raise ValueError(f"a switch that is {switch.state.value} has no answer to: {event.value}")
+    return after
+
+
+def end(
     draft: Draft,
     switch: Switch,
     event: SwitchEvent,
@@ -308,23 +558,23 @@ def _end(
     detail: str = "",
     who: str | None = None,
 ) -> None:
-    after = follow(draft.get("switches", switch.id).state, event)
-    if after is None:
-        raise ValueError(f"a switch that is {switch.state.value} has no answer to: {event.value}")
+    """Record the outcome, and look at everything that depends on it. `who`: a person stated it."""
+    after = _after(draft.get("switches", switch.id), event)
     plan = switch.plan
     draft.emit(SwitchEnded(draft.now.wall, switch.id, plan.component, after, found, detail, who))
     draft.set_live("switches", switch.id, None)
+    draft.set_live("ended", plan.component, draft.now.mono)
     for timer in ("settle", "verify"):
         draft.effect(CancelTimer((timer, switch.id)))
     if after is SwitchState.COMMITTED and who is None:
         _prove(draft, switch)
     component = draft.component(plan.component)
     if after is not SwitchState.COMMITTED and component is not None:
-        read_all(draft, component)
-    schedule_review(draft, plan.component)
-    text = f"{_words(switch)} → {after.value}" + (f" ({detail})" if detail else "")
+        mechanisms.read_all(draft, component)
+    reviews.schedule_review(draft, plan.component)
+    text = f"{words(switch)} → {after.value}" + (f" ({detail})" if detail else "")
     incidents.note(draft, plan.component, EntryKind.SWITCH, text, who or switch.who)
-    after_move(draft, plan.component)
+    mechanisms.after_move(draft, plan.component)
 
 
 def _prove(draft: Draft, switch: Switch) -> None:
@@ -332,131 +582,8 @@ def _prove(draft: Draft, switch: Switch) -> None:
     if component is None or not switch.plan.target:
         return
     what = switch.plan.target if switch.plan.kind in MOVES_PROVIDER else f"mode:{switch.plan.target}"
-    draft.emit(Proved(draft.now.wall, component.id, what, switch.id, component.sha256))
-
-
-def after_move(draft: Draft, component: str) -> None:
-    """Who serves, or what is in force, may have changed: judge all anew that depends on it."""
-    health.refresh(draft, component)
-    for watcher in draft.operation.watchers.get(f"{component}/*", ()):
-        if watcher != component:
-            health.refresh(draft, watcher)
-
-
-def schedule_review(draft: Draft, component_id: str) -> None:
-    """Come back when the review time of what is not normal passes: being on a backup, a degraded mode in force."""
-    component = draft.component(component_id)
-    state = draft.state(component_id)
-    if component is None:
-        return
-    if state.on_backup_since is not None and component.switch is not None:
-        due = state.on_backup_since + component.switch.review_after
-        _review_timer(draft, component_id, "backup", due)
-    mode = component.modes.get(state.mode or "")
-    if mode is not None and state.mode_since is not None:
-        _review_timer(draft, component_id, "mode", state.mode_since + mode.review_after)
-
-
-def _review_timer(draft: Draft, component: str, what: str, due: float) -> None:
-    remaining = max(0.0, due - draft.now.wall)
-    draft.effect(SetTimer(("review", component, what), draft.now.mono + remaining))
-
-
-def review(draft: Draft, component_id: str, what: str) -> None:
-    """A review time has passed: say so, once."""
-    state = draft.state(component_id)
-    component = draft.component(component_id)
-    since = state.on_backup_since if what == "backup" else state.mode_since
-    if component is None or since is None or what in state.overdue:
-        return
-    mode = component.modes.get(state.mode or "")
-    after = component.switch.review_after if what == "backup" and component.switch else None
-    if what == "mode" and mode is not None:
-        after = mode.review_after
-    if after is None:
-        return
-    if draft.now.wall < since + after:
-        _review_timer(draft, component_id, what, since + after)
-        return
-    draft.emit(ReviewPassed(draft.now.wall, component_id, what, since))
-    words = "it is still on its backup" if what == "backup" else f"degraded mode {state.mode} is still in force"
-    incidents.note_or_open(draft, component, EntryKind.STATUS, f"review time passed, {words}")
-    draft.touch(component_id)
-
-
-# --- ways out ------------------------------------------------------------------------------------------------------
-
-
-def ways_out(switch: Switch) -> list[str]:
-    """What a person can do with a switch in its present state."""
-    ways = []
-    if follow(switch.state, SwitchEvent.UNDO) and switch.plan.undo_call is not None:
-        ways.append("undo")
-    if switch.state in OPEN_STATES:
-        ways.append("settle")
-    if follow(switch.state, SwitchEvent.TAKE_OVER):
-        ways.append("take_over")
-    return ways
-
-
-def undo(draft: Draft, who: str, intent: UndoIntent) -> Refused | str:
-    """Apply the action with its ends swapped, then verify that the old side serves again."""
-    switch = draft.switch(intent.component)
-    if switch is None or follow(switch.state, SwitchEvent.UNDO) is None:
-        return _no_way(switch, intent.component, "undo")
-    plan = switch.plan
-    if plan.undo_call is None:
-        return Refused("no_undo", "it is not known what served before; name it with failover --to")
-    restoring = plan.kind is SwitchKind.DEGRADE and plan.restores
-    if restoring and switch.prior is None:
-        return Refused("no_undo", f"it is not known what was there before {plan.target}; put it back by hand")
-    _advance(draft, switch, SwitchEvent.UNDO, detail=f"undone by {who}: {intent.reason}".rstrip(": "))
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
-    attempt = sum(state == SwitchState.UNDOING.value for _, state in switch.history) + 1
-    draft.effect(
-        Apply(
-            switch=switch.id,
-            component=plan.component,
-            call=plan.undo_call,
-            action_id=f"{switch.id}-undo-{attempt}",
-            expected=None,
-            source=plan.target,
-            target=plan.source,
-            prior=switch.prior if restoring else None,
-        )
-    )
-    return switch.id
-
-
-def settle(draft: Draft, who: str, intent: SettleIntent) -> Refused | str:
-    """A person states the outcome, with a reason."""
-    switch = draft.switch(intent.component)
-    event = SETTLED_BY.get(intent.state)
-    if event is None:
-        return Refused("state", "the outcome is one of committed, aborted, undone")
-    if switch is None or follow(switch.state, event) is None:
-        return _no_way(switch, intent.component, "settle")
-    if not intent.reason.strip():
-        return Refused("reason", "stating an outcome needs a reason: how do you know?", "--reason TEXT")
-    _end(draft, switch, event, detail=f"stated by {who}: {intent.reason.strip()}", who=who)
-    return switch.id
-
-
-def take_over(draft: Draft, who: str, intent: TakeOverIntent) -> Refused | str:
-    """Observe it again; nothing is fired."""
-    switch = draft.switch(intent.component)
-    if switch is None or follow(switch.state, SwitchEvent.TAKE_OVER) is None:
-        return _no_way(switch, intent.component, "take over")
-    after = _advance(draft, switch, SwitchEvent.TAKE_OVER, detail=f"observed again for {who}")
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
-    _settle(draft, after, 0.0)
-    return switch.id
-
-
-def _no_way(switch: Switch | None, component: str, what: str) -> Refused:
-    if switch is None:
-        return Refused("no_switch", f"{component} was never switched, there is nothing to {what}")
-    return Refused("state", f"the last switch is {switch.state.value}; there is nothing to {what}")
+    took = max(0.0, draft.now.wall - switch.intended_at)
+    draft.emit(Proved(draft.now.wall, component.id, what, switch.id, component.sha256, switch.who, took))
 
 
 # --- reading the mechanism -----------------------------------------------------------------------------------------
@@ -471,12 +598,12 @@ def read_done(draft: Draft, event: ReadDone) -> None:
     if switch is not None and switch.state in LIVE_STATES and _what(switch.plan) == event.what:
         _read_for_switch(draft, switch, event)
         after = draft.switch(event.component)
-        if after is None or after.state is not SwitchState.ABORTED:
-            return  # else it was aborted because of this very reading, which is news of somebody else's doing
+        if after is None or after.state is not SwitchState.REFUSED:
+            return  # else it was refused because of this very reading, which is news of somebody else's doing
     if event.what == PROVIDER:
-        _read_provider(draft, component, event)
+        mechanisms.provider_read(draft, component, event)
     else:
-        _read_mode(draft, component, event)
+        mechanisms.mode_read(draft, component, event)
 
 
 def _read_for_switch(draft: Draft, switch: Switch, event: ReadDone) -> None:
@@ -496,76 +623,14 @@ def _still_as_planned(draft: Draft, switch: Switch, event: ReadDone) -> None:
     plan = switch.plan
     if event.value is None:
         detail = f"nothing was done: the mechanism could not be read ({event.detail})"
-        _end(draft, switch, SwitchEvent.UNEXPECTED, detail=detail)
     elif event.value == plan.wanted:
         detail = f"nothing was done: the mechanism says {event.value!r} already"
-        _end(draft, switch, SwitchEvent.UNEXPECTED, detail=detail)
     elif plan.expected is not None and event.value != plan.expected:
         detail = f"nothing was done: the mechanism says {event.value!r}, expected was {plan.expected!r}"
-        _end(draft, switch, SwitchEvent.UNEXPECTED, detail=detail)
     else:
-        _act(draft, switch, event.value, event.version)
-
-
-def _read_provider(draft: Draft, component: Component, event: ReadDone) -> None:
-    before = draft.health(component.id)
-    state = draft.state(component.id)
-    if event.value is None:
-        unread = before.unread + 1
-        draft.set_live("components", component.id, replace(before, unread=unread))
-        if unread >= health.UNREAD_AFTER and state.active is not None:
-            draft.emit(ActiveChanged(draft.now.wall, component.id, None, state.active))
-            after_move(draft, component.id)
-        elif unread == health.UNREAD_AFTER:
-            after_move(draft, component.id)
+        _begin_step(draft, switch, first_step(plan), found=event.value, version=event.version)
         return
-    if before.unread:
-        draft.set_live("components", component.id, replace(before, unread=0))
-    found = component.provider_named(event.value)
-    active = found.id if found else None
-    on_backup = active is not None and active != component.primary
-    reviewed = active is None or on_backup == (state.on_backup_since is not None)
-    if active == state.active and event.value == state.seen and reviewed:
-        return
-    draft.emit(ActiveChanged(draft.now.wall, component.id, active, state.active, event.value, on_backup=on_backup))
-    if active != state.active and state.active is not None:
-        text = f"the mechanism now says {event.value!r}; {_whose_doing(draft.switch(component.id), event.value)}"
-        incidents.note_or_open(draft, component, EntryKind.SWITCH, text)
-    schedule_review(draft, component.id)
-    after_move(draft, component.id)
-
-
-def _whose_doing(last: Switch | None, seen: str) -> str:
-    late = last is not None and last.state is SwitchState.NO_EFFECT and last.plan.wanted == seen
-    return f"a late effect of {last.id}" if last is not None and late else "opsdash did not do that"
-
-
-def _read_mode(draft: Draft, component: Component, event: ReadDone) -> None:
-    mode = component.modes.get(event.what)
-    state = draft.state(component.id)
-    if mode is None or event.value is None:
-        return
-    in_force = event.value == mode.as_name
-    if in_force and state.mode is None:
-        draft.emit(ModeSeen(draft.now.wall, component.id, mode.id, None, event.value))
-    elif not in_force and state.mode == mode.id:
-        draft.emit(ModeSeen(draft.now.wall, component.id, None, mode.id, event.value))
-    else:
-        return
-    schedule_review(draft, component.id)
-    after_move(draft, component.id)
-
-
-def read_all(draft: Draft, component: Component) -> None:
-    """Ask all mechanisms of a component what is in force, and again in 30 s."""
-    calls: list[tuple[str, Any]] = []
-    if component.switch is not None and component.switch.read is not None:
-        calls.append((PROVIDER, component.switch.read))
-    calls += [(mode.id, mode.read) for mode in component.modes.values() if mode.read is not None]
-    for what, call in calls:
-        draft.effect(Read(component.id, what, call))
-    if calls:
-        draft.effect(SetTimer(("read", component.id), draft.now.mono + READ_EVERY))
+    end(draft, switch, SwitchEvent.UNEXPECTED, detail=detail)
 
 
 # --- after a start -------------------------------------------------------------------------------------------------
@@ -574,21 +639,27 @@ def read_all(draft: Draft, component: Component) -> None:
 def recover(draft: Draft) -> None:
     """What was in flight when the engine died is in doubt: it is observed, and never fired again.
 
-    A switch whose record still says `intent` has touched nothing: its `acting` record comes before its action.
+    A switch whose record still says `intent` has touched nothing: the record of a step comes before its action.
     """
     for switch_id in draft.keys("switches"):
         switch: Switch = draft.get("switches", switch_id)
         if switch.state is SwitchState.INTENT:
-            _end(
-                draft,
-                switch,
-                SwitchEvent.ENGINE_DIED,
-                detail="nothing was done: the engine ended before it began",
-            )
+            detail = "nothing was done: the engine ended before it began"
+            end(draft, switch, SwitchEvent.ENGINE_DIED, detail=detail)
         elif switch.state in LIVE_STATES:
             detail = f"in doubt: the engine ended while it was {switch.state.value}; it is only observed now"
-            after = _advance(draft, switch, SwitchEvent.ENGINE_DIED, detail=detail, in_doubt=True)
-            draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
-            _settle(draft, after, max(switch.plan.settle, SETTLE_IN_DOUBT))
+            observe(draft, switch, SwitchEvent.ENGINE_DIED, detail, max(switch.plan.settle, SETTLE_IN_DOUBT))
+        if switch.ended_at is not None:
+            since = max(0.0, draft.now.wall - switch.ended_at)
+            draft.set_live("ended", switch.plan.component, draft.now.mono - since)
     for component in draft.operation.components.values():
-        schedule_review(draft, component.id)
+        reviews.schedule_review(draft, component.id)
+
+
+def observe(draft: Draft, switch: Switch, event: SwitchEvent, detail: str, settle: float) -> None:
+    """From now on it is only observed: no further step is begun, nothing is fired."""
+    died = event is SwitchEvent.ENGINE_DIED
+    step = switch.step if switch.undoing or is_before(switch) else ""
+    after = advance(draft, switch, event, detail=detail, in_doubt=died, halted=True, step=step)
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    settle_for(draft, after, settle)

@@ -143,7 +143,27 @@ TELL: dict[type, Callable[[Any], str]] = {
     r.ReviewPassed: lambda record: f"{record.component}: review time of {record.what} has passed",
     r.SwitchIntended: _switch_intended,
     r.SwitchAdvanced: lambda record: (
-        f"switch {record.switch} is {record.state.value}" + (f": {record.detail}" if record.detail else "")
+        f"switch {record.switch} is {record.state.value}"
+        + (f" ({record.step})" if record.step else "")
+        + (f": {record.detail}" if record.detail else "")
+    ),
+    r.SwitchAbortAsked: lambda record: (
+        f"{record.who} asked for switch {record.switch} to be called off"
+        + (f": {record.reason}" if record.reason else "")
+    ),
+    r.SwitchBlocked: lambda record: (
+        f"{record.kind.value} of {record.component} wanted by {record.who}, not begun: {record.reason}"
+    ),
+    r.SwitchReverted: lambda record: f"switch {record.switch} was reverted by somebody else: {record.detail}",
+    r.WouldSwitch: lambda record: (
+        f"in shadow: opsdash would have switched {record.component} from {record.source} to {record.target}"
+    ),
+    r.ShadowScored: lambda record: f"in shadow: {record.component}: {record.verdict}",
+    r.AutoStopped: lambda record: f"opsdash no longer switches by itself: {record.why}",
+    r.AutoResumed: lambda record: f"{record.who} lets opsdash switch by itself again: {record.reason}",
+    r.BlockadeLifted: lambda record: f"blockade of {record.component} ended by {record.who}: {record.reason}",
+    r.ApprovalAsked: lambda record: (
+        f"{record.kind.value} of {record.component} asked for by {record.who}; it takes a second person"
     ),
     r.SwitchEnded: _switch_ended,
     r.Proved: lambda record: f"{record.component}/{record.what} proved by {record.by}",

@@ -12,21 +12,68 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from opsdash.core.steps import is_before, next_step
 from opsdash.model.now import parse_moment
 from opsdash.model.status import Status
 from opsdash.model.switch import Fact, FactName, SwitchKind, Truth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opsdash.model.inputs import ReadDone
     from opsdash.model.observation import Observation
     from opsdash.model.operation import ServedBy
-    from opsdash.model.switch import Switch
+    from opsdash.model.switch import Step, Switch
     from opsdash.model.world import SwitchLive
 
 
+NEVER_BEGUN = "the switch itself was never begun"
+
+
+def is_whole(switch: Switch) -> bool:
+    """Whether the four facts are what is measured now; else it is one step, after which others are to come."""
+    if switch.undoing:
+        return True
+    return not is_before(switch) and not switch.step and next_step(switch) is None
+
+
+def _step(switch: Switch) -> Step | None:
+    """The step before or after the switch that is measured now; None for the switch itself, and for the whole."""
+    return None if switch.undoing else switch.plan.step(switch.step)
+
+
+def needs_reading(switch: Switch) -> bool:
+    """Whether the mechanism is read for it: for the whole, and for the switch itself between two steps."""
+    return not switch.step or switch.undoing
+
+
+def deadline(switch: Switch) -> float:
+    """Seconds that what is measured now may take to come about."""
+    step = _step(switch)
+    return switch.plan.deadline if step is None else step.deadline
+
+
+def step_truth(switch: Switch, live: SwitchLive) -> tuple[Truth, str]:
+    """Whether the step that a switch is at came about: its checks pass, or the mechanism reads back the new side."""
+    step = _step(switch)
+    if step is None:
+        fact = _mechanism(switch, live)
+        return (Truth.TRUE if fact.truth is Truth.UNDECLARED else fact.truth), fact.evidence
+    watched = (*(f"check:{check}" for check in step.verify), *(f"down:{check}" for check in step.down))
+    if not watched:
+        return (Truth.UNKNOWN if switch.in_doubt else Truth.TRUE), "nothing to verify it is declared"
+    truth, _, evidence = _together(watched, live)
+    return truth, evidence
+
+
 def involved(switch: Switch) -> set[str]:
-    """The checks whose samples the facts need."""
+    """The checks whose samples are needed now."""
     plan = switch.plan
+    step = _step(switch)
+    if not is_whole(switch):
+        return set() if step is None else {*step.verify, *step.down}
+    if switch.undoing and is_before(switch):
+        return set()
     checks = set(plan.verify)
     if plan.served_by is not None:
         checks.add(plan.served_by.check)
@@ -38,27 +85,46 @@ def involved(switch: Switch) -> set[str]:
 def _watches_old(switch: Switch) -> bool:
     """Whether a check tells that the old side is out. While undoing there is no old side to be watched."""
     old_out = switch.plan.old_out
-    return old_out is not None and not old_out.stateless and not switch.undoing and bool(switch.plan.source)
+    by_check = old_out is not None and not old_out.stateless and not old_out.mechanism
+    return by_check and not switch.undoing and bool(switch.plan.source)
 
 
 def with_observation(live: SwitchLive, switch: Switch, seen: Observation) -> SwitchLive:
     """Progress after one more result of a check that is involved, requested after the action."""
     plan = switch.plan
+    step = _step(switch)
     if plan.served_by is not None and seen.check == plan.served_by.check:
         truth, evidence = _who_served(plan.served_by, switch, seen)
         live = _with_sample(live, FactName.FRONT_DOOR.value, truth, evidence)
     if _watches_old(switch) and plan.old_out is not None and seen.check == plan.old_out.check:
         evidence = f"{seen.check} is {seen.status.value}: {seen.detail}"
         live = _with_sample(live, FactName.OLD_OUT.value, _is(seen, plan.old_out.status), evidence)
-    if seen.check in plan.verify:
+    if seen.check in (plan.verify if step is None else step.verify):
         truth = {Status.UNKNOWN: Truth.UNKNOWN, Status.DOWN: Truth.FALSE}.get(seen.status, Truth.TRUE)
         live = _with_sample(live, f"check:{seen.check}", truth, f"{seen.check}: {seen.detail or seen.status.value}")
+    if step is not None and seen.check in step.down:
+        evidence = f"{seen.check} is {seen.status.value}: {seen.detail}"
+        live = _with_sample(live, f"down:{seen.check}", _is(seen, Status.DOWN), evidence)
     return live
 
 
 def with_reading(live: SwitchLive, switch: Switch, event: ReadDone) -> SwitchLive:
     """Progress after the mechanism was read once more, after the action."""
-    return _with_sample(live, FactName.MECHANISM.value, *_reads_wanted(switch, event))
+    live = _with_sample(live, FactName.MECHANISM.value, *_reads_wanted(switch, event))
+    old_out = switch.plan.old_out
+    if old_out is not None and old_out.mechanism and not switch.undoing:
+        live = _with_sample(live, FactName.OLD_OUT.value, *_sees_old_out(switch, event))
+    return live
+
+
+def _sees_old_out(switch: Switch, event: ReadDone) -> tuple[Truth, str]:
+    """Whether the old side is no longer among those that the mechanism sees serving."""
+    if event.serving is None:
+        return Truth.UNKNOWN, f"the mechanism cannot tell who serves: {event.detail or 'it names one only'}"
+    if switch.plan.expected is None:
+        return Truth.UNKNOWN, "nobody knows who served before"
+    names = ", ".join(event.serving) or "nobody"
+    return (Truth.FALSE if switch.plan.expected in event.serving else Truth.TRUE), f"it sees {names} serving"
 
 
 def _with_sample(live: SwitchLive, key: str, truth: Truth, evidence: str) -> SwitchLive:
@@ -115,7 +181,7 @@ def _reads_wanted(switch: Switch, event: ReadDone) -> tuple[Truth, str]:
     plan = switch.plan
     if event.value is None:
         return Truth.UNKNOWN, f"cannot be read: {event.detail}"
-    evidence = f"it says {event.value!r}"
+    evidence = f"it says {event.value!r}" + (", put there by this very switch" if event.by == switch.id else "")
     if switch.undoing:
         entered = plan.kind is SwitchKind.DEGRADE
         wanted = (switch.prior if plan.restores else None) if entered else plan.expected
@@ -152,6 +218,8 @@ def _front_door(switch: Switch, live: SwitchLive) -> Fact:
     spec = switch.plan.served_by
     if spec is None:
         return Fact(FactName.FRONT_DOOR, Truth.UNDECLARED, "no `served_by` is declared")
+    if switch.undoing and is_before(switch):
+        return Fact(FactName.FRONT_DOOR, Truth.UNDECLARED, NEVER_BEGUN)
     key = FactName.FRONT_DOOR.value
     hits, truth = live.hits.get(key, 0), live.truth.get(key, Truth.UNKNOWN)
     if truth is Truth.TRUE and hits < spec.times:
@@ -174,9 +242,17 @@ def _features(switch: Switch, live: SwitchLive) -> Fact:
     checks = switch.plan.verify
     if not checks:
         return Fact(FactName.FEATURES, Truth.UNDECLARED, "nothing to verify is declared")
-    truths = [live.truth.get(f"check:{check}", Truth.UNKNOWN) for check in checks]
+    if switch.undoing and is_before(switch):
+        return Fact(FactName.FEATURES, Truth.UNDECLARED, NEVER_BEGUN)
+    truth, passed, evidence = _together([f"check:{check}" for check in checks], live)
+    return Fact(FactName.FEATURES, truth, evidence, passed, len(checks))
+
+
+def _together(keys: Sequence[str], live: SwitchLive) -> tuple[Truth, int, str]:
+    """Whether all samples say true, how many do, and the evidence of the first that does not."""
+    truths = [live.truth.get(key, Truth.UNKNOWN) for key in keys]
     passed = sum(truth is Truth.TRUE for truth in truths)
     truth = next((each for each in (Truth.UNKNOWN, Truth.FALSE) if each in truths), Truth.TRUE)
-    worst = [check for check, each in zip(checks, truths, strict=True) if each is not Truth.TRUE]
-    evidence = live.seen.get(f"check:{(worst or list(checks))[0]}", "no sample yet")
-    return Fact(FactName.FEATURES, truth, evidence, passed, len(checks))
+    worst = [key for key, each in zip(keys, truths, strict=True) if each is not Truth.TRUE]
+    evidence = live.seen.get((worst or list(keys))[0], "no sample yet")
+    return truth, passed, evidence

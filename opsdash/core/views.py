@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import flapping, people, planning, proofs, switching, verifying, windows
+from opsdash.core import (
+    flapping,
+    people,
+    planning,
+    proofs,
+    verifying,
+    ways_out,
+    windows,
+)
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
-from opsdash.core.outcomes import LIVE_STATES
+from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.alarm import hold_words
 from opsdash.model.operation import ANCHORS, TIER_ORDER, Confirm, ResponseKind, Tier
 from opsdash.model.status import Reason, Status, worst
@@ -17,6 +25,7 @@ from opsdash.model.switch import (
     Fact,
     Plan,
     Refused,
+    Step,
     Switch,
     SwitchKind,
     SwitchState,
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
     from opsdash.model.alarm import Alarm
     from opsdash.model.incident import Incident
     from opsdash.model.now import Now
-    from opsdash.model.operation import Component, FailureMode, Feature
+    from opsdash.model.operation import ActionCall, Component, FailureMode, Feature
     from opsdash.model.views import (
         AlarmView,
         CheckView,
@@ -44,12 +53,15 @@ if TYPE_CHECKING:
         PlanView,
         ProviderView,
         RefusedView,
+        StepPlanView,
         SwitchView,
         WallRow,
         WindowView,
     )
     from opsdash.model.window import WindowState
-    from opsdash.model.world import Live, SwitchLive, World
+    from opsdash.model.world import Live, Proof, SwitchLive, World
+
+    ByHand = Callable[[ActionCall | None, str | None], str]
 
 SPARK_RUNS = 12
 COUNTDOWN = 3.0
@@ -132,8 +144,7 @@ class Viewer:
 
     @staticmethod
     def _is_open(switch: Switch) -> bool:
-        ended = (SwitchState.COMMITTED, SwitchState.ABORTED, SwitchState.UNDONE, SwitchState.NO_EFFECT)
-        return switch.state not in ended
+        return switch.state in LIVE_STATES or switch.state in OPEN_STATES
 
     def _first_failure(self, component: Component) -> FailureMode | None:
         active = {failure for failure, _ in self.draft.state(component.id).failures}
@@ -477,15 +488,16 @@ class Viewer:
         component_id: str,
         kind: SwitchKind,
         target: str | None,
-        manual: Callable[[Plan], tuple[str, str]],
+        by_hand: ByHand,
     ) -> PlanView:
-        """What a switch would do. `manual` gives the equivalent commands, there and back."""
+        """What a switch would do. `by_hand` gives the equivalent command of an action, or of putting a value back."""
         plan = planning.plan(self.draft, component_id, kind, target)
         component = self.draft.component(component_id)
         if isinstance(plan, Refused):
             return _refused_plan(component_id, component.title if component else component_id, kind, plan)
         assert component is not None  # noqa: S101 - there is no plan without a component
-        there, back = manual(plan)
+        restoring = plan.kind is SwitchKind.RESTORE and plan.restores
+        entering = plan.kind is SwitchKind.DEGRADE and plan.restores
         calm = not plan.failed and not plan.warnings and plan.confirm is Confirm.COUNTDOWN
         proved = proofs.proof_of(self.draft, component, plan.target, self.now.wall)[0] == proofs.FRESH
         mode = component.modes.get(plan.target or plan.source) if kind not in MOVES_PROVIDER else None
@@ -516,21 +528,39 @@ class Viewer:
             "reason": plan.reason,
             "drops": list(plan.drops),
             "keeps": list(mode.keeps) if mode else [],
+            "state": plan.state.value,
+            "steps": [self._step(component, step, by_hand) for step in (*plan.before, *plan.after)],
+            "steps_before": len(plan.before),
+            "notes": list(plan.notes),
             "settle": plan.settle,
             "deadline": plan.deadline,
-            "manual": there,
-            "undo": back,
+            "manual": by_hand(plan.call, plan.wanted if restoring else None),
+            "undo": "" if entering else by_hand(plan.undo_call, None),
             "last": self._last_time(component_id, plan),
             "refused": None,
         }
 
     def _last_time(self, component_id: str, plan: Plan) -> str:
-        switch = self.draft.switch(component_id)
-        if switch is None or switch.state is not SwitchState.COMMITTED or switch.plan.kind is not plan.kind:
+        what = plan.target if plan.kind in MOVES_PROVIDER else f"mode:{plan.target}"
+        proof: Proof | None = self.draft.get("proofs", f"{component_id}/{what}")
+        if proof is None or not proof.took:
             return ""
-        took = (switch.ended_at or switch.intended_at) - switch.intended_at
-        ago = format_duration(self.now.wall - switch.intended_at)
-        return f"{took:.1f} s, {ago} ago, by {switch.who}"
+        ago = format_duration(max(0.0, self.now.wall - proof.at))
+        return f"{proof.took:.1f} s, {ago} ago, by {proof.who}"
+
+    def _step(
+        self, component: Component, step: Step, by_hand: Callable[[ActionCall | None, str | None], str]
+    ) -> StepPlanView:
+        watched = [f"{check.removeprefix(f'{component.id}/')} passes" for check in step.verify]
+        watched += [f"{check.removeprefix(f'{component.id}/')} is down" for check in step.down]
+        return {
+            "name": step.name,
+            "manual": by_hand(step.call, None),
+            "undo": by_hand(step.undo_call, None),
+            "again": step.again,
+            "verify": watched,
+            "no_return": step.no_return,
+        }
 
     @staticmethod
     def _end_title(component: Component, plan: Plan, end: str) -> str:
@@ -545,7 +575,8 @@ class Viewer:
         plan = switch.plan
         component = self.draft.component(plan.component)
         live: SwitchLive | None = self.draft.live("switches", switch.id)
-        known = verifying.facts(switch, live) if live and switch.state is SwitchState.VERIFYING else switch.facts
+        measured = live is not None and switch.state is SwitchState.VERIFYING and verifying.is_whole(switch)
+        known = verifying.facts(switch, live) if live is not None and measured else switch.facts
 
         def title(end: str) -> str:
             return self._end_title(component, plan, end) if component else end
@@ -569,7 +600,12 @@ class Viewer:
             "facts": [_fact(fact) for fact in known],
             "detail": switch.detail,
             "in_doubt": switch.in_doubt,
-            "ways_out": switching.ways_out(switch),
+            "ways_out": ways_out.ways_out(switch) + (["take_over"] if ways_out.is_stale(self.draft, switch) else []),
+            "step": switch.step,
+            "begun": list(switch.begun),
+            "cause": switch.cause.value,
+            "approved_by": switch.approved_by,
+            "abort_asked": switch.abort_asked,
             "steps": list(switch.history),
             "incident": switch.incident,
         }
@@ -639,7 +675,8 @@ def _refused_plan(component: str, title: str, kind: SwitchKind, refused: Refused
         "component": component, "title": title, "kind": kind.value,
         "source": "", "source_title": "", "target": "", "target_title": "", "generation": 0,
         "guards": [], "failed": [], "warnings": [], "needs": "y", "countdown": None, "reason": "",
-        "drops": [], "keeps": [], "settle": 0.0, "deadline": 0.0, "manual": "", "undo": "", "last": "",
+        "drops": [], "keeps": [], "state": "refused", "steps": [], "steps_before": 0, "notes": [],
+        "settle": 0.0, "deadline": 0.0, "manual": "", "undo": "", "last": "",
         "refused": refused_view(refused),
     }  # fmt: skip
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import __version__
 from opsdash.core import views
+from opsdash.core.guards import preflight_key
 from opsdash.core.held import keep_held
 from opsdash.core.outcomes import LIVE_STATES
 from opsdash.core.planning import plan as make_plan
-from opsdash.core.planning import preflight_key
 from opsdash.engine import tasks
 from opsdash.engine.blocks import Blocks
 from opsdash.engine.calendar import Calendar, next_cron
@@ -372,7 +372,8 @@ class Engine:
             case Read():
                 tasks.spawn(self.executor.read(effect), f"read {effect.component}")
             case Apply() if self.stopping:
-                self.runner.put(i.ApplyDone(effect.switch, "not_started", "the engine was ending; nothing was sent"))
+                why = "the engine was ending; nothing was sent"
+                self.runner.put(i.ApplyDone(effect.switch, "not_started", why, action_id=effect.action_id))
             case Apply():
                 tasks.spawn(self.executor.apply(effect), f"apply {effect.switch}")
             case RunBlock():
@@ -459,15 +460,7 @@ class Engine:
         plan = make_plan(self.viewer().draft, component, kind, target)
         if isinstance(plan, Plan):
             await self._fresh_preflight(plan)
-        return self.viewer().plan(component, kind, target, self._manual)
-
-    def _manual(self, plan: Plan) -> tuple[str, str]:
-        """Commands for there and back. Where a mode is left by putting back what was there, that has to be known."""
-        if plan.kind is SwitchKind.RESTORE and plan.restores:
-            return self.executor.manual(plan.call, plan.wanted or ""), self.executor.manual(plan.undo_call)
-        if plan.kind is SwitchKind.DEGRADE and plan.restores:
-            return self.executor.manual(plan.call), ""
-        return self.executor.manual(plan.call), self.executor.manual(plan.undo_call)
+        return self.viewer().plan(component, kind, target, self.executor.manual)
 
     async def _fresh_preflight(self, plan: Plan) -> None:
         if plan.call is None:

@@ -39,6 +39,7 @@ READ_DEADLINE = 10.0
 PREFLIGHT_DEADLINE = 5.0
 DETAIL_LIMIT = 500
 VALUE_LIMIT = 200
+MOST_SERVING = 100
 
 
 class Executor:
@@ -79,7 +80,8 @@ class Executor:
         self._idle.clear()
         try:
             result = await self._apply(effect)
-            self._put(ApplyDone(effect.switch, result.applied.value, self._said(result.detail), result.prior))
+            said = self._said(result.detail)
+            self._put(ApplyDone(effect.switch, result.applied.value, said, result.prior, effect.action_id))
         finally:
             self._applying.discard(effect.switch)
             if not self._applying:
@@ -126,10 +128,17 @@ class Executor:
             await asyncio.sleep(effect.after)
         requested = self._clock().mono
         reading = await self.read_call(effect.call)
-        value = None if reading.value is None else shown(reading.value, self.mask, VALUE_LIMIT)
-        self._put(
-            ReadDone(effect.component, effect.what, value, self._said(reading.detail), reading.version, requested)
+        value = None if reading.value is None else self._named(reading.value)
+        detail, by = self._said(reading.detail), None if reading.by is None else self._named(reading.by)
+        serving = (
+            None if reading.serving is None else tuple(self._named(each) for each in reading.serving[:MOST_SERVING])
         )
+        self._put(
+            ReadDone(effect.component, effect.what, value, detail, reading.version, requested, serving=serving, by=by)
+        )
+
+    def _named(self, name: str) -> str:
+        return shown(name, self.mask, VALUE_LIMIT)
 
     async def read_call(self, call: ActionCall) -> Reading:
         """What a mechanism says is in force."""
@@ -153,7 +162,7 @@ class Executor:
     async def preflight(self, key: str, call: ActionCall) -> None:
         """Find out whether an action could be carried out; nothing is changed."""
         found = await self._preflight(call)
-        self._put(PreflightDone(key, found.passed, self._said(found.detail)))
+        self._put(PreflightDone(key, found.passed, self._said(found.detail), found.credentials))
 
     async def _preflight(self, call: ActionCall) -> Preflight:
         try:

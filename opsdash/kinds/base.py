@@ -276,6 +276,7 @@ class ActionKind:
     options: keys of an `action`, `enter`, `leave`; read_options: keys of a `read`, None where it cannot read.
     manual: given *raw* options (secrets still as references), the equivalent command for a person's shell.
     undo: given raw options and the prior value, the raw options that put it back; None where `restores` is False.
+    identity: the options that say on what it acts: two switches with the same ones act on the same thing.
     refine: given options, the abilities with exactly these, where they depend on them; see `abilities_with`.
     """
 
@@ -290,6 +291,7 @@ class ActionKind:
     read: ActionRead | None = None
     undo: Callable[[Mapping[str, Any], str], Mapping[str, Any]] | None = None
     secrets: Sequence[str] = ()
+    identity: Sequence[str] = ()
     extra: str | None = None
     refine: Callable[[Any], Abilities] | None = None
 

@@ -71,7 +71,11 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class ReadDone:
-    """A mechanism was read. `what` is `switch`, or the id of a degraded mode; `value` None: it could not be read."""
+    """A mechanism was read. `what` is `switch`, or the id of a degraded mode; `value` None: it could not be read.
+
+    serving: the names of all that it sees serving, None where it cannot see that. by: id of the action that put the
+    value there, where it remembers it.
+    """
 
     component: str
     what: str
@@ -79,25 +83,29 @@ class ReadDone:
     detail: str
     version: str | None
     requested: float
+    serving: tuple[str, ...] | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyDone:
-    """An action was carried out: `applied`, `refused`, `not_started` or `unknown`."""
+    """An action was carried out: `applied`, `refused`, `not_started` or `unknown`. action_id: of its `Apply`."""
 
     switch: str
     result: str
     detail: str = ""
     prior: str | None = None
+    action_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightDone:
-    """An action's preflight has answered; `key` is component/kind/target."""
+    """An action's preflight has answered; `key` is component/kind/target. credentials: see `kinds.base.Preflight`."""
 
     key: str
     passed: bool | None
     detail: str
+    credentials: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +173,29 @@ class TakeOverIntent:
 
     component: str
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AbortIntent:
+    """Call off a switch that has not done anything yet that users notice; or ask whoever began it to do so."""
+
+    component: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LiftBlockadeIntent:
+    """End the blockade after the last switch of a component."""
+
+    component: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAutoIntent:
+    """Let opsdash switch by itself again, after it has stopped."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +328,9 @@ Intent = (
     | UndoIntent
     | SettleIntent
     | TakeOverIntent
+    | AbortIntent
+    | LiftBlockadeIntent
+    | ResumeAutoIntent
     | AckIntent
     | NoteIntent
     | ResolveIntent

@@ -227,11 +227,53 @@ class ServedBy:
 
 @dataclass(frozen=True, slots=True)
 class OldOut:
-    """How it is known that the old provider no longer serves: a check (template) that then has status `status`."""
+    """How it is known that the old provider no longer serves: a check (template) that then has status `status`, or
+    (`mechanism`) that it is not among those that the mechanism sees serving.
+    """
 
     stateless: bool
     check: str = ""
     status: Status = Status.DOWN
+    mechanism: bool = False
+
+
+class Auto(StrEnum):
+    """Whether opsdash switches by itself: `shadow` only records when it would have."""
+
+    NEVER = "never"
+    SHADOW = "shadow"
+    ALWAYS = "always"
+
+
+class Severity(StrEnum):
+    """What a guard that does not pass amounts to, where the component says so."""
+
+    WARN = "warn"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number that a check measures (`value`: dotted path in its result), and the most it may be."""
+
+    check: str
+    value: str
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """A step before or after the switch itself; see `opsdash.model.switch.Step`. Templates are still in it."""
+
+    name: str
+    action: ActionCall
+    undo: ActionCall | None = None
+    again: bool = False
+    verify: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+    settle: float = 0.0
+    deadline: float = 30.0
+    no_return: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +281,13 @@ class SwitchSpec:
     """How a component is moved from one provider to another.
 
     settle: seconds after the action before its effect is judged; deadline: seconds that the verification may take.
-    abilities: what the action can do.
+    before, after: steps around it.  abilities: what the action can do.  mechanism: what it acts on, as a text.
+    lag: how far the data of the new side may be behind (its check is a template).  load: what the new side has to
+        carry, in the unit of the providers' own value `capacity`.
+    needs: components without which the switch itself cannot work (name resolution, the identity provider, …).
+    guards: what a guard of that rule amounts to here.  approvals: how many people it takes.
+    blockade: seconds after a switch in which another one is warned of.  steady: seconds that the primary has to be
+        well before it is gone back to.  hold: seconds that it has to be down before opsdash switches by itself.
     """
 
     action: ActionCall
@@ -252,6 +300,18 @@ class SwitchSpec:
     confirm: Confirm = Confirm.KEY
     review_after: float = 72 * 3600.0
     abilities: Abilities = Abilities()
+    mechanism: str = ""
+    before: tuple[StepSpec, ...] = ()
+    after: tuple[StepSpec, ...] = ()
+    auto: Auto = Auto.NEVER
+    hold: float = 30.0
+    lag: Limit | None = None
+    load: float | None = None
+    needs: tuple[str, ...] = ()
+    guards: Mapping[str, Severity] = field(default_factory=_empty)
+    approvals: int = 1
+    blockade: float = 3600.0
+    steady: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +331,7 @@ class DegradedMode:
     settle: float = 0.0
     deadline: float = 30.0
     review_after: float = 24 * 3600.0
+    mechanism: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,21 +21,42 @@ class SwitchKind(StrEnum):
     RESTORE = "restore"
 
 
+class SwitchCause(StrEnum):
+    """Who wanted a switch."""
+
+    PERSON = "person"
+    AUTO = "auto"
+    DRILL = "drill"
+
+
 MOVES_PROVIDER = frozenset({SwitchKind.FAILOVER, SwitchKind.FAILBACK})
 
 
-class SwitchState(StrEnum):
-    """Where a switch is. Ends are `committed`, `aborted`, `undone` and whatever a person settled."""
+MAIN = "switch"
+"""The name of the step that is the switch itself, among those before and after it."""
 
+
+class SwitchState(StrEnum):
+    """Where a switch is. `planned`, `blocked` and `ready` are states of its plan: nothing is recorded of them yet.
+
+    Ends are `committed`, `aborted`, `refused`, `reverted`, `undone` and whatever a person settled.
+    """
+
+    PLANNED = "planned"
+    BLOCKED = "blocked"
+    READY = "ready"
     INTENT = "intent"
+    FENCING = "fencing"
     ACTING = "acting"
     SETTLING = "settling"
     VERIFYING = "verifying"
     COMMITTED = "committed"
     ABORTED = "aborted"
+    REFUSED = "refused"
     NO_EFFECT = "no_effect"
     SPLIT = "split"
     UNKNOWN = "unknown"
+    REVERTED = "reverted"
     UNDOING = "undoing"
     UNDONE = "undone"
     NEEDS_HUMAN = "needs_human"
@@ -101,13 +122,38 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Something that is done before or after the switch itself: quiesce, fence, reload, warm up.
+
+    undo_call: takes it back, None where nothing does. again: it is not taken back but done once more, with the ends
+        swapped, after the switch itself was undone (a reload).
+    verify, down: checks that must pass, or be down, before the next step begins, within `deadline` seconds.
+    no_return: once this has begun there is no way back.
+    """
+
+    name: str
+    call: ActionCall
+    undo_call: ActionCall | None = None
+    again: bool = False
+    verify: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+    settle: float = 0.0
+    deadline: float = 30.0
+    no_return: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a switch would do. `source` and `target` are provider ids, or mode ids ("" is normal operation).
 
     generation: how many switches the component had when this was planned; an intent that confirms it names it.
     expected, wanted: what the mechanism reads before and after.
     call, undo_call: the action with templates filled in and secrets as references.
-    typed: the component's name has to be typed, because a failed guard is overridden or an essential feature drops.
+    before, after: the steps around the switch itself, in order.
+    mechanism: what it acts on, the same text for every switch that acts on the same thing; "" where that is not known.
+    notes: what a person should know of the mechanism, such as that it may go back by itself.
+    typed: the component's name has to be typed: a failed guard is overridden, an essential feature drops, or there is
+        no way back.
     served_by, old_out (with its check's template filled in), verify: how the effect is measured.
     restores: a degraded mode is left by putting back what was there before, since it has no `leave`.
     """
@@ -133,6 +179,27 @@ class Plan:
     old_out: OldOut | None = None
     verify: tuple[str, ...] = ()
     restores: bool = False
+    before: tuple[Step, ...] = ()
+    after: tuple[Step, ...] = ()
+    mechanism: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sequence(self) -> tuple[str, ...]:
+        """The names of all steps in order, that of the switch itself among them."""
+        return (*(step.name for step in self.before), MAIN, *(step.name for step in self.after))
+
+    def step(self, name: str) -> Step | None:
+        """The step of that name before or after the switch itself."""
+        return next((step for step in (*self.before, *self.after) if step.name == name), None)
+
+    @property
+    def state(self) -> SwitchState:
+        """`ready`; `blocked` where a guard stands in the way; `planned` while one cannot tell yet."""
+        if self.failed:
+            return SwitchState.BLOCKED
+        unknown = any(guard.result is GuardResult.UNKNOWN for guard in self.guards)
+        return SwitchState.PLANNED if unknown else SwitchState.READY
 
     @property
     def failed(self) -> tuple[Guard, ...]:
@@ -167,7 +234,11 @@ class Switch:
     """One switch, live or past. Times are seconds since 1970 UTC, None until reached.
 
     prior: what the mechanism had before, for putting it back. noticed_at: when its failure mode became active.
-    in_doubt: the engine ended while it was in flight; since then it was only observed.
+    step: name of the step that it is at, "" for the switch itself and for the whole. begun: the steps whose action may
+        have been carried out, in order.
+    halted: no further step is begun. in_doubt: the engine ended while it was in flight; it was only observed since.
+    cause: who wanted it: a person, opsdash by itself, or a drill. approved_by: the second person, where one is needed.
+    abort_asked: who asked for it to be called off. unblocked: who ended the blockade after it.
     """
 
     id: str
@@ -189,3 +260,10 @@ class Switch:
     undoing: bool = False
     incident: str | None = None
     history: tuple[tuple[float, str], ...] = field(default=())
+    step: str = ""
+    begun: tuple[str, ...] = ()
+    halted: bool = False
+    cause: SwitchCause = SwitchCause.PERSON
+    approved_by: str | None = None
+    abort_asked: str | None = None
+    unblocked: str | None = None

@@ -230,12 +230,25 @@ class GuardView(TypedDict):
     overridable: bool
 
 
+class StepPlanView(TypedDict):
+    """A step before or after the switch itself. verify: in words.  again: `undo` is the step once more."""
+
+    name: str
+    manual: str
+    undo: str
+    again: bool
+    verify: list[str]
+    no_return: bool
+
+
 class PlanView(TypedDict):
     """What a switch would do. Titles are for people, `source` and `target` are ids ("" is normal operation).
 
     refused: why there is no plan at all, then everything else is as far as known.
     needs: "y" or "typed" (the component's name has to be typed first).
     countdown: seconds after which it acts by itself, None unless it does.
+    state: planned (not everything is tried yet), ready, blocked or refused.  notes: what to know of the mechanism.
+    steps: around the switch itself, in order; the first `steps_before` of them come before it.
     manual, undo: equivalent commands for a person's shell.  last: seconds that it took the last time, when and by whom.
     """
 
@@ -255,6 +268,10 @@ class PlanView(TypedDict):
     reason: str
     drops: list[str]
     keeps: list[str]
+    state: str
+    steps: list[StepPlanView]
+    steps_before: int
+    notes: list[str]
     settle: float
     deadline: float
     manual: str
@@ -285,7 +302,9 @@ class FactView(TypedDict):
 class SwitchView(TypedDict):
     """A switch, live or past. times: seconds for decide, act, settle, verify, total, as far as reached.
 
-    ways_out: what a person can do now (undo, settle, take_over).  live: not yet ended.
+    ways_out: what a person can do now (undo, settle, take_over, abort).  live: not yet ended.
+    step: at which of its steps, "" for the switch itself; begun: those whose action may have been carried out.
+    cause: person | auto | drill.  approved_by: the second person.  abort_asked: who asked for it to be called off.
     """
 
     id: str
@@ -307,6 +326,11 @@ class SwitchView(TypedDict):
     detail: str
     in_doubt: bool
     ways_out: list[str]
+    step: str
+    begun: list[str]
+    cause: str
+    approved_by: str | None
+    abort_asked: str | None
     steps: list[tuple[float, str]]
     incident: str | None
 

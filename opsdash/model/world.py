@@ -16,7 +16,7 @@ from opsdash.model.incident import Incident
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.run import Run
 from opsdash.model.status import Reason, Status
-from opsdash.model.switch import Switch, Truth
+from opsdash.model.switch import Switch, SwitchCause, SwitchKind, Truth
 from opsdash.model.window import WindowState
 
 
@@ -31,12 +31,39 @@ class CheckState:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """The latest switch of a component that was wanted and not begun, and why not. Times in seconds since 1970 UTC."""
+
+    at: float
+    kind: SwitchKind
+    target: str
+    who: str
+    rule: str
+    reason: str
+    cause: SwitchCause = SwitchCause.PERSON
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """`who` wants a switch that takes two people; see `opsdash.model.records.ApprovalAsked`."""
+
+    kind: SwitchKind
+    generation: int
+    source: str
+    target: str
+    who: str
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentState:
     """What is recorded of a component.
 
     active: serving provider, None while it cannot be told; `seen` is what the mechanism said.
     generation: count of switches.  switch: id of the live or last one.
     mode: degraded mode in force; `mode_prior` what its mechanism had before.
+    blocked: the latest switch that was wanted and not begun, until one is.
     on_backup_since, mode_since: carry a review time.  failures: active failure modes, as they were recognised.
     """
 
@@ -56,6 +83,7 @@ class ComponentState:
     failures: tuple[tuple[str, float], ...] = ()
     incident: str | None = None
     overdue: tuple[str, ...] = ()
+    blocked: Blocked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +116,46 @@ class Flap:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition."""
+    """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition.
+
+    who, took: whose switch it was, and the seconds from the key to the verified effect.
+    """
 
     at: float
     by: str
     sha256: str
+    who: str = ""
+    took: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What opsdash would have done by itself with a component, and how that compares with what people did.
+
+    target: where it would have gone at `at`, None once that has been scored.  would: how often it would have.
+    """
+
+    at: float = 0.0
+    target: str | None = None
+    would: int = 0
+    agreed: int = 0
+    differed: int = 0
+    not_needed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The engine's own life, and the counter of incidents."""
+    """The engine's own life, and the counter of incidents.
+
+    auto_stopped: why opsdash no longer switches by itself, "" while it may.  autos: when it did lately.
+    """
 
     started_at: float = 0.0
     stopped_at: float | None = None
     incidents: int = 0
     runs: int = 0
+    auto_stopped: str = ""
+    autos: tuple[float, ...] = ()
 
 
 TABLES: dict[str, type] = {
@@ -117,6 +170,8 @@ TABLES: dict[str, type] = {
     "heartbeats": Heartbeat,
     "proofs": Proof,
     "absences": Absence,
+    "approvals": Approval,
+    "shadows": Shadow,
     "runs": Run,
     "removed": Component,
     "engine": EngineState,
@@ -208,16 +263,33 @@ class SwitchLive:
     """Progress of a switch in flight. Monotonic seconds.
 
     acted: nothing that was requested before counts.  deadline: when the verification has to say what it knows.
+    awaited: id of the action whose answer is awaited.  due: when the present state should be over; long after it,
+        somebody may take the switch over.
     hits, truth, seen: samples in a row, what they say, and the evidence, by fact ("A", "B", "C") or verify check.
     asked: when the next sample of a check is due, so that its samples make one chain and not a tree.
     """
 
     acted: float = 0.0
     deadline: float = 0.0
+    awaited: str = ""
+    due: float = 0.0
     hits: Mapping[str, int] = field(default_factory=nothing)
     truth: Mapping[str, Truth] = field(default_factory=nothing)
     seen: Mapping[str, str] = field(default_factory=nothing)
     asked: Mapping[str, float] = field(default_factory=nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class AutoLive:
+    """A component whose active provider is down, and that opsdash may switch by itself.
+
+    since: monotonic seconds.  blocked: the rule that stood in the way when it was last looked at.  done: it was
+        switched, or would have been; nothing more follows from this failure.
+    """
+
+    since: float
+    blocked: str = ""
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +299,7 @@ class PreflightLive:
     passed: bool | None
     detail: str
     at: float
+    credentials: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +340,10 @@ class EngineLive:
     journal_error: str = ""
 
 
-LIVE_TABLES = ("checks", "components", "switches", "alarms", "preflights", "engine")
+LIVE_TABLES = ("checks", "components", "switches", "alarms", "ended", "auto", "autos", "preflights", "engine")
+"""`ended`: when the last switch of a component ended. `autos`, with the one key "autos": when opsdash began switches by
+itself. Both in monotonic seconds.
+"""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from opsdash.config.build import parse
 from opsdash.config.files import Source
-from opsdash.model.operation import ResponseKind
+from opsdash.model.operation import Auto, Limit, ResponseKind, Severity
 from tests.config.conftest import options
 
 if TYPE_CHECKING:
@@ -77,6 +77,72 @@ def test_the_smallest_file_is_one_check(workspace: Workspace) -> None:
     assert loaded.problems == ()
     spec = loaded.operation.checks["shop/api"]
     assert (spec.every, spec.timeout, str(spec.down_after), spec.up_after) == (30.0, 10.0, "3", 2)
+
+
+def test_everything_that_a_switch_can_say_arrives(workspace: Workspace) -> None:
+    more = """  verify: [delivery]
+  before:
+    fence:
+      action: {kind: command, argv: [bin/fence, "{from.as}"]}
+      undo: {kind: command, argv: [bin/unfence, "{from.as}"]}
+      verify_down: ["{from}/api"]
+      deadline: 5s
+  after:
+    reload: {action: {kind: command, argv: [bin/reload]}, undo: again, verify: [delivery], timeout: 1}
+  lag: {check: "{to}/api", value: latency, most: 30}
+  load: 400
+  needs: []
+  guards: {proof: block, shared_fate: warn}
+  blockade: 2h
+  steady: 1h
+  auto: always
+  hold: 45s
+""".replace(", timeout: 1", "")
+    workspace.component(SOUND.replace("  verify: [delivery]\n", more, 1))
+    loaded = workspace.load()
+    assert loaded.problems == ()
+    switch = loaded.operation.components["email"].switch
+    assert switch is not None
+    (fence,), (reload,) = switch.before, switch.after
+    assert (fence.name, fence.down, fence.deadline, fence.again) == ("fence", ("email/{from}/api",), 5.0, False)
+    assert (reload.name, reload.verify, reload.again) == ("reload", ("email/delivery",), True)
+    assert switch.lag == Limit("email/{to}/api", "latency", 30.0)
+    assert (switch.load, switch.blockade, switch.steady, switch.hold) == (400.0, 7200.0, 3600.0, 45.0)
+    assert switch.guards == {"proof": Severity.BLOCK, "shared_fate": Severity.WARN}
+    assert switch.auto is Auto.ALWAYS
+    assert switch.mechanism == "pointer: file=provider.json, key=provider"
+    assert loaded.bindings["email/ses/api"].judge.extract({"latency": 0.2}) == {"latency": 0.2}
+
+
+def test_the_order_of_steps_is_part_of_what_a_proof_proves(workspace: Workspace) -> None:
+    one = "a: {action: {kind: manual, instructions: x}, undo: again}"
+    two = "b: {action: {kind: manual, instructions: y}, undo: again}"
+    hashes = []
+    for steps in (f"{one}, {two}", f"{two}, {one}"):
+        workspace.component(SOUND.replace("  verify: [delivery]\n", f"  before: {{{steps}}}\n", 1))
+        hashes.append(workspace.load().operation.components["email"].sha256)
+    assert hashes[0] != hashes[1]
+
+
+def test_an_action_may_take_as_long_as_it_says(workspace: Workspace) -> None:
+    text = 'action: {kind: pointer, timeout: 90s, file: provider.json, key: provider, value: "{to.as}"}'
+    original = 'action: {kind: pointer, file: provider.json, key: provider, value: "{to.as}"}'
+    workspace.component(SOUND.replace(original, text))
+    loaded = workspace.load()
+    assert loaded.problems == ()
+    switch = loaded.operation.components["email"].switch
+    assert switch is not None
+    assert switch.action.timeout == 90.0
+    assert "timeout" not in switch.action.raw
+
+
+def test_the_effect_is_looked_for_as_long_as_the_action_may_need(workspace: Workspace) -> None:
+    text = 'action: {kind: manual, instructions: "route to {to.as}", within: 15m}'
+    original = 'action: {kind: pointer, file: provider.json, key: provider, value: "{to.as}"}'
+    workspace.component(SOUND.replace(original, text))
+    switch = workspace.load().operation.components["email"].switch
+    assert switch is not None
+    assert (switch.settle, switch.deadline) == (0.0, 900.0), "what a person does at once is seen at once"
 
 
 def test_a_path_that_only_a_switch_wants_is_extracted_with_the_facts(workspace: Workspace) -> None:
@@ -250,8 +316,104 @@ CASES = [
     ),
     (
         "verify: [delivery]",
-        "auto: always",
-        "21: switch.auto: automatic switching (auto: always) is not in this version; write auto: never",
+        "auto: allways",
+        "21: switch.auto: 'allways' is not possible; did you mean \"always\"?",
+        "switch",
+    ),
+    (
+        "read: {kind: pointer, file: provider.json, key: provider}",
+        "auto: shadow",
+        "17: switch.auto: auto: shadow needs a `read`, to know what is in force; declare it",
+        "switch/auto",
+    ),
+    (
+        'action: {kind: pointer, file: provider.json, key: provider, value: "{to.as}"}',
+        'auto: always\n  action: {kind: command, argv: [bin/switch, "{to.as}"]}',
+        "18: switch.auto: auto: always needs an action that can compare and swap, and 'command' cannot; write",
+        "switch/auto",
+    ),
+    (
+        "verify: [delivery]",
+        "verify: [delivery]\n  auto: always\n  approve: 2",
+        "22: switch.auto: auto: always and approve: 2 contradict each other; write auto: shadow",
+        "switch/auto",
+    ),
+    (
+        "verify: [delivery]",
+        "guards: {prooff: block}",
+        "21: switch.guards.prooff: there is no guard 'prooff'; did you mean \"proof\"?",
+        None,
+    ),
+    (
+        "verify: [delivery]",
+        "guards: {journal: warn}",
+        "21: switch.guards.journal: the guard 'journal' always blocks; remove the line",
+        None,
+    ),
+    (
+        "verify: [delivery]",
+        "guards: {proof: forbid}",
+        "21: switch.guards.proof: 'forbid' is not possible",
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        "needs: [emial]",
+        "21: switch.needs[0]: there is no component 'emial'; did you mean \"email\"?",
+        None,
+    ),
+    (
+        "verify: [delivery]",
+        "needs: [email]",
+        "21: switch.needs[0]: a component's switch cannot need the component itself; remove it",
+        None,
+    ),
+    (
+        "verify: [delivery]",
+        'lag: {check: "{to}/replica", value: facts.behind, most: 30}',
+        "21: switch.lag.check: there is no check 'postmark/replica'",
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        'lag: {check: "{to}/api", value: facts.behind, most: 30}',
+        "21: switch.lag.value: the check email/ses/api has no fact 'behind'",
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        "before: {fence: {action: {kind: manual, instructions: pull the plug}}}",
+        "21: warning: switch.before.fence: nothing takes fence back when the switch then cannot be carried out",
+        None,
+    ),
+    (
+        "verify: [delivery]",
+        "before: {switch: {action: {kind: manual, instructions: x}, undo: again}}",
+        "21: switch.before.switch: 'switch' is the name of the switch itself; give the step another name",
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        "after: {reload: {action: {kind: manual, instructions: x}, undo: twice}}",
+        "21: switch.after.reload.undo: 'twice' is not possible; write an action, or again",
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        'after: {reload: {action: {kind: command, argv: [reload, "{too.as}"]}}}',
+        '21: switch.after.reload.action.argv: nothing can fill {too.as} here; did you mean "to.as"?',
+        "switch",
+    ),
+    (
+        "verify: [delivery]",
+        'before: {fence: {action: {kind: manual, instructions: x}, undo: again, verify_down: ["{from}/writes"]}}',
+        "21: switch.before.fence.verify_down[0]: there is no check 'ses/writes'",
+        "switch",
+    ),
+    (
+        "read: {kind: pointer, file: provider.json, key: provider}",
+        "old_out: mechanism",
+        "17: switch.old_out: old_out: mechanism is what `read` sees, and there is no `read`; declare `read`",
         "switch",
     ),
     ("old_out: stateless", "old_out: none", "20: switch.old_out: 'none' is not possible; write stateless", "switch"),

@@ -64,7 +64,7 @@ def test_it_accepts_the_example_operation() -> None:
         "checks: {a: {kind: tcp, host: h, port: 1, every: 15}}",
         "switch: {}",
         "switch: {action: {kind: ponter}}",
-        "switch: {action: {kind: pointer, file: f, value: v}, auto: always}",
+        "switch: {action: {kind: pointer, file: f, value: v}, auto: sometimes}",
         "failures: {a: {detected_by: {any: [x]}}}",
         "failures: {a: {response: {degrade: 5}}}",
         "tier: high",

@@ -106,7 +106,7 @@ def test_leaving_is_refused_by_what_is_no_longer_ours() -> None:
     timeline.outside.says[WHAT] = "somebody's own idea"
     timeline.confirm("email", "restore")
     timeline.advance(5)
-    assert state(timeline) is SwitchState.ABORTED
+    assert state(timeline) is SwitchState.REFUSED
     assert says(timeline) == "somebody's own idea"
     assert timeline.state("email").mode is None, "which also shows that it is no longer in force"
 
@@ -117,7 +117,7 @@ def test_entering_what_is_in_force_already_does_nothing_and_notices_it() -> None
     timeline.outside.says[WHAT] = "transactional-only"
     timeline.confirm("email", "degrade")
     timeline.advance(1)
-    assert state(timeline) is SwitchState.ABORTED
+    assert state(timeline) is SwitchState.REFUSED
     assert timeline.wanted(Apply) == []
     assert timeline.state("email").mode == "order-mail-only"
 

@@ -124,13 +124,23 @@ def test_out_of_an_open_state_a_person_leads_by_undoing_settling_or_taking_over(
     assert follow(state, E.STATE_UNDONE) is SwitchState.UNDONE
 
 
-def test_acting_is_entered_from_the_intent_alone_so_that_nothing_is_fired_twice() -> None:
-    origins = {state for state, events in TRANSITIONS.items() if SwitchState.ACTING in events.values()}
-    assert origins == {SwitchState.INTENT}
+def test_nothing_is_fired_twice_acting_is_entered_from_the_intent_and_after_a_step_alone() -> None:
+    ways = {
+        (state, event)
+        for state, events in TRANSITIONS.items()
+        for event, after in events.items()
+        if after in (SwitchState.ACTING, SwitchState.FENCING)
+    }
+    assert ways == {
+        (SwitchState.INTENT, E.EXPECTED),
+        (SwitchState.INTENT, E.STEP_BEFORE),
+        (SwitchState.VERIFYING, E.STEP_BEFORE),
+        (SwitchState.VERIFYING, E.STEP_DONE),
+    }
     undone_by = {
         event for events in TRANSITIONS.values() for event, after in events.items() if after is SwitchState.UNDOING
     }
-    assert undone_by == {E.UNDO}
+    assert undone_by == {E.UNDO, E.NEXT_UNDO, E.ROLLED_BACK}
 
 
 def test_every_event_has_a_place_in_the_table() -> None:

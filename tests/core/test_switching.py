@@ -174,11 +174,11 @@ def test_without_a_read_it_acts_at_once_and_the_record_still_comes_first() -> No
 
 
 @pytest.mark.parametrize("found", ["ses-eu", "somebody", None])
-def test_a_mechanism_that_is_not_as_planned_aborts_the_switch(found: str | None) -> None:
+def test_a_mechanism_that_is_not_as_planned_refuses_the_switch(found: str | None) -> None:
     timeline = mail()
     timeline.confirm("email")
     timeline.read("email", found)
-    assert state(timeline) is SwitchState.ABORTED
+    assert state(timeline) is SwitchState.REFUSED
     assert timeline.wanted(Apply) == []
     assert "nothing was done" in timeline.switch("email").detail
 
@@ -204,7 +204,7 @@ def test_what_is_in_force_already_is_not_done_again() -> None:
     timeline.read("email", "nobody")
     timeline.confirm("email", target="ses")
     timeline.read("email", "ses-eu")
-    assert state(timeline) is SwitchState.ABORTED
+    assert state(timeline) is SwitchState.REFUSED
     assert timeline.wanted(Apply) == []
 
 

@@ -13,11 +13,11 @@ import pytest
 from opsdash.engine import executor as executor_module
 from opsdash.engine.clock import system_clock
 from opsdash.engine.executor import Executor
-from opsdash.kinds.base import Abilities, ActionContext, ActionKind, ActionResult, Applied, Preflight, StrictOptions
+from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, StrictOptions
 from opsdash.kinds.resolver import Resolver
 from opsdash.model.effects import Apply, Read
 from opsdash.model.inputs import ApplyDone, PreflightDone, ReadDone
-from opsdash.model.operation import ActionCall
+from opsdash.model.operation import Abilities, ActionCall
 from tests.engine.support import eventually, hang, http, loaded_from, serving, turn_loop, write_workspace
 
 if TYPE_CHECKING:

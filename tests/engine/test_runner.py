@@ -216,7 +216,7 @@ async def test_what_happens_once_is_not_lost_with_the_disk(monkeypatch: pytest.M
         (switch,) = b.runner.world.tables["switches"].values()
         assert switch.state is SwitchState.ACTING
         b.journal.full = True
-        await b.settle(i.ApplyDone(switch.id, "applied"))
+        await b.settle(i.ApplyDone(switch.id, "applied", action_id=switch.id))
         assert b.runner.world.get("switches", switch.id).state is SwitchState.ACTING
         b.journal.full = False
         await eventually(lambda: b.runner.world.get("switches", switch.id).state is SwitchState.SETTLING)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PURE = {
     "__future__", "abc", "bisect", "collections", "dataclasses", "datetime", "difflib", "enum", "fnmatch", "functools",
-    "graphlib", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "statistics", "string", "textwrap",
-    "types", "typing", "unicodedata", "zoneinfo",
+    "graphlib", "hashlib", "heapq", "ipaddress", "itertools", "json", "math", "operator", "re", "statistics", "string",
+    "textwrap", "types", "typing", "unicodedata", "zoneinfo",
 }  # fmt: skip
 """Parts of the standard library that compute, and do nothing else."""
 

@@ -40,13 +40,14 @@ def test_every_record_says_when() -> None:
 def test_every_state_of_a_switch_has_its_row_and_can_be_reached() -> None:
     reached = {after for events in TRANSITIONS.values() for after in events.values()}
     assert set(TRANSITIONS) == set(SwitchState)
-    assert reached | {SwitchState.INTENT} == set(SwitchState)
+    assert reached | {SwitchState.PLANNED} == set(SwitchState)
 
 
 def test_a_switch_ends_where_nothing_leads_on() -> None:
     assert not (LIVE_STATES & OPEN_STATES)
     ends = {state for state, events in TRANSITIONS.items() if not events}
-    assert ends == {SwitchState.COMMITTED, SwitchState.ABORTED, SwitchState.UNDONE}
+    assert ends == {SwitchState.ABORTED, SwitchState.REFUSED, SwitchState.REVERTED, SwitchState.UNDONE}
+    assert set(TRANSITIONS[SwitchState.COMMITTED].values()) == {SwitchState.REVERTED}, "by somebody else's doing"
 
 
 def test_the_tree_at_the_top_of_errors_shows_every_error_wherever_it_lives(root: Path) -> None:

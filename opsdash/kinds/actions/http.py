@@ -319,6 +319,7 @@ KIND = ActionKind(
     name="http",
     summary="an HTTP request, sent once",
     options=Options,
+    identity=("url",),
     abilities=Abilities(read_back=True),
     apply=apply,
     preflight=preflight,

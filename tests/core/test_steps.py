@@ -1,0 +1,308 @@
+"""A switch of several steps: each verified before the next, taken back in reverse, never gone on with after a crash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from opsdash.model.effects import Apply
+from opsdash.model.inputs import AbortIntent, TakeOverIntent, UndoIntent
+from opsdash.model.operation import StepSpec
+from opsdash.model.records import SwitchAbortAsked, SwitchAdvanced
+from opsdash.model.status import Status
+from opsdash.model.switch import Refused, SwitchState
+from opsdash.testing import Outside, Timeline, call, email, mail_outside, mail_switch, operation
+
+if TYPE_CHECKING:
+    from opsdash.model.now import Now
+
+FENCED = "email/newsletter"
+"""Stands for whatever shows that the old side is fenced."""
+
+QUIESCE = StepSpec("quiesce", call("quiesce", "on"), undo=call("quiesce", "off"))
+FENCE = StepSpec("fence", call("fence", "{from.as}"), undo=call("fence", "nobody"), verify=(FENCED,), deadline=5.0)
+RELOAD = StepSpec("reload", call("reload", "done"), again=True)
+WARM_UP = StepSpec("warm-up", call("warm-up", "{to.as}"))
+
+
+def mail(outside: Outside | None = None, **settings: Any) -> Timeline:
+    """Email with steps around its switch, all well."""
+    steps = {"before": (QUIESCE, FENCE), "after": (RELOAD, WARM_UP)} | settings
+    timeline = Timeline(operation(email(switch=mail_switch(**steps))), outside=outside or mail_outside())
+    timeline.advance(1)
+    timeline.all_ok()
+    return timeline
+
+
+def served_by_nobody(_: Outside, now: Now) -> dict[str, Any]:
+    """What a front door says behind which nobody is."""
+    return {"provider": "nobody", "json.at": now.wall}
+
+
+def carried_out(timeline: Timeline) -> list[str]:
+    assert timeline.outside is not None
+    return [f"{each.call.raw['mechanism']} {each.call.raw['value']}" for each in timeline.outside.applied]
+
+
+def state(timeline: Timeline) -> SwitchState:
+    return timeline.switch("email").state
+
+
+def test_the_steps_are_carried_out_in_order_and_then_the_facts_are_verified() -> None:
+    timeline = mail()
+    timeline.confirm("email")
+    timeline.advance(15)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod", "switch ses-eu", "reload done", "warm-up ses-eu"]
+    switch = timeline.switch("email")
+    assert switch.state is SwitchState.COMMITTED
+    assert switch.begun == ("quiesce", "fence", "switch", "reload", "warm-up")
+    assert timeline.state("email").active == "ses"
+    timeline.check_replay()
+
+
+def test_a_record_comes_before_each_step_and_names_it() -> None:
+    timeline = mail()
+    timeline.confirm("email")
+    timeline.advance(15)
+    begun = [
+        (each.state.value, each.step)
+        for each in timeline.of(SwitchAdvanced)
+        if each.state in (SwitchState.FENCING, SwitchState.ACTING)
+    ]
+    assert begun == [
+        ("fencing", "quiesce"),
+        ("fencing", "fence"),
+        ("acting", ""),
+        ("acting", "reload"),
+        ("acting", "warm-up"),
+    ]
+
+
+def test_every_step_has_an_action_id_of_its_own() -> None:
+    timeline = mail()
+    timeline.confirm("email")
+    timeline.advance(15)
+    assert timeline.outside is not None
+    assert [each.action_id for each in timeline.outside.applied] == [
+        "email-failover-1-quiesce",
+        "email-failover-1-fence",
+        "email-failover-1",
+        "email-failover-1-reload",
+        "email-failover-1-warm-up",
+    ]
+
+
+def test_the_switch_itself_compares_with_what_was_read_before_the_first_step() -> None:
+    timeline = mail()
+    timeline.confirm("email")
+    timeline.advance(15)
+    assert timeline.outside is not None
+    assert timeline.outside.applied[2].expected == "pm-prod"
+
+
+def test_a_first_step_that_is_refused_aborts_and_nothing_is_taken_back() -> None:
+    timeline = mail(mail_outside(results={"quiesce": "refused"}))
+    timeline.confirm("email")
+    timeline.advance(5)
+    assert state(timeline) is SwitchState.ABORTED
+    assert carried_out(timeline) == ["quiesce on"]
+
+
+def test_a_fence_that_is_refused_takes_back_what_was_done_before() -> None:
+    timeline = mail(mail_outside(results={"fence": "refused"}))
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod", "quiesce off"]
+    assert state(timeline) is SwitchState.UNDONE
+    assert any("fence was not carried out" in each.detail for each in timeline.of(SwitchAdvanced))
+    assert timeline.state("email").active == "postmark"
+
+
+def test_a_fence_that_does_not_come_about_is_taken_back_itself_too() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod", "fence nobody", "quiesce off"]
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_a_fence_of_which_nobody_knows_needs_a_person_and_nothing_more_is_done() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.UNKNOWN
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod"]
+    assert state(timeline) is SwitchState.NEEDS_HUMAN
+    assert "nobody knows whether fence came about" in timeline.switch("email").detail
+
+
+def test_when_the_switch_itself_is_refused_the_steps_before_it_are_taken_back() -> None:
+    timeline = mail(mail_outside(results={"switch": "refused"}))
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod", "switch ses-eu", "fence nobody", "quiesce off"]
+    assert state(timeline) is SwitchState.UNDONE
+    assert timeline.state("email").active == "postmark"
+
+
+def test_a_step_after_the_switch_that_fails_ends_the_sequence_and_the_facts_decide() -> None:
+    timeline = mail(mail_outside(results={"reload": "refused"}))
+    timeline.confirm("email")
+    timeline.advance(20)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod", "switch ses-eu", "reload done"]
+    assert state(timeline) is SwitchState.COMMITTED, "the front door says that it is served by the new side"
+
+
+def test_a_switch_that_is_undone_is_taken_back_in_reverse_and_reloaded_last() -> None:
+    outside = mail_outside(facts={"email/delivery": served_by_nobody})
+    timeline = mail(outside)
+    timeline.confirm("email")
+    timeline.advance(60)
+    assert state(timeline) is SwitchState.NO_EFFECT
+    outside.applied.clear()
+    outside.facts = mail_outside().facts
+    timeline.want(UndoIntent("email", "no mail leaves"))
+    timeline.advance(40)
+    assert carried_out(timeline) == ["switch pm-prod", "fence nobody", "quiesce off", "reload done"]
+    assert state(timeline) is SwitchState.UNDONE
+    timeline.check_replay()
+
+
+def test_an_undo_that_stops_half_way_names_what_is_left() -> None:
+    outside = mail_outside(facts={"email/delivery": served_by_nobody})
+    timeline = mail(outside)
+    timeline.confirm("email")
+    timeline.advance(60)
+    outside.results["fence"] = "unknown"
+    timeline.want(UndoIntent("email"))
+    timeline.advance(60)
+    assert state(timeline) is SwitchState.NEEDS_HUMAN
+    assert timeline.switch("email").detail == "not taken back yet: quiesce, reload"
+
+
+def test_past_the_point_of_no_return_there_is_no_undo_and_the_name_has_to_be_typed() -> None:
+    final = StepSpec("fence", call("fence", "{from.as}"), no_return=True)
+    outside = mail_outside(facts={"email/delivery": served_by_nobody})
+    timeline = mail(outside, before=(final,), after=())
+    refused = timeline.confirm("email")
+    assert isinstance(refused, Refused)
+    assert refused.rule == "typed"
+    timeline.confirm("email", typed="email")
+    timeline.advance(60)
+    refused = timeline.want(UndoIntent("email"))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "fence was the point of no return"
+
+
+# --- crashes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("killed_after", [0.02, 0.04, 0.1, 0.14])
+def test_killed_before_the_switch_itself_nothing_more_is_begun(killed_after: float) -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    timeline.confirm("email")
+    timeline.advance(killed_after)
+    done = carried_out(timeline)
+    again = timeline.crash()
+    again.advance(60)
+    assert carried_out(again) == done, "after a crash it is only observed"
+    assert again.switch("email").state in (SwitchState.ABORTED, SwitchState.NEEDS_HUMAN, SwitchState.NO_EFFECT)
+    again.check_replay()
+
+
+def test_killed_at_the_fence_a_person_takes_it_back() -> None:
+    outside = mail_outside()
+    outside.status[FENCED] = Status.DOWN
+    timeline = mail(outside)
+    timeline.outside = outside
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    timeline.advance(1)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod"]
+    again = timeline.crash()
+    outside.status.pop(FENCED)
+    again.advance(30)
+    assert again.switch("email").state is SwitchState.NEEDS_HUMAN
+    assert "it was interrupted at fence: it is done" in again.switch("email").detail
+    again.want(UndoIntent("email"))
+    again.advance(30)
+    assert carried_out(again)[2:] == ["fence nobody", "quiesce off"]
+    assert again.switch("email").state is SwitchState.UNDONE
+
+
+def test_taking_it_over_only_observes() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.UNKNOWN
+    timeline.confirm("email")
+    timeline.advance(40)
+    outside.status.pop(FENCED)
+    timeline.want(TakeOverIntent("email"), who="ken")
+    timeline.advance(40)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod"]
+    assert state(timeline) is SwitchState.NEEDS_HUMAN
+
+
+def test_killed_while_it_was_taken_back_a_person_is_told_what_is_left() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    while state(timeline) is not SwitchState.UNDOING:
+        timeline.advance(0.01)
+    again = timeline.crash()
+    again.advance(60)
+    assert again.switch("email").state is SwitchState.NEEDS_HUMAN
+    assert again.switch("email").detail == "not taken back yet: quiesce"
+
+
+# --- calling off -----------------------------------------------------------------------------------------------------
+
+
+def test_the_one_who_began_it_calls_it_off_before_the_switch_itself() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    timeline.advance(0.5)
+    assert timeline.want(AbortIntent("email", "wrong component")) == "email-failover-1"
+    outside.status.pop(FENCED)
+    timeline.advance(40)
+    assert "switch ses-eu" not in carried_out(timeline)
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_somebody_else_can_only_ask_for_it() -> None:
+    timeline = mail()
+    timeline.confirm("email", who="maria")
+    timeline.advance(0.1)
+    timeline.want(AbortIntent("email", "is that right?"), who="ken")
+    assert timeline.switch("email").abort_asked == "ken"
+    timeline.advance(20)
+    assert state(timeline) is SwitchState.COMMITTED
+    assert [each.who for each in timeline.of(SwitchAbortAsked)] == ["ken"]
+
+
+def test_once_the_switch_itself_was_carried_out_it_is_too_late() -> None:
+    timeline = mail(before=(), after=())
+    timeline.confirm("email")
+    timeline.advance(1)
+    refused = timeline.want(AbortIntent("email"))
+    assert isinstance(refused, Refused)
+    assert refused.rule == "too_late"
+
+
+def test_before_anything_was_done_calling_off_aborts_at_once() -> None:
+    timeline = Timeline(operation(email(switch=mail_switch(before=(QUIESCE,)))))
+    timeline.read("email", "pm-prod")
+    timeline.all_ok()
+    timeline.confirm("email")
+    timeline.want(AbortIntent("email"))
+    assert state(timeline) is SwitchState.ABORTED
+    timeline.read("email", "pm-prod")
+    assert timeline.wanted(Apply) == []
