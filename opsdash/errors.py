@@ -8,7 +8,9 @@
     │   ├── UnknownKindError          there is no kind of that name
     │   └── KindUnavailableError      its driver is not installed, or it is broken
     ├── ProtocolError                 the other side answered, but not as its protocol demands
+    │   ├── EtcdError                 etcd answered with an error
     │   └── TooLargeError             it sent more than the limit
+    ├── NobodyAnsweredError           none of several endpoints gave an answer that can be used
     ├── RefusedError                  a mail server answered a command with no
     ├── RejectedError                 the other side did not accept our credentials
     ├── UnreachedError                a proxy could not connect to the other side

@@ -27,7 +27,7 @@ import opsdash.kinds.actions
 import opsdash.kinds.checks
 from opsdash.board.keymap import keymap_markdown
 from opsdash.config.schema import CheckModel, ComponentModel, WorkspaceModel
-from opsdash.core import outcomes
+from opsdash.core import automatic, badges, guards, outcomes, traces
 from opsdash.kinds.registry import action_kind, check_kind
 from opsdash.model.records import Record
 from opsdash.model.status import Reason
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from opsdash.kinds.base import Abilities, ActionKind, CheckKind
+    from opsdash.kinds.base import ActionKind, CheckKind
+    from opsdash.model.operation import Abilities
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -236,6 +237,29 @@ def switch_states() -> str:
     )
 
 
+def switch_guards() -> str:
+    """docs/reference/switch-guards.md"""
+    rows = [
+        f"| `{rule}` | {each.asks} | {'yes' if each.overridable else '**never**'} |"
+        for rule, each in guards.RULES.items()
+    ]
+    return _page(
+        [
+            "# Guards of a switch",
+            _MADE,
+            cleandoc(guards.__doc__ or ""),
+            "\n".join(["| rule | what it asks for | may be overridden |", "|---|---|---|", *rows]),
+            "## The badge of a backup",
+            cleandoc(badges.__doc__ or ""),
+            f"Left out are: {', '.join(f'`{rule}`' for rule in sorted(badges.OF_THE_MOMENT))}.",
+            "## What the switch itself needs",
+            cleandoc(traces.__doc__ or ""),
+            "## Without a person",
+            cleandoc(automatic.__doc__ or ""),
+        ]
+    )
+
+
 def _states(states: frozenset[Any]) -> str:
     return ", ".join(f"`{state.value}`" for state in outcomes.TRANSITIONS if state in states)
 
@@ -309,6 +333,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/keys.md": keys,
     "reference/records.md": records,
     "reference/switch-states.md": switch_states,
+    "reference/switch-guards.md": switch_guards,
     "reference/exit-codes.md": exit_codes,
     "schema/component.json": component_schema,
     "schema/workspace.json": workspace_schema,

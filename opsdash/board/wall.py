@@ -21,7 +21,7 @@ from textual.strip import Strip
 from opsdash.board.lines import CURSOR, Line, Role, clip, cut, fit, left, right
 from opsdash.board.state import Sort, needs_attention
 from opsdash.board.widgets import board_of, draw
-from opsdash.board.words import TIER_SHORT, ago, count_of, hour, latency, proof, row_sign, spark
+from opsdash.board.words import TIER_SHORT, ago, badge, count_of, hour, latency, proof, row_sign, spark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,7 @@ def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool, tz: tzinf
     if shape.since:
         line += [(" ", Role.DIM), (right(ago(row["since"], now), shape.since), Role.TEXT if trouble else Role.DIM)]
     if shape.proof:
-        text, role = proof(row["proof"], row["proof_at"], now)
+        text, role = badge(row["badge"]) or proof(row["proof"], row["proof_at"], now)
         line += [(" ", Role.DIM), (left(text, shape.proof), Role.DIM if role is Role.OK else role)]
     if shape.next:
         line += [(" ", Role.DIM), *clip(next_words(row, now, tz), shape.next)]

@@ -161,6 +161,11 @@ def proof(state: str, at: float | None, now: float) -> Span:
     return "no backup" if state == "none" else state, Role.DIM
 
 
+def badge(state: str) -> Span | None:
+    """That one key would not work, where that is so."""
+    return ("NOT READY", Role.DOWN) if state == "not ready" else None
+
+
 _BARS = "▁▂▃▄▅▆▇█"
 
 

@@ -42,6 +42,8 @@ COMMANDS: dict[str, Entry] = {
     "failover": Entry("failover", "switch a component to a backup, verified"),
     "failback": Entry("failback", "switch a component back to its primary, verified"),
     "switch": Entry("switch", "the live or last switch, and the ways out of an unknown one"),
+    "evidence": Entry("evidence", "what was known, decided, done and seen in a switch; works without an engine"),
+    "auto": Entry("auto", "switching without a person: where, what stood in the way; let it go on"),
     "degrade": Entry("degrade", "enter a degraded mode, verified"),
     "restore": Entry("restore", "leave a degraded mode, verified"),
     "maintenance": Entry("maintenance", "mute alarms for a while, and see what would have been alarmed"),

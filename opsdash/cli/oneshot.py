@@ -130,6 +130,7 @@ def _row(component: Component, results: Mapping[str, Result]) -> WallRow:
         "mode": None,
         "redundancy": "none",
         "proof": "none",
+        "badge": "none",
         "proof_at": None,
         "failure": None,
         "failure_id": None,

@@ -213,7 +213,14 @@ def _shown(
         due=seen.due,
         runs=live.runs + 1,
         flaps=flaps,
+        bad_since=_bad_since(live, seen, raw),
     )
+
+
+def _bad_since(live: CheckLive, seen: Observation, raw: Status) -> float | None:
+    if raw is Status.OK:
+        return None
+    return live.bad_since if live.bad_since is not None or raw is Status.UNKNOWN else seen.at
 
 
 def retry_after(spec: CheckSpec) -> float:

@@ -1,6 +1,6 @@
-"""What can be looked up instead of searched for: who depends on a component, who watches a check.
+"""What can be looked up instead of searched for: who depends on a component, who watches a check, what is at a host.
 
-A decision looks at one component and its neighbours. These two tables say who the neighbours are, so that its cost
+A decision looks at one component and its neighbours. These tables say who the neighbours are, so that its cost
 does not grow with the number of components.
 """
 
@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from opsdash.core.hosts import hosts_in
 from opsdash.model.operation import ACTIVE
 
 if TYPE_CHECKING:
@@ -27,8 +28,14 @@ def index(operation: Operation) -> Operation:
             dependents[parent][component.id] = None
         for signal in _signals(component):
             watchers[watched(signal)][component.id] = None
+    hosts: defaultdict[str, list[str]] = defaultdict(list)
+    if any(component.switch is not None for component in operation.components.values()):
+        for check in operation.checks.values():
+            for host in hosts_in(check.raw):
+                hosts[host].append(check.id)
     return replace(
         operation,
+        hosts={host: tuple(checks) for host, checks in hosts.items()},
         dependents={parent: tuple(sorted(children)) for parent, children in dependents.items()},
         watchers={check: tuple(sorted(components)) for check, components in watchers.items()},
     )

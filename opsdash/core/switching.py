@@ -98,6 +98,7 @@ def intend(draft: Draft, who: str, intent: SwitchIntent, cause: SwitchCause = Sw
     asker = _asker(draft, plan, who, intent)
     if isinstance(asker, Refused):
         return asker
+    noticed_at = _noticed_at(draft, plan.component) if plan.kind in ANSWERS_A_FAILURE else None
     switch = Switch(
         id=f"{plan.component}-{plan.kind.value}-{plan.generation + 1}",
         plan=plan,
@@ -106,7 +107,8 @@ def intend(draft: Draft, who: str, intent: SwitchIntent, cause: SwitchCause = Sw
         reason=intent.reason or plan.reason,
         overrides=intent.overrides,
         intended_at=draft.now.wall,
-        noticed_at=_noticed_at(draft, plan.component) if plan.kind in ANSWERS_A_FAILURE else None,
+        noticed_at=noticed_at,
+        failed_at=None if noticed_at is None else _failed_at(draft, plan.component, noticed_at),
         incident=draft.state(plan.component).incident,
         history=((draft.now.wall, SwitchState.INTENT.value),),
         cause=cause,
@@ -204,6 +206,17 @@ def _noticed_at(draft: Draft, component: str) -> float | None:
     if incident is not None:
         times.append(incident.opened_at)
     return min(times, default=None)
+
+
+def _failed_at(draft: Draft, component_id: str, noticed_at: float) -> float | None:
+    """When the first bad result came in, of those that are still bad; never later than it was noticed."""
+    component = draft.component(component_id)
+    if component is None:
+        return None
+    provider = component.provider(draft.state(component_id).active)
+    checks = (*component.checks, *(provider.checks if provider is not None else ()))
+    times = [since for check in checks if (since := draft.check(check).bad_since) is not None]
+    return min((at for at in times if at <= noticed_at), default=None)
 
 
 def words(switch: Switch) -> str:
@@ -487,7 +500,8 @@ def _undo_step(draft: Draft, switch: Switch, name: str) -> None:
     action_id = f"{switch.id}-undo-{attempt}" if name == MAIN else f"{switch.id}-{name}-undo-{attempt}"
     plan = switch.plan
     restoring = name == MAIN and plan.kind is SwitchKind.DEGRADE and plan.restores
-    _apply(draft, switch, call, action_id, prior=switch.prior if restoring else None)
+    ours = plan.wanted if name == MAIN else None  # what somebody else has put there since is not taken back
+    _apply(draft, switch, call, action_id, expected=ours, prior=switch.prior if restoring else None)
 
 
 def _taken_back(draft: Draft, switch: Switch, event: ApplyDone) -> None:

@@ -8,11 +8,10 @@ names up. Loopback is left out: on it everything shares everything.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from opsdash.core.hosts import hosts_in, is_address, is_loopback
 from opsdash.model.operation import ANCHORS
 from opsdash.model.status import Status
 from opsdash.model.templates import fill_all
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
     from opsdash.core.draft import Draft
     from opsdash.model.operation import Component, Provider, SwitchSpec
-
-HOST_KEYS = frozenset({"host", "server", "servers", "urls", "endpoints", "sentinels", "nodes", "address", "socket"})
-"""Options of kinds that name a host, with or without a port; `url` and whatever else is a URL is recognised as one."""
 
 SHARED_KEYS = (
     "host",
@@ -45,9 +41,6 @@ SHARED_KEYS = (
 LOOKUP_KINDS = frozenset({"dns"})
 """Kinds of checks that watch name resolution."""
 
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#@]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+)")
-_HOST_AND_PORT = re.compile(r"\[?(?P<host>[A-Za-z0-9_.:-]+?)\]?(:\d{1,5})?")
-
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -61,10 +54,10 @@ def needed_by(draft: Draft, component: Component, spec: SwitchSpec, names: Mappi
     """What the switch of a component needs, as far as it is declared or watched; the component itself left out."""
     found = [_component_need(draft, needed) for needed in spec.needs]
     raws = [spec.action.raw, *(step.action.raw for step in (*spec.before, *spec.after))]
-    hosts = {host for raw in raws for host in hosts_in(fill_all(raw, names)) if not _is_loopback(host)}
+    hosts = {host for raw in raws for host in hosts_in(fill_all(raw, names)) if not is_loopback(host)}
     for host in sorted(hosts):
         found += _host_needs(draft, component, host)
-    if any(not _is_address(host) for host in hosts):
+    if any(not is_address(host) for host in hosts):
         found += _lookup_needs(draft, component)
     return list(dict.fromkeys(found))
 
@@ -78,12 +71,12 @@ def _component_need(draft: Draft, needed: str) -> Need:
 
 
 def _host_needs(draft: Draft, component: Component, host: str) -> Iterator[Need]:
-    for check in draft.operation.checks.values():
-        if check.component in (component.id, ANCHORS) or host not in hosts_in(check.raw):
+    for check in draft.operation.hosts.get(host, ()):
+        if check.partition("/")[0] in (component.id, ANCHORS):
             continue
-        live = draft.check(check.id)
+        live = draft.check(check)
         failing = live.status is Status.DOWN
-        words = f"it goes by {host}, where {check.id} is down: {live.detail}" if failing else f"{host} ({check.id})"
+        words = f"it goes by {host}, where {check} is down: {live.detail}" if failing else f"{host} ({check})"
         yield Need(words, failing)
 
 
@@ -101,51 +94,13 @@ def shared(draft: Draft, source: Provider, target: Provider) -> list[str]:
     both = [
         f"{key} {source.values[key]}"
         for key in SHARED_KEYS
-        if key in source.values
-        and source.values[key] == target.values.get(key)
-        and not _is_loopback(source.values[key])
+        if key in source.values and source.values[key] == target.values.get(key) and not is_loopback(source.values[key])
     ]
     hosts = _hosts_of(draft, source) & _hosts_of(draft, target)
     declared = {value.partition(" ")[2] for value in both}
-    return both + [f"host {host}" for host in sorted(hosts) if not _is_loopback(host) and host not in declared]
+    return both + [f"host {host}" for host in sorted(hosts) if not is_loopback(host) and host not in declared]
 
 
 def _hosts_of(draft: Draft, provider: Provider) -> set[str]:
     specs = (draft.operation.checks.get(check) for check in provider.checks)
     return {host for spec in specs if spec is not None for host in hosts_in(spec.raw)}
-
-
-def hosts_in(raw: Mapping[str, Any]) -> set[str]:
-    """The hosts that a kind's options name, in lower case."""
-    found: set[str] = set()
-    for key, value in raw.items():
-        for each in value if isinstance(value, list | tuple) else [value]:
-            host = _host_in(each, named=key in HOST_KEYS)
-            if host:
-                found.add(host)
-    return found
-
-
-def _host_in(value: Any, *, named: bool) -> str | None:
-    if not isinstance(value, str) or "${" in value:
-        return None
-    url = _URL.match(value)
-    if url is not None:
-        return url["host"].strip("[]").lower()
-    match = _HOST_AND_PORT.fullmatch(value) if named and "/" not in value else None
-    return match["host"].lower() if match else None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

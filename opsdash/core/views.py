@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import (
-    flapping,
-    people,
-    planning,
-    proofs,
-    verifying,
-    ways_out,
-    windows,
-)
+from opsdash.core import automatic, badges, flapping, people, planning, proofs, verifying, ways_out, windows
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.alarm import hold_words
-from opsdash.model.operation import ANCHORS, TIER_ORDER, Confirm, ResponseKind, Tier
+from opsdash.model.operation import ANCHORS, TIER_ORDER, Auto, Confirm, ResponseKind, Tier
 from opsdash.model.status import Reason, Status, worst
 from opsdash.model.switch import (
     FACT_TITLES,
@@ -27,6 +19,7 @@ from opsdash.model.switch import (
     Refused,
     Step,
     Switch,
+    SwitchCause,
     SwitchKind,
     SwitchState,
 )
@@ -42,6 +35,8 @@ if TYPE_CHECKING:
     from opsdash.model.operation import ActionCall, Component, FailureMode, Feature
     from opsdash.model.views import (
         AlarmView,
+        AutoState,
+        AutoView,
         CheckView,
         ComponentDetail,
         FactView,
@@ -59,7 +54,7 @@ if TYPE_CHECKING:
         WindowView,
     )
     from opsdash.model.window import WindowState
-    from opsdash.model.world import Live, Proof, SwitchLive, World
+    from opsdash.model.world import Blocked, Live, Proof, Shadow, SwitchLive, World
 
     ByHand = Callable[[ActionCall | None, str | None], str]
 
@@ -118,6 +113,7 @@ class Viewer:
             "redundancy": health.redundancy,
             "proof": proof,
             "proof_at": proof_at,
+            "badge": badges.best_badge(self.draft, component).state,
             "failure": first.title if first else None,
             "failure_id": first.id if first else None,
             "response": str(first.response) if first else None,
@@ -329,7 +325,29 @@ class Viewer:
             "keys": self._keys(component),
             "paused_until": pause.until if pause else None,
             "paused_by": pause.who if pause else None,
+            "auto": self._auto(component) if component.switch and component.switch.auto is not Auto.NEVER else None,
+            "blocked": _blocked_words(self.draft.state(component_id).blocked),
             "file": component.file,
+        }
+
+    def auto(self) -> AutoState:
+        """Switching without a person, over all components."""
+        components = self.operation.components.values()
+        allowed = [each for each in components if each.switch is not None and each.switch.auto is not Auto.NEVER]
+        return {"stopped": self.draft.life().auto_stopped, "components": [self._auto(each) for each in allowed]}
+
+    def _auto(self, component: Component) -> AutoView:
+        assert component.switch is not None  # noqa: S101 - the callers have looked
+        shadow: Shadow | None = self.draft.get("shadows", component.id)
+        blocked = self.draft.state(component.id).blocked
+        own = blocked if blocked is not None and blocked.cause is SwitchCause.AUTO else None
+        return {
+            "component": component.id,
+            "auto": component.switch.auto.value,
+            "hold": component.switch.hold,
+            "score": automatic.score_words(shadow) if shadow is not None and shadow.would else "",
+            "blocked": own.reason if own is not None else None,
+            "blocked_at": own.at if own is not None else None,
         }
 
     def _runbook(self, component: Component) -> str | None:
@@ -385,15 +403,19 @@ class Viewer:
         assert provider is not None  # noqa: S101 - the caller iterates over the component's own providers
         proof, proof_at = proofs.proof_of(self.draft, component, provider_id, self.now.wall)
         status = self.draft.health(component.id).providers.get(provider_id, Status.UNKNOWN)
+        serves = provider.id == self.draft.state(component.id).active
+        badge = badges.Badge(badges.NONE) if serves else badges.badge_of(self.draft, component, provider.id)
         return {
             "id": provider.id,
             "title": provider.title,
             "name": provider.as_name,
             "status": status.value,
-            "active": provider.id == self.draft.state(component.id).active,
+            "active": serves,
             "primary": provider.id == component.primary,
             "proof": proof,
             "proof_at": proof_at,
+            "badge": badge.state,
+            "badge_why": badge.why,
             "checks": [self.check(check) for check in provider.checks],
         }
 
@@ -615,6 +637,13 @@ class Viewer:
         return [self.check(check) for check, spec in self.operation.checks.items() if spec.component == ANCHORS]
 
 
+def _blocked_words(blocked: Blocked | None) -> str | None:
+    if blocked is None:
+        return None
+    whose = "opsdash would have switched by itself" if blocked.cause is SwitchCause.AUTO else f"wanted by {blocked.who}"
+    return f"{blocked.kind.value} to {blocked.target or 'a backup'} {whose}, not begun: {blocked.reason}"
+
+
 def _works(status: Status) -> str:
     if status in (Status.OK, Status.DEGRADED):
         return "yes"
@@ -648,9 +677,13 @@ def _fact(fact: Fact) -> FactView:
 
 
 def switch_times(switch: Switch, wall: float) -> dict[str, float]:
-    """Where the time went, in seconds: decide (noticed to confirmed), act, settle, verify, and in all since the key."""
+    """Where the time went, in seconds: detect (the first bad result to noticed), decide (noticed to confirmed), act,
+    settle, verify, and in all since the key.
+    """
     end = switch.ended_at if switch.ended_at is not None else wall
     times: dict[str, float] = {}
+    if switch.noticed_at is not None and switch.failed_at is not None:
+        times["detect"] = max(0.0, switch.noticed_at - switch.failed_at)
     if switch.noticed_at is not None:
         times["decide"] = switch.intended_at - switch.noticed_at
     marks = [switch.intended_at, switch.applied_at, switch.verifying_at, end]

@@ -20,7 +20,7 @@ from opsdash.kinds.scalars import scalar_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Scalar = str | int | float | bool
+    from opsdash.kinds.scalars import Scalar
 
 # --- the text is the value ---------------------------------------------------------------------------------------
 

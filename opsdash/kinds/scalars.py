@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+Scalar = str | int | float | bool
 
 
 def scalar_text(value: Any) -> str:
@@ -16,9 +20,23 @@ def scalar_text(value: Any) -> str:
     raise ValueError(f"is {_kind_of(value)}, which names nothing")
 
 
+def one_line(value: Scalar) -> Scalar:
+    """A value to write that will be read back as it is. Raises ValueError, with words, for any other."""
+    text = scalar_text(value)
+    if any(character < " " for character in text):
+        raise ValueError("the value contains a line break or another control character")
+    if text != text.strip():
+        raise ValueError("the value begins or ends with a space, which would not be read back")
+    return value
+
+
 def _kind_of(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, str):
         return "an empty text"
     return "a list" if isinstance(value, list | tuple) else "an object"
+
+
+OneLine = Annotated[Scalar, AfterValidator(one_line)]
+"""An option that is such a value."""

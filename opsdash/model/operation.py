@@ -409,6 +409,7 @@ class Operation:
 
     watchers: check id to the components with a failure mode whose detection names it; `component/*` stands for the
         checks behind `active/…`. Built by `opsdash.core.index.index`.
+    hosts: host to the checks that go there, where any component has a switch; built there as well.
     """
 
     title: str = "operation"
@@ -421,3 +422,4 @@ class Operation:
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     watchers: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     sha256: str = ""
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)

@@ -233,7 +233,8 @@ class Refused:
 class Switch:
     """One switch, live or past. Times are seconds since 1970 UTC, None until reached.
 
-    prior: what the mechanism had before, for putting it back. noticed_at: when its failure mode became active.
+    prior: what the mechanism had before, for putting it back. noticed_at: when its failure mode became active,
+        failed_at: when the first result came in that led to it.
     step: name of the step that it is at, "" for the switch itself and for the whole. begun: the steps whose action may
         have been carried out, in order.
     halted: no further step is begun. in_doubt: the engine ended while it was in flight; it was only observed since.
@@ -267,3 +268,4 @@ class Switch:
     approved_by: str | None = None
     abort_asked: str | None = None
     unblocked: str | None = None
+    failed_at: float | None = None

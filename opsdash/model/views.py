@@ -64,6 +64,7 @@ class WallRow(TypedDict):
 
     spark: latencies of the last 12 runs in ms, None for a failed one. redundancy: ready | lost | unknown | none.
     proof_at: when the best backup was last proved, proof: "fresh" | "old" | "changed" | "never" | "none" (no backup).
+    badge: whether one key would work now: "ready" | "stale" | "not ready" | "unknown" | "none" (nothing to switch to).
     failure: title of the first active failure mode, response: what was decided for it, hint: the key for it and words.
     switch: state of the switch in flight, None when none is.  overdue: things whose review time has passed.
     explained_by: parents that are down.  covered: an owner is present (True also when none is declared: see owners).
@@ -87,6 +88,7 @@ class WallRow(TypedDict):
     redundancy: str
     proof: str
     proof_at: float | None
+    badge: str
     failure: str | None
     failure_id: str | None
     response: str | None
@@ -159,7 +161,10 @@ class CheckView(TypedDict):
 
 
 class ProviderView(TypedDict):
-    """One way to get the job done. proof: "fresh" | "old" | "changed" | "never"."""
+    """One way to get the job done. proof: "fresh" | "old" | "changed" | "never".
+
+    badge, badge_why: whether one key would lead here now, see WallRow; "none" for the one that serves.
+    """
 
     id: str
     title: str
@@ -169,6 +174,8 @@ class ProviderView(TypedDict):
     primary: bool
     proof: str
     proof_at: float | None
+    badge: str
+    badge_why: str
     checks: list[CheckView]
 
 
@@ -363,12 +370,34 @@ class IncidentView(TypedDict):
     entries: list[EntryView]
 
 
+class AutoView(TypedDict):
+    """A component that opsdash may switch by itself. auto: shadow | always.  hold: seconds that it has to be down.
+
+    score: in shadow, how it compares with what people did, in words.  blocked: what stood in the way the last time.
+    """
+
+    component: str
+    auto: str
+    hold: float
+    score: str
+    blocked: str | None
+    blocked_at: float | None
+
+
+class AutoState(TypedDict):
+    """Switching without a person, over all components. stopped: why none is done any more, "" while it may."""
+
+    stopped: str
+    components: list[AutoView]
+
+
 class ComponentDetail(TypedDict):
     """Everything about one component.
 
     keys: for failover, failback, degrade, restore, runbook: None when the key works, else why it does not.
     off: parts that a problem in the files switched off, with the reason.
-    uncovered: nobody of the owners is there.
+    uncovered: nobody of the owners is there.  auto: where opsdash may switch it by itself.  blocked: in words, the
+        latest switch that was wanted and not begun.
     """
 
     row: WallRow
@@ -391,6 +420,8 @@ class ComponentDetail(TypedDict):
     keys: dict[str, str | None]
     paused_until: float | None
     paused_by: str | None
+    auto: AutoView | None
+    blocked: str | None
     file: str
 
 

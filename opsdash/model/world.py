@@ -217,7 +217,8 @@ class CheckLive:
     window: severities of the latest usable results, newest last; unknowns: how many unknown ones in a row.
     agreed: a result since the engine's start has agreed with the recorded status, so that it may be shown.
     at, latency, facts, phases: of the last observation; requested, finished, due: monotonic seconds.
-    raw: the last observation's own status, before thresholds.
+    raw: the last observation's own status, before thresholds.  bad_since: when the first result came in that was not
+        good, None since a good one.
     flaps: one bit for each of the latest decided results, the newest lowest: whether it changed the confirmed status.
     """
 
@@ -240,6 +241,7 @@ class CheckLive:
     due: float = 0.0
     runs: int = 0
     flaps: int = 0
+    bad_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

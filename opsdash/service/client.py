@@ -18,6 +18,7 @@ from opsdash.service.wire import Reply, WireError, events, request
 
 if TYPE_CHECKING:
     from opsdash.model.views import (
+        AutoState,
         CheckView,
         ComponentDetail,
         FailureView,
@@ -213,6 +214,10 @@ class EngineSession:
         """A runbook, with its open run for that component if there is one."""
         query = f"?{urlencode({'component': component})}" if component else ""
         return cast("RunView", await self._get(f"/v1/runbooks/{quote(runbook, safe='')}{query}"))
+
+    async def auto(self) -> AutoState:
+        """Switching without a person, over all components."""
+        return cast("AutoState", await self._get("/v1/auto"))
 
     async def people(self) -> list[PersonView]:
         """All people."""

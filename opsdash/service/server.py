@@ -159,6 +159,7 @@ class Service:
             Route("/v1/runbooks/{runbook}", self._runbook),
             Route("/v1/people", self._people),
             Route("/v1/windows", self._windows),
+            Route("/v1/auto", self._auto),
             Route("/v1/problems", self._problems),
             Route("/v1/history/{component}", self._history),
             Route("/v1/engine", self._about),
@@ -237,6 +238,9 @@ class Service:
         name = request.path_params["runbook"]
         found = asking.runbook(self._engine, name, request.query_params.get("component"))
         return _json(found) if found is not None else _problem(404, f"there is no runbook {name!r}")
+
+    async def _auto(self, _: Request) -> Response:
+        return _json(self._engine.viewer().auto())
 
     async def _people(self, _: Request) -> Response:
         return _json(self._engine.viewer().people())

@@ -72,6 +72,7 @@ def row(component: str, title: str, **changes: Any) -> WallRow:
         "redundancy": "none",
         "proof": "none",
         "proof_at": None,
+        "badge": "none",
         "failure": None,
         "failure_id": None,
         "response": None,
@@ -136,6 +137,8 @@ def provider(
         "primary": primary,
         "proof": changes.get("proof", "fresh"),
         "proof_at": changes.get("proof_at", START - 12 * DAY),
+        "badge": "ready",
+        "badge_why": "",
         "checks": [
             check(
                 "api",
@@ -641,6 +644,8 @@ class FakeSession:
             "off": {},
             "paused_until": None,
             "paused_by": None,
+            "auto": None,
+            "blocked": None,
             "file": f"checks/{component}.yaml",
             "keys": {
                 "failover": None if found["active"] else "it has one provider only",

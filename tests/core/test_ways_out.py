@@ -235,3 +235,10 @@ def test_without_a_switch_or_after_its_end_there_is_nothing_to_lead_out_of(inten
     timeline.advance(10)
     assert state(timeline) is SwitchState.COMMITTED
     assert rule(timeline.want(intent)) == "state"
+
+
+def test_an_undo_takes_back_only_what_is_still_ours() -> None:
+    timeline = unclear()
+    timeline.want(UndoIntent("email"))
+    apply = timeline.wanted(Apply)[-1]
+    assert (apply.expected, apply.call.raw["value"]) == ("ses-eu", "pm-prod")

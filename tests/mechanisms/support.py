@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-INSTALLED_IN_CI = frozenset({"haproxy", "redis-server", "redis-sentinel", "knotd", "etcd", "postgres"})
+INSTALLED_IN_CI = frozenset({"haproxy", "redis-server", "redis-sentinel", "knotd", "etcd", "etcdctl", "postgres"})
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 STARTS_WITHIN = 20.0
 ENDS_WITHIN = 5.0

@@ -180,7 +180,7 @@ class Desk:
         """Wait until no guard stands in the way."""
 
         def obstacles() -> list[str]:
-            plan = self.engine.viewer().plan(component, kind, None, lambda _: ("", ""))
+            plan = self.engine.viewer().plan(component, kind, None, lambda *_: "")
             return [plan["refused"]["reason"]] if plan["refused"] else plan["failed"]
 
         await self.until(f"{kind} of {component} is possible", lambda: not obstacles())

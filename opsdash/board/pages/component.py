@@ -191,6 +191,11 @@ def _field(name: str, *spans: tuple[str, Role]) -> Row:
     return Row([(left(name, 10), Role.DIM), *spans])
 
 
+def _wrapped(name: str, text: str, cells: int, role: Role) -> list[Row]:
+    lines = wrap(text, max(20, cells - 12))
+    return [_field(name if number == 0 else "", (line, role)) for number, line in enumerate(lines)]
+
+
 def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | None, stale: bool) -> list[Row]:
     row = detail["row"]
     shown = STALE if stale else sign(STATUS, row["status"])
@@ -235,6 +240,12 @@ def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | Non
                 (f"by {detail['paused_by']} until {date_time(detail['paused_until'], tz, now)}", Role.DEGRADED),
             )
         )
+    if detail["blocked"]:
+        rows += _wrapped("blocked", detail["blocked"], cells, Role.DEGRADED)
+    if detail["auto"] is not None:
+        auto = detail["auto"]
+        words = f"{auto['auto']}, after {auto['hold']:g} s down" + (f"; {auto['score']}" if auto["score"] else "")
+        rows += _wrapped("auto", words, cells, Role.TEXT)
     incident = detail["incident"]
     if incident is not None:
         mine = f"  {incident['acknowledged_by']} is on it" if incident["acknowledged_by"] else "  nobody is on it"
@@ -295,9 +306,19 @@ def _serving(detail: ComponentDetail, now: float, *, stale: bool) -> list[Row]:
             text, role = proof(provider["proof"], provider["proof_at"], now)
             name = "backup" if not provider["primary"] else "primary"
             rows.append(_field(name, (f"{provider['title']}  ", Role.TEXT), status.span, (f"  {text}", role)))
+            rows += _badge(provider)
     if detail["providers"] and detail["row"]["active"] is None:
         rows.insert(0, _field("serving", ("not known", Role.UNKNOWN)))
     return rows
+
+
+def _badge(provider: ProviderView) -> list[Row]:
+    """Why one key would not lead there now, or not safely."""
+    if provider["badge"] == "not ready":
+        return [_field("", ("NOT READY  ", Role.DOWN), (provider["badge_why"], Role.TEXT))]
+    if provider["badge"] == "stale":
+        return [_field("", ("", Role.DIM), (provider["badge_why"], Role.DIM))]
+    return []
 
 
 def _owners(owners: list[PersonView], tz: tzinfo | None, *, uncovered: bool) -> Line:

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading
-from opsdash.kinds.bodies import decode_text
 from opsdash.kinds.failures import FAILURES, explain
 from opsdash.kinds.fetching import Method, RequestOptions, json_of, response_values
 from opsdash.kinds.paths import DottedPath, lookup
 from opsdash.kinds.scalars import scalar_text
+from opsdash.kinds.sending import Sender, curl_tls, excerpt, patience, phrase, told
 from opsdash.kinds.shellwords import shell_command
 from opsdash.kinds.transport import Request, Response, build_request, parse_url
 from opsdash.model.operation import Abilities
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-    from opsdash.kinds.resolver import Resolver
-
-EXCERPT: Final = 200
 _IDEMPOTENT: Final = frozenset({"PUT", "DELETE", "GET", "HEAD", "OPTIONS"})
 _OWN: Final = frozenset({"idempotency-key", "if-match"})
 _OF_A_BODY: Final = frozenset({"content-type"})
@@ -103,9 +100,9 @@ class Options(_OneRequest):
 
 async def apply(options: Options, context: ActionContext) -> ActionResult:
     """Send it once. What is known of a failure depends on whether anything had been sent."""
-    caller = _Caller(context)
+    sender = Sender(context)
     try:
-        async with asyncio.timeout(_patience(context)) as limit:
+        async with asyncio.timeout(patience(context)) as limit:
             headers = {"Idempotency-Key": context.action_id}
             if options.if_match:
                 version = context.expected_version or await _present_version(options, context)
@@ -113,19 +110,13 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
                     detail = f"{options.target.authority} gives no ETag, so `if_match` cannot hold; nothing was sent"
                     return ActionResult(Applied.REFUSED, detail)
                 headers["If-Match"] = version
-            response = await options.way().send(_with_headers(options, context, headers), caller)
+            response = await options.way().send(_with_headers(options, context, headers), sender)
     except FAILURES as error:
-        return _not_answered(options, caller, "no answer in time" if limit.expired() else explain(error)[2])
+        words = "no answer in time" if limit.expired() else explain(error)[2]
+        return sender.unanswered(options.target.authority, words)
     except ValueError as error:  # the version cannot be a header
         return ActionResult(Applied.REFUSED, f"nothing was sent: {error}")
     return ActionResult(_applied(options, response.status), _evidence(options, response), None, response.header("etag"))
-
-
-def _not_answered(options: Options, caller: _Caller, words: str) -> ActionResult:
-    where = options.target.authority
-    if caller.sent:
-        return ActionResult(Applied.UNKNOWN, f"{where}: {words} ({caller.stage}), after the request had been sent")
-    return ActionResult(Applied.NOT_STARTED, f"{where}: {words} ({caller.stage}); nothing was sent")
 
 
 def _applied(options: Options, status: int) -> Applied:
@@ -154,9 +145,9 @@ async def read(options: ReadOptions, context: ActionContext) -> Reading:
     try:
         value = scalar_text(lookup(await _values(response, context), options.value))
     except KeyError as error:
-        return Reading(value=None, version=version, detail=f"the answer has no {error.args[0]}: {_excerpt(response)}")
+        return Reading(value=None, version=version, detail=f"the answer has no {error.args[0]}: {excerpt(response)}")
     except ValueError as error:
-        return Reading(value=None, version=version, detail=f"{options.value} {error}: {_excerpt(response)}")
+        return Reading(value=None, version=version, detail=f"{options.value} {error}: {excerpt(response)}")
     return Reading(value=value.strip(), version=version)
 
 
@@ -178,7 +169,7 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
         return Preflight(passed=False, detail=f"{parse_url(url).authority}: {explain(error)[2]}")
     return Preflight(
         passed=_admits(response.status, asked_for=options.check_url is not None),
-        detail=f"GET {parse_url(url).authority}: {response.status} {_phrase(response.status)}",
+        detail=f"GET {parse_url(url).authority}: {response.status} {phrase(response.status)}",
     )
 
 
@@ -194,34 +185,6 @@ def _admits(status: int, *, asked_for: bool) -> bool | None:
 
 
 # --- requests ----------------------------------------------------------------------------------------------------
-
-
-class _Caller:
-    """Stands between an exchange and the context, to notice the moment in which something is sent."""
-
-    def __init__(self, context: ActionContext) -> None:
-        self._context = context
-        self.sent = False
-
-    @property
-    def resolver(self) -> Resolver:
-        return self._context.resolver
-
-    @property
-    def stage(self) -> str:
-        return self._context.stage
-
-    @stage.setter
-    def stage(self, stage: str) -> None:
-        if stage == "send" and not self.sent:
-            self.sent = True
-            self._context.on_sent()
-        self._context.stage = stage
-
-
-def _patience(context: ActionContext) -> float:
-    """A little less than the deadline: what was found out is worth more than being cut off."""
-    return max(context.deadline - 0.5, context.deadline * 0.8)
 
 
 def _with_headers(options: Options, context: ActionContext, headers: Mapping[str, str]) -> Request:
@@ -249,21 +212,7 @@ def _question(options: Options, url: str, context: ActionContext) -> Request:
 
 
 def _evidence(options: RequestOptions, response: Response) -> str:
-    said = _excerpt(response)
-    words = f"{options.method} {options.target.authority}: {response.status} {_phrase(response.status)}".rstrip()
-    return f"{words}: {said}" if said else words
-
-
-def _excerpt(response: Response) -> str:
-    text = decode_text(response.body[: 4 * EXCERPT], response.header("content-type"))
-    return " ".join(text.split())[:EXCERPT]
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+    return f"{options.method} {options.target.authority}: {told(response)}"
 
 
 # --- for people --------------------------------------------------------------------------------------------------
@@ -276,7 +225,7 @@ def manual(raw: Mapping[str, Any]) -> str:
     words += ["--head"] if method == "HEAD" else ["--request", method]
     for name, value in raw.get("headers", {}).items():
         words += ["--header", f"{name}: {value}" if str(value) else f"{name};"]
-    words += [*_manual_login(raw), *_manual_way(raw), *_manual_tls(raw), *_manual_body(raw), str(raw["url"])]
+    words += [*_manual_login(raw), *_manual_way(raw), *curl_tls(raw), *_manual_body(raw), str(raw["url"])]
     return shell_command(words)
 
 
@@ -292,14 +241,6 @@ def _manual_login(raw: Mapping[str, Any]) -> list[str]:
 def _manual_way(raw: Mapping[str, Any]) -> list[str]:
     words = ["--proxy", str(raw["proxy"])] if raw.get("proxy") is not None else []
     return [*words, "--http2"] if raw.get("http2") is True else words
-
-
-def _manual_tls(raw: Mapping[str, Any]) -> list[str]:
-    words = ["--insecure"] if raw.get("verify_tls") is False else []
-    for key, option in (("ca", "--cacert"), ("client_cert", "--cert"), ("client_key", "--key")):
-        if raw.get(key) is not None:
-            words += [option, str(raw[key])]
-    return words
 
 
 def _manual_body(raw: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from opsdash.kinds.base import (
     ActionContext,
@@ -40,7 +40,6 @@ from opsdash.kinds.base import (
 )
 from opsdash.kinds.edits import (
     ENV_NAME,
-    Scalar,
     edit_env,
     edit_json,
     edit_text,
@@ -50,13 +49,15 @@ from opsdash.kinds.edits import (
 )
 from opsdash.kinds.offload import in_thread
 from opsdash.kinds.paths import parse_path
-from opsdash.kinds.scalars import scalar_text
+from opsdash.kinds.scalars import OneLine, scalar_text
 from opsdash.kinds.shellwords import shell_command, shell_word
 from opsdash.model.operation import Abilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
+
+    from opsdash.kinds.scalars import Scalar
 
 LARGEST: Final = 1024 * 1024
 LOCK_PATIENCE: Final = 5.0
@@ -100,21 +101,11 @@ class ReadOptions(StrictOptions):
 
 
 class Options(ReadOptions):
-    value: Scalar
+    value: OneLine
     """What to put there."""
 
     stamp: str | None = None
     """Another key of the same file (JSON, .env) that gets the id of the action, so that it is known whose it was."""
-
-    @field_validator("value")
-    @classmethod
-    def _is_one_line(cls, value: Scalar) -> Scalar:
-        text = scalar_text(value)
-        if any(character < " " for character in text):
-            raise ValueError("the value contains a line break or another control character")
-        if text != text.strip():
-            raise ValueError("the value begins or ends with a space, which would not be read back")
-        return value
 
     @model_validator(mode="after")
     def _stamp_fits_the_format(self) -> Self:

@@ -1,0 +1,54 @@
+"""The hosts that the options of checks and actions name: what they go to, as far as the files say."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOST_KEYS = frozenset({"host", "server", "servers", "urls", "endpoints", "sentinels", "nodes", "address", "socket"})
+"""Options of kinds that name a host, with or without a port; `url` and whatever else is a URL is recognised as one."""
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#@]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+)")
+_HOST_AND_PORT = re.compile(r"\[?(?P<host>[A-Za-z0-9_.:-]+?)\]?(:\d{1,5})?")
+
+
+def hosts_in(raw: Mapping[str, Any]) -> set[str]:
+    """The hosts that a kind's options name, in lower case."""
+    found: set[str] = set()
+    for key, value in raw.items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            host = _host_in(each, named=key in HOST_KEYS)
+            if host:
+                found.add(host)
+    return found
+
+
+def _host_in(value: Any, *, named: bool) -> str | None:
+    if not isinstance(value, str) or "${" in value:
+        return None
+    url = _URL.match(value)
+    if url is not None:
+        return url["host"].strip("[]").lower()
+    match = _HOST_AND_PORT.fullmatch(value) if named and "/" not in value else None
+    return match["host"].lower() if match else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an address, so that nobody has to look it up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

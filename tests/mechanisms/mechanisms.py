@@ -1,0 +1,150 @@
+"""The mechanisms of the crash matrix: each a real one, started by itself, with a way to ask it who serves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tests.mechanisms.consul_server import consul
+from tests.mechanisms.etcd_server import etcd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.mechanisms.matrix import Mechanism
+
+SIDES = ("one", "two")
+
+
+@dataclass
+class Pointer:
+    """A key of a JSON file."""
+
+    file: Path
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        place = f"kind: pointer, file: '{self.file}', key: provider"
+        return f'  read: {{{place}}}\n  action: {{{place}, value: "{{to.as}}", stamp: by}}\n'
+
+    def names(self) -> tuple[str, str]:
+        return SIDES
+
+    def serves(self) -> str | None:
+        found: str = json.loads(self.file.read_text(encoding="utf-8"))["provider"]
+        return found
+
+    def lead(self, side: str) -> None:
+        beside = self.file.with_suffix(".new")
+        beside.write_text(json.dumps({"provider": side}), encoding="utf-8")
+        beside.replace(self.file)
+
+
+@contextlib.contextmanager
+def pointer(folder: Path) -> Iterator[Pointer]:
+    found = Pointer(folder / "provider.json")
+    found.lead("one")
+    yield found
+
+
+TOGGLE = """#!/bin/sh
+# Moves to the side that is named, slowly: there is a moment in which it is known to nobody whether it was done.
+set -e
+printf '%s\\n' "$1" > "$2.new.$$"
+sleep 0.1
+mv "$2.new.$$" "$2"
+sleep 0.1
+"""
+
+
+@dataclass
+class Command:
+    """A script of somebody's own."""
+
+    script: Path
+    file: Path
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        read = f'  read: {{kind: command, argv: [cat, "{self.file}"]}}\n'
+        return read + f'  action: {{kind: command, argv: ["{self.script}", "{{to.as}}", "{self.file}"]}}\n'
+
+    def names(self) -> tuple[str, str]:
+        return SIDES
+
+    def serves(self) -> str | None:
+        return self.file.read_text(encoding="utf-8").strip()
+
+    def lead(self, side: str) -> None:
+        beside = self.file.with_suffix(".new")
+        beside.write_text(side + "\n", encoding="utf-8")
+        beside.replace(self.file)
+
+
+@contextlib.contextmanager
+def command(folder: Path) -> Iterator[Command]:
+    script = folder / "move"
+    script.write_text(TOGGLE, encoding="utf-8")
+    os.chmod(script, 0o700)  # noqa: PTH101 - as a shell would
+    found = Command(script, folder / "side")
+    found.lead("one")
+    yield found
+
+
+class Keys(Protocol):
+    """A store's keys."""
+
+    def get(self, key: str) -> str | None: ...
+    def put(self, key: str, value: str) -> None: ...
+
+
+@dataclass
+class KeyOfAStore:
+    """A key of etcd or Consul. call: kind and addresses, as every use of the store begins."""
+
+    keys: Keys
+    call: dict[str, Any]
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        use = {**self.call, "key": "shop/provider", "marker": "shop/by"}
+        return f"  read: {json.dumps(use)}\n  action: {json.dumps({**use, 'value': '{to.as}'})}\n"
+
+    def names(self) -> tuple[str, str]:
+        return SIDES
+
+    def serves(self) -> str | None:
+        return self.keys.get("shop/provider")
+
+    def lead(self, side: str) -> None:
+        self.keys.put("shop/provider", side)
+
+
+@contextlib.contextmanager
+def of_etcd(folder: Path) -> Iterator[KeyOfAStore]:
+    with etcd(folder) as store:
+        found = KeyOfAStore(store, {"kind": "etcd", "endpoints": store.endpoints})
+        found.lead("one")
+        yield found
+
+
+@contextlib.contextmanager
+def of_consul(folder: Path) -> Iterator[KeyOfAStore]:
+    with consul(folder) as store:
+        found = KeyOfAStore(store, {"kind": "consul", "endpoints": [store.endpoint]})
+        found.lead("one")
+        yield found
+
+
+MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
+    "pointer": pointer,
+    "command": command,
+    "etcd": of_etcd,
+    "consul": of_consul,
+}
+"""By the name of the action kind."""
