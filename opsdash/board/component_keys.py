@@ -1,11 +1,12 @@
-"""The keys of a component, the same on the wall and on its page: f F g r a i w R P."""
+"""The keys of a component, the same on the wall and on its page: f F g r a i w R P M."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.board.dialogs import AskDialog, PauseDialog, PromptDialog
+from opsdash.board.dialogs import AskDialog, MaintenanceDialog, PauseDialog, PromptDialog
 from opsdash.board.page import Reloading
+from opsdash.model.window import COMPONENT_KEY
 from opsdash.service.session import SessionError
 
 if TYPE_CHECKING:
@@ -136,3 +137,27 @@ class ComponentKeys(Reloading):
                 self.board.want("pause", arguments, done="It is not polled for now.")
 
         self.board.push_screen(PauseDialog(row["title"]), answered)
+
+    def action_maintenance(self) -> None:
+        row = self.row
+        if row is None:
+            return
+        if any(window["id"] == COMPONENT_KEY + row["id"] for window in row["windows"]):
+            self._ask_to_end_maintenance(row)
+        else:
+            self._ask_for_maintenance(row)
+
+    def _ask_to_end_maintenance(self, row: WallRow) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.board.want("end_maintenance", {"target": row["id"]}, done="Its alarms are no longer muted.")
+
+        self.board.push_screen(AskDialog(f"End the maintenance of {row['title']}?", "end it"), answered)
+
+    def _ask_for_maintenance(self, row: WallRow) -> None:
+        def answered(seconds: float | None) -> None:
+            if seconds:
+                arguments = {"target": row["id"], "seconds": seconds, "reason": "set on the board"}
+                self.board.want("maintenance", arguments, done="Its alarms are muted for now; its checks go on.")
+
+        self.board.push_screen(MaintenanceDialog(row["title"]), answered)

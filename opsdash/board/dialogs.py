@@ -130,36 +130,56 @@ class ChoiceDialog(Dialog[str]):
         """A choice is made with the cursor."""
 
 
-class PauseDialog(Dialog[float]):
-    """For how long a component is not polled."""
+class SpanDialog(Dialog[float]):
+    """For how long something is to be, in seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.CHOICE))
     cells = 84
-    CHOICES = (900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
+    CHOICES: ClassVar[tuple[float, ...]]
+    heading: ClassVar[str]
+    yes: ClassVar[str]
+    question: ClassVar[str]
 
     def __init__(self, title: str) -> None:
         super().__init__()
         self.about = title
 
     def title_line(self, cells: int) -> Line:  # noqa: ARG002
-        return [("Pause polling", Role.HEADING)]
+        return [(self.heading, Role.HEADING)]
 
     def rows(self, cells: int) -> list[Row]:
-        asked = f"Stop polling {self.about}? It shows PAUSED meanwhile, and no incident opens. For how long?"
         return [
-            *paragraphs(asked, cells),
+            *paragraphs(f"{self.question.format(title=self.about)} For how long?", cells),
             Row([]),
             *(Row([CURSOR, (f" {format_duration(seconds)}", Role.TEXT)], str(seconds)) for seconds in self.CHOICES),
         ]
 
     def hints(self) -> Line:
-        return self.keys_line("yes", instead={"yes": "pause"})
+        return self.keys_line("yes", instead={"yes": self.yes})
 
     def action_yes(self) -> None:
         self.dismiss(float(self.paper.cursor))
 
     def action_choose(self) -> None:
         """Enter confirms nothing."""
+
+
+class PauseDialog(SpanDialog):
+    """For how long a component is not polled."""
+
+    CHOICES = (900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
+    heading = "Pause polling"
+    yes = "pause"
+    question = "Stop polling {title}? It shows PAUSED meanwhile, and no incident opens."
+
+
+class MaintenanceDialog(SpanDialog):
+    """For how long the alarms of a component are muted."""
+
+    CHOICES = (1800.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0)
+    heading = "Maintenance"
+    yes = "mute its alarms"
+    question = "Mute the alarms of {title}? Its checks go on, and what would have been alarmed is shown."
 
 
 class QuitDialog(Dialog[Literal["keep", "stop"]]):

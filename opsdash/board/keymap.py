@@ -69,6 +69,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("switch", "w", "switch", "show the running or the last switch, and the ways out of an unknown one", _COMPONENT, hint=False),
     Action("poll", "R", "poll now", "run all its checks now", (_W, _C, Scope.RUNBOOK), changes=True, hint=False),
     Action("suspend", "P", "pause", "stop polling it for a while, or start again", _COMPONENT, changes=True, hint=False),
+    Action("maintenance", "M", "maintenance", "mute its alarms for a while, or end that; its checks go on", _COMPONENT, changes=True, hint=False),
     Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS)),
     Action("faults", "z", "faults only", "show only what needs attention, or everything again", (_W,)),
     Action("sort", "s", "sort", "order by attention, name, tier, latency or time of change", (_W,)),

@@ -150,6 +150,7 @@ def needs_attention(row: WallRow) -> bool:
         or row["redundancy"] in {"lost", "unknown"}
         or row["failure"] is not None
         or row["switch"] is not None
+        or row["flapping"] is not None
         or bool(row["overdue"])
         or bool(row["problems"])
         or not row["covered"]

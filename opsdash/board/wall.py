@@ -21,10 +21,11 @@ from textual.strip import Strip
 from opsdash.board.lines import CURSOR, Line, Role, clip, cut, fit, left, right
 from opsdash.board.state import Sort, needs_attention
 from opsdash.board.widgets import board_of, draw
-from opsdash.board.words import TIER_SHORT, ago, badge, count_of, latency, proof, row_sign, spark
+from opsdash.board.words import TIER_SHORT, ago, badge, count_of, hour, latency, proof, row_sign, spark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import tzinfo
 
     from textual.events import Click
 
@@ -115,7 +116,7 @@ def heading(shape: Columns, sort: Sort) -> Line:
     return line
 
 
-def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool) -> Line:
+def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool, tz: tzinfo | None = None) -> Line:
     """One component."""
     sign = row_sign(row, stale=stale)
     trouble = needs_attention(row) and not stale
@@ -143,7 +144,7 @@ def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool) -> Line:
         text, role = badge(row["badge"]) or proof(row["proof"], row["proof_at"], now)
         line += [(" ", Role.DIM), (left(text, shape.proof), Role.DIM if role is Role.OK else role)]
     if shape.next:
-        line += [(" ", Role.DIM), *clip(next_words(row), shape.next)]
+        line += [(" ", Role.DIM), *clip(next_words(row, now, tz), shape.next)]
     return line
 
 
@@ -171,7 +172,7 @@ def hint(row: WallRow) -> Line:
     return [(row["hint"], Role.STRONG)] if row["hint"] else []
 
 
-def next_words(row: WallRow) -> Line:
+def next_words(row: WallRow, now: float, tz: tzinfo | None = None) -> Line:
     """What to do next, and about what: the most urgent first."""
     parts: list[Line] = []
     if row["switch"] is not None:
@@ -185,8 +186,13 @@ def next_words(row: WallRow) -> Line:
     if row["mode"]:
         parts.append([(f"mode {row['mode']}", Role.DEGRADED)])
     parts.extend([(f"review overdue: {thing}", Role.DEGRADED)] for thing in row["overdue"])
-    if row["explained_by"]:
+    if row["explained_by"] and not row["held"]:
         parts.append([("because of " + ", ".join(row["explained_by"]), Role.DIM)])
+    if row["held"]:
+        parts.append([(f"alarm held: {row['held']}", Role.DIM)])
+    if row["flapping"] is not None:
+        parts.append([(f"flapping {row['flapping']} %", Role.DEGRADED)])
+    parts.extend([(f"{each['kind']} until {hour(each['until'], tz, now)}", Role.BACKUP)] for each in row["windows"])
     if row["redundancy"] == "lost" and not row["failure"]:
         parts.append([("no backup ready", Role.DEGRADED)])
     if row["problems"]:
@@ -367,7 +373,7 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
         kept = self._strips.get(component)
         if kept is not None and kept[0] == key:
             return kept[1]
-        line = row_line(row, self.shape, now, stale=stale)
+        line = row_line(row, self.shape, now, stale=stale, tz=board_of(self).tz)
         strip = draw(fit(clip(line, cells), cells), palette, selected=component == self.selected, stale=stale)
         self._strips[component] = (key, strip)
         return strip

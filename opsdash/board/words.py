@@ -198,6 +198,11 @@ def date_time(at: float, tz: tzinfo | None, now: float) -> str:
     return _local(at, tz).strftime("%H:%M:%S" if abs(now - at) < 20 * 3600 else "%m-%d %H:%M")
 
 
+def hour(at: float, tz: tzinfo | None, now: float) -> str:
+    """The same to the minute, for when something ends."""
+    return _local(at, tz).strftime("%H:%M" if abs(now - at) < 20 * 3600 else "%m-%d %H:%M")
+
+
 def day(at: float, tz: tzinfo | None) -> str:
     """A date."""
     return _local(at, tz).strftime("%Y-%m-%d")

@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "auto": Entry("auto", "switching without a person: where, what stood in the way; let it go on"),
     "degrade": Entry("degrade", "enter a degraded mode, verified"),
     "restore": Entry("restore", "leave a degraded mode, verified"),
+    "maintenance": Entry("maintenance", "mute alarms for a while, and see what would have been alarmed"),
     "runbook": Entry("runbook", "runbooks: list, show, lint, and follow one step by step"),
     "incident": Entry("incident", "incidents: list, show, ack, note, resolve"),
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),

@@ -143,6 +143,10 @@ def _row(component: Component, results: Mapping[str, Result]) -> WallRow:
         "switch": None,
         "overdue": [],
         "explained_by": [],
+        "alarm": "",
+        "held": "",
+        "windows": [],
+        "flapping": None,
         "problems": len(component.off) + (component.problem is not None),
         "removed": False,
     }

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, places_of, workspace_of
-from opsdash.cli.terminal import STATUS, Painted, Role, ago, dim, latency, out, out_json, say, sign, table
+from opsdash.cli.terminal import (
+    STATUS,
+    Painted,
+    Role,
+    ago,
+    dim,
+    latency,
+    out,
+    out_json,
+    say,
+    short_moment,
+    sign,
+    table,
+)
 from opsdash.errors import EngineError
 from opsdash.service.session import DeltaEvent, Lost, SessionError, SnapshotEvent
 
@@ -169,7 +182,7 @@ def _row(row: WallRow, now: float) -> list[str | Painted]:
         latency(row["latency"]),
         dim(ago(row["since"], now)),
         _provider(row),
-        _words(row),
+        _words(row, now),
     ]
 
 
@@ -188,7 +201,7 @@ def _provider(row: WallRow) -> str | Painted:
     return f"on {row['active']}"
 
 
-def _words(row: WallRow) -> str:
+def _words(row: WallRow, now: float) -> str:
     """Why, and what to do, in a line."""
     parts = [row["failure"] or "", row["cause"] if row["status"] != "ok" else ""]
     if row["mode"]:
@@ -199,6 +212,11 @@ def _words(row: WallRow) -> str:
         parts.append(f"redundancy {row['redundancy']}")
     if row["explained_by"]:
         parts.append(f"explained by {', '.join(row['explained_by'])}")
+    if row["held"]:
+        parts.append(f"alarm held: {row['held']}")
+    if row["flapping"] is not None:
+        parts.append(f"flapping {row['flapping']} %")
+    parts += [f"{each['kind']} until {short_moment(each['until'], now)}" for each in row["windows"]]
     if row["incident"]:
         parts.append(row["incident"])
     parts += [f"overdue: {each}" for each in row["overdue"]]
@@ -216,6 +234,11 @@ def _text_of_one(row: WallRow, now: float) -> None:
         "switch": row["switch"] or "",
         "incident": f"{row['incident']}{', acknowledged' if row['acknowledged'] else ''}" if row["incident"] else "",
         "explained by": ", ".join(row["explained_by"]),
+        "alarm": f"held: {row['held']}" if row["held"] else row["alarm"],
+        "flapping": f"{row['flapping']} % of its results" if row["flapping"] is not None else "",
+        "windows": "; ".join(
+            f"{each['kind']} until {short_moment(each['until'], now)} ({each['title']})" for each in row["windows"]
+        ),
         "owners": ", ".join(row["owners"]) + ("" if row["covered"] else " (nobody is there)"),
         "overdue": ", ".join(row["overdue"]),
     }
@@ -293,10 +316,10 @@ async def _watch(arguments: argparse.Namespace, session: EngineSession) -> int:
 def _news(row: WallRow) -> tuple[Any, ...]:
     """What makes a line worth printing; latencies do not."""
     keys = ("status", "reason", "failure_id", "active", "mode", "switch", "redundancy", "incident", "acknowledged")
-    return tuple(row.get(key) for key in keys)
+    return tuple(row.get(key) for key in (*keys, "alarm", "held", "windows"))
 
 
 def _line(row: WallRow, at: float) -> None:
     from opsdash.cli.terminal import moment
 
-    out(dim(moment(at)), "  ", status_sign(row), f"  {row['id']}  ", _provider(row), f"  {_words(row)}")
+    out(dim(moment(at)), "  ", status_sign(row), f"  {row['id']}  ", _provider(row), f"  {_words(row, at)}")

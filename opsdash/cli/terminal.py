@@ -198,6 +198,12 @@ def moment(at: float | None) -> str:
         return "—"
 
 
+def short_moment(at: float, now: float) -> str:
+    """The same to the minute, and without the date where it is that of `now`."""
+    text, today = moment(at)[:-3], moment(now)[:10]
+    return text.removeprefix(f"{today} ") or "—"
+
+
 def latency(seconds: float | None) -> str:
     """A latency."""
     if seconds is None:

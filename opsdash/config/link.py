@@ -7,6 +7,7 @@ last good version where there is one that still fits.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from opsdash.config.linked import Linked, is_lost
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
 from opsdash.config.references import CheckReferences, Dangling, SwitchedOff
+from opsdash.config.schema import NAME_PATTERN
 from opsdash.config.switches import SwitchLinker
 from opsdash.model.operation import (
     ActionCall,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from opsdash.config.build import Builder, Built
     from opsdash.config.parts import Report
     from opsdash.config.schema import ActionModel, FailureModel, ModeModel
+
+_NAME = re.compile(NAME_PATTERN)
 
 
 class Linker:
@@ -93,6 +97,9 @@ class Linker:
         if "tier" in built.report.off and before is not None and "tier" not in before.off:
             tier = before.tier
             built.keep("tier")
+        if "tags" in built.report.off and before is not None and "tags" not in before.off:
+            linked.tags = [*before.tags]
+            built.keep("tags")
         of_provider: dict[str, list[str]] = {provider: [] for provider in built.providers}
         own: list[str] = []
         for binding in built.bindings.values():
@@ -104,6 +111,7 @@ class Linker:
             tier=tier,
             owners=tuple(linked.owners),
             depends_on=tuple(linked.depends_on),
+            tags=tuple(linked.tags),
             features=linked.features,
             runbook=linked.runbook,
             providers=tuple(
@@ -134,6 +142,12 @@ class Linker:
             else:
                 hint = did_you_mean(parent, [*self._linked, *self._lost])
                 _spot(built, "depends_on", index).error(f"there is no component {parent!r}", hint)
+        for index, tag in enumerate(built.model.tags):
+            if _NAME.fullmatch(tag):
+                linked.tags += [tag] if tag not in linked.tags else []
+            else:
+                hint = "use letters, digits, dots, dashes and underscores, at most 64, beginning with a letter or digit"
+                _spot(built, "tags", index).error(f"{tag!r:.60} is no name", hint)
         spot = Spot(built.report, ("runbook",), "runbook")
         linked.runbook = self._runbook(spot, built.model.runbook)
 

@@ -21,6 +21,7 @@ from opsdash.config.link import Linker
 from opsdash.config.parts import Report
 from opsdash.config.problems import Problem, ordered
 from opsdash.config.secrets import Masker, References, resolve_secrets
+from opsdash.config.windows import windows
 from opsdash.config.workspace import EngineSettings, ParsedWorkspace, Retention, Settings, parse_workspace
 from opsdash.core.index import index
 from opsdash.model.operation import ANCHORS, Component, Operation
@@ -196,6 +197,15 @@ class _Load:
         linked = linker.link()
         bindings = self._bindings(anchors, built, linker.wanted)
         found = linked | {name: _lost_component(parsed) for name, parsed in lost.items()}
+        window_specs, kept = windows(
+            good.model.windows,
+            zone,
+            report,
+            components=sorted(found),
+            tags={tag for each in found.values() for tag in each.tags},
+            wall=self._wall,
+            previous=self._before.operation.windows if self._before else {},
+        )
         sources = [current.source, *(each.source for each in components.values())]
         digest = workspace.digest(
             {each.name: each.sha256 for each in (*sources, *(each.source for each in read_runbooks.values()))}
@@ -208,10 +218,12 @@ class _Load:
                 checks={name: binding.check for name, binding in bindings.items()},
                 people=people,
                 anchors=tuple(anchors),
+                windows=window_specs,
                 sha256=digest,
             )
         )
-        self._problems += [*current.judged.problems, *report.problems]
+        told = (*current.judged.problems, *report.problems)
+        self._problems += [_kept(each) if each.part in kept else each for each in told]
         for each in built.values():
             self._problems += _told(each)
         self._runbook_problems(operation, read_runbooks, zone, built)

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 NAMED_SECTIONS = frozenset({"features", "providers", "each", "checks", "modes", "failures"})
 """Sections of a component whose entries are parts of their own."""
 
-_NAMED_IN_WORKSPACE = frozenset({"people", "anchors", "vars", "defaults", "engine"})
-_READ_ON = NAMED_SECTIONS | {"switch", "anchors"}
+_NAMED_IN_WORKSPACE = frozenset({"people", "windows", "anchors", "vars", "defaults", "engine"})
+_READ_ON = NAMED_SECTIONS | {"switch", "windows", "anchors"}
 """Sections whose parts are read on when something in them is wrong; whoever reads them knows that they are off."""
 
 _SECTIONS = (NAMED_SECTIONS | _NAMED_IN_WORKSPACE) - {"providers", "defaults", "engine"}
 """Sections whose entries are referred to by their names alone."""
 
-_LISTS = frozenset({"owners", "depends_on"})
+_LISTS = frozenset({"owners", "depends_on", "tags"})
 _NOTHING_LATER: Mapping[KeyPath, frozenset[str]] = MappingProxyType({})
 
 MAX_TOLD = 200

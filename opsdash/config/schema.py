@@ -30,6 +30,7 @@ from opsdash.config.places import LONGEST_PATH, checked_path
 from opsdash.kinds.fields import Duration
 from opsdash.model.operation import Auto, Confirm, ResponseKind, Severity, Threshold, Tier
 from opsdash.model.status import Status
+from opsdash.model.window import WindowKind
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Ids are parts of references (`provider/check#reason`), of file names and of metrics: plain characters
@@ -38,7 +39,7 @@ only.
 
 LATER: dict[str, dict[tuple[str | int, ...], frozenset[str]]] = {
     "workspace": {
-        (): frozenset({"alarms", "alarm_routes", "routes", "windows", "notifiers", "drills", "calendars"}),
+        (): frozenset({"alarms", "alarm_routes", "routes", "notifiers", "drills", "calendars"}),
         ("engine",): frozenset({"state", "state_folder", "group", "listen"}),
     },
     "component": {
@@ -497,7 +498,9 @@ class ComponentModel(Strict):
     owners: References = ()
     """People of opsdash.yaml who can handle it."""
     depends_on: References = ()
-    """Other components; when one of those fails, it explains this one."""
+    """Other components; when one of those is down, it explains this one, whose alarm waits for it."""
+    tags: References = ()
+    """Names for groups of components, by which a window is about several of them."""
     features: dict[Name, FeatureModel] = {}
     """What users get, what proves it, what may be dropped."""
     runbook: str | None = None
@@ -543,6 +546,34 @@ class PersonModel(Strict):
     """When the person is away."""
     left: str | None = None
     """The first day on which the person is no longer there."""
+
+
+class WindowModel(Strict):
+    """A time in which alarms are muted, or nothing is to be switched. Without components and tags: for all of them.
+
+    It comes once (`from`, `until`), or again and again (`cron`, `for`).
+    """
+
+    kind: WindowKind
+    """`maintenance` mutes alarms: checks go on, and what would have been alarmed is shown. `freeze` warns before every
+    switch.
+    """
+    title: Text | None = None
+    """What people call it."""
+    components: References = ()
+    """The components that it is about."""
+    tags: References = ()
+    """It is about the components that have one of these tags, too."""
+    from_: Annotated[str | None, Field(alias="from")] = None
+    """First day, as 2026-12-24, or a moment, as 2026-12-24T12:00. Without it: already now."""
+    until: str | None = None
+    """Last day, which belongs to it, or a moment."""
+    cron: str | None = None
+    """When it begins, again and again: minute, hour, day of month, month, day of week (0 and 7 are Sunday)."""
+    for_: Annotated[Span | None, Field(alias="for")] = None
+    """How long it lasts each time, at most 31d."""
+    timezone: str | None = None
+    """For its dates and its `cron`, such as Europe/Berlin. Without it, the operation's."""
 
 
 class RetentionModel(Strict):
@@ -594,6 +625,8 @@ class WorkspaceModel(Strict):
     """Who can be asked, by the id that `owners` uses."""
     defaults: DefaultsModel = DefaultsModel()
     """What holds for every check of the operation that does not say otherwise."""
+    windows: dict[Name, WindowModel] = {}
+    """Times of maintenance, in which alarms are muted, and of freeze, in which nothing is to be switched."""
     anchors: dict[Name, CheckModel] = {}
     """Checks of outside targets that tell whether opsdash itself is connected; three are a good number."""
     vars: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar] = {}

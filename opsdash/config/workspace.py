@@ -127,14 +127,14 @@ def timezone(model: WorkspaceModel, report: Report) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        hint = did_you_mean(name, _zones()) or "write it as Europe/Berlin"
+        hint = did_you_mean(name, all_timezones()) or "write it as Europe/Berlin"
         report.error(("timezone",), f"there is no time zone {name!r:.60}", hint, "timezone")
         return UTC_NAME
     return name
 
 
 @functools.cache
-def _zones() -> frozenset[str]:
+def all_timezones() -> frozenset[str]:
     """All time zones; finding them takes a walk through a few hundred files."""
     return frozenset(available_timezones())
 
@@ -256,14 +256,14 @@ def _person(name: str, model: PersonModel, clock: ZoneInfo, references: Referenc
         login=texts["login"],
         contact=texts["contact"],
         away=tuple(absence for absence in away if absence is not None),
-        left=None if model.left is None else _moment(model.left, clock, spot.at("left")),
+        left=None if model.left is None else moment(model.left, clock, spot.at("left")),
     )
 
 
 def _absence(model: AbsenceModel, clock: ZoneInfo, spot: Spot) -> Absence | None:
     """From the beginning of its first day to the end of its last."""
-    start = None if model.from_ is None else _moment(model.from_, clock, spot.at("from"))
-    end = None if model.until is None else _moment(model.until, clock, spot.at("until"), after=1)
+    start = None if model.from_ is None else moment(model.from_, clock, spot.at("from"))
+    end = None if model.until is None else moment(model.until, clock, spot.at("until"), after=1)
     if (start is None) != (model.from_ is None) or (end is None) != (model.until is None):
         return None
     if start is not None and end is not None and end <= start:
@@ -272,7 +272,7 @@ def _absence(model: AbsenceModel, clock: ZoneInfo, spot: Spot) -> Absence | None
     return Absence(start, end)
 
 
-def _moment(text: str, clock: ZoneInfo, spot: Spot, after: int = 0) -> float | None:
+def moment(text: str, clock: ZoneInfo, spot: Spot, after: int = 0) -> float | None:
     """Seconds since 1970 UTC. A plain date is its first moment, or that of `after` days later."""
     try:
         if _DATE.fullmatch(text):

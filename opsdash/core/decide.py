@@ -9,7 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import automatic, health, incidents, life, mechanisms, people, reviews, runs, switching, ways_out
+from opsdash.core import (
+    alarms,
+    automatic,
+    health,
+    incidents,
+    life,
+    maintenance,
+    mechanisms,
+    people,
+    reviews,
+    runs,
+    switching,
+    ways_out,
+)
 from opsdash.core.draft import Decision, Draft
 from opsdash.model import inputs as i
 from opsdash.model.effects import Answer, Poll
@@ -39,6 +52,8 @@ def _observed(draft: Draft, event: i.Observed) -> None:
     health.observed(draft, event)
     if draft.live_keys("switches"):
         switching.sampled(draft, event.observation)
+    if draft.live_keys("alarms"):
+        alarms.sampled(draft, event.observation.check)
 
 
 def _timer(draft: Draft, event: i.TimerFired) -> None:
@@ -93,6 +108,7 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     i.Observed: _observed,
     i.Overdue: health.overdue,
     i.ClockJumped: health.clock_jumped,
+    i.WindowsOpen: maintenance.opened,
     i.TimerFired: _timer,
     i.ReadDone: switching.read_done,
     i.ApplyDone: switching.applied,
@@ -104,8 +120,10 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
 }
 
 TIMERS: dict[str, Callable[..., None]] = {
+    "alarm": alarms.timer,
     "auto": automatic.consider,
     "blind": health.blind_for_long,
+    "maintenance": maintenance.over,
     "pause": health.pause_over,
     "people": people.look,
     "read": _read_again,
@@ -128,6 +146,8 @@ INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.OpenIncidentIntent: incidents.open_by_hand,
     i.PauseIntent: health.pause,
     i.ResumeIntent: health.resume,
+    i.MaintenanceIntent: maintenance.begin,
+    i.EndMaintenanceIntent: maintenance.end,
     i.PollIntent: _poll,
     i.AwayIntent: people.set_away,
     i.OpenRunIntent: runs.open_run,

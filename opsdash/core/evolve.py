@@ -6,16 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opsdash.model import records as r
+from opsdash.model.alarm import Alarm, HoldReason
 from opsdash.model.incident import EntryKind, Incident, TimelineEntry
 from opsdash.model.operation import Absence
 from opsdash.model.run import Run, StepMark
 from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
+from opsdash.model.window import FILES, Muted, WindowKind, WindowState
 from opsdash.model.world import (
     Approval,
     Blocked,
     CheckState,
     ComponentState,
     EngineState,
+    Flap,
     Heartbeat,
     Pause,
     Proof,
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 KEEP_RESOLVED = 7 * 86400.0
 """Resolved incidents stay in the world this long after, for "what happened lately"; documents keep them for ever."""
+
+MOST_MUTED = 50
+"""Alarms that a window remembers to have held, the latest ones."""
 
 AUTOS_KEPT = 86400.0
 """Seconds for which it is known when opsdash switched by itself; its budget is by the hour."""
@@ -206,6 +212,61 @@ def _paused(_world: Reader, record: r.Paused) -> Patch:
 
 def _resumed(_world: Reader, record: r.Resumed) -> Patch:
     return [("pauses", record.component, None)]
+
+
+# --- alarms, windows, flapping -------------------------------------------------------------------------------------
+
+
+def _alarm_held(world: Reader, record: r.AlarmHeld) -> Patch:
+    before: Alarm | None = world.get("alarms", record.component)
+    due = record.at if before is None else before.due
+    alarm = Alarm(record.incident, record.title, due, hold=record.hold, held=record.at)
+    patch: Patch = [("alarms", record.component, alarm)]
+    window: WindowState | None = world.get("windows", record.hold.what)
+    if record.hold.reason is HoldReason.MAINTENANCE and window is not None:
+        muted = Muted(record.component, record.title, due)
+        others = (each for each in window.muted if (each.component, each.at) != (muted.component, muted.at))
+        patch.append(("windows", record.hold.what, replace(window, muted=(*others, muted)[-MOST_MUTED:])))
+    return patch
+
+
+def _alarm_raised(_world: Reader, record: r.AlarmRaised) -> Patch:
+    return [("alarms", record.component, Alarm(record.incident, record.title, record.due, raised=record.at))]
+
+
+def _alarm_over(_world: Reader, record: r.AlarmDropped | r.AlarmCleared) -> Patch:
+    return [("alarms", record.component, None)]
+
+
+def _flapping_began(_world: Reader, record: r.FlappingBegan) -> Patch:
+    return [("flapping", record.check, Flap(record.at))]
+
+
+def _flapping_ended(_world: Reader, record: r.FlappingEnded) -> Patch:
+    return [("flapping", record.check, None)]
+
+
+def _maintenance_set(world: Reader, record: r.MaintenanceSet) -> Patch:
+    before: WindowState | None = world.get("windows", record.target)
+    since, muted = (record.at, ()) if before is None else (before.since, before.muted)
+    kind = WindowKind.MAINTENANCE
+    state = WindowState(kind, "Maintenance", since, record.until, record.who, record.reason, muted)
+    return [("windows", record.target, state)]
+
+
+def _maintenance_ended(_world: Reader, record: r.MaintenanceEnded) -> Patch:
+    return [("windows", record.target, None)]
+
+
+def _window_began(world: Reader, record: r.WindowBegan) -> Patch:
+    before: WindowState | None = world.get("windows", record.window)
+    muted = () if before is None else before.muted
+    state = WindowState(record.kind, record.title, record.since, record.until, FILES, muted=muted)
+    return [("windows", record.window, state)]
+
+
+def _window_ended(_world: Reader, record: r.WindowEnded) -> Patch:
+    return [("windows", record.window, None)]
 
 
 def _heartbeat_received(world: Reader, record: r.HeartbeatReceived) -> Patch:
@@ -500,6 +561,16 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.IncidentResolved: _incident_resolved,
     r.Paused: _paused,
     r.Resumed: _resumed,
+    r.AlarmHeld: _alarm_held,
+    r.AlarmRaised: _alarm_raised,
+    r.AlarmDropped: _alarm_over,
+    r.AlarmCleared: _alarm_over,
+    r.FlappingBegan: _flapping_began,
+    r.FlappingEnded: _flapping_ended,
+    r.MaintenanceSet: _maintenance_set,
+    r.MaintenanceEnded: _maintenance_ended,
+    r.WindowBegan: _window_began,
+    r.WindowEnded: _window_ended,
     r.HeartbeatReceived: _heartbeat_received,
     r.AwaySet: _away_set,
     r.ReviewPassed: _review_passed,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import failures, incidents
+from opsdash.core import alarms, failures, flapping, incidents
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.operation import ANCHORS, Tier
 from opsdash.model.records import CheckChanged, ComponentChanged, Paused, RedundancyChanged, Resumed
@@ -114,6 +114,7 @@ def judge(
         shown_reason, detail = live.reason, live.detail
     if agreed and status is Status.OK:
         shown_reason = None
+    changed = decided is not None and decided != SEVERITY[was] and confirmed is not None
     return Judged(
         live=_shown(
             live,
@@ -126,6 +127,7 @@ def judge(
             window=window,
             unknowns=0,
             agreed=agreed,
+            flaps=flapping.pushed(live.flaps, changed=changed) if agrees or changed else live.flaps,
         ),
         confirmed=after if decided is not None else None,
         undecided=not agrees,
@@ -159,6 +161,7 @@ def _judge_unknown(live: CheckLive, confirmed: CheckState | None, seen: Observat
         window=window,
         unknowns=unknowns,
         agreed=agreed,
+        flaps=live.flaps,
     )
     return Judged(after, None, undecided=unknowns < SHOW_UNKNOWN_AFTER)
 
@@ -188,6 +191,7 @@ def _shown(
     window: tuple[int, ...],
     unknowns: int,
     agreed: bool,
+    flaps: int,
 ) -> CheckLive:
     return CheckLive(
         status=status,
@@ -208,6 +212,7 @@ def _shown(
         finished=seen.finished,
         due=seen.due,
         runs=live.runs + 1,
+        flaps=flaps,
         bad_since=_bad_since(live, seen, raw),
     )
 
@@ -241,11 +246,14 @@ def observed(draft: Draft, event: Observed) -> None:
     engine = draft.engine()
     if before.finished < engine.online_since:
         before = replace(before, window=())
+    if not before.runs:
+        before = replace(before, flaps=flapping.resumed(draft, spec.id, before))
     offline = engine.offline or draft.now.mono < engine.grace_until
     judged = judge(spec, before, confirmed, seen, offline=offline, hold=hold)
     draft.set_live("checks", spec.id, judged.live)
     if judged.confirmed is not None:
         _record_check(draft, spec.id, judged.confirmed)
+    turned = bool(judged.live.flaps or before.flaps) and flapping.follow(draft, spec.id, judged.live.flaps)
     if hold:
         draft.effect(Poll(spec.id, min(HELD_RETRY, retry_after(spec))))
     elif judged.undecided and not spec.passive and seen.retry_after is None:
@@ -253,6 +261,9 @@ def observed(draft: Draft, event: Observed) -> None:
     after = judged.live
     if (after.status, after.reason) != (before.status, before.reason) or after.unknowns == SHOW_UNKNOWN_AFTER:
         refresh_around(draft, spec)
+    if turned:
+        for concerned in dict.fromkeys((spec.component, *_watchers(draft, spec))):
+            alarms.refresh(draft, concerned)
     draft.touch(spec.component)
 
 
@@ -288,6 +299,8 @@ def _anchor_observed(draft: Draft, spec: CheckSpec, seen: Observation) -> None:
     if engine.offline and not offline:
         after = replace(after, online_since=draft.now.mono, grace_until=draft.now.mono + OFFLINE_GRACE)
     draft.set_live("engine", "engine", after)
+    if engine.offline and not offline:
+        alarms.look_again(draft)
 
 
 def overdue(draft: Draft, event: Overdue) -> None:
@@ -376,12 +389,16 @@ def _resume(draft: Draft, component: str, who: str) -> None:
 def refresh_around(draft: Draft, spec: CheckSpec) -> None:
     """Judge a check's component again, and the failure modes elsewhere that watch the check."""
     refresh(draft, spec.component)
+    for watcher in _watchers(draft, spec):
+        if watcher != spec.component:
+            failures.refresh(draft, watcher)
+            incidents.refresh(draft, watcher)
+
+
+def _watchers(draft: Draft, spec: CheckSpec) -> list[str]:
+    """The components with failure modes that watch a check."""
     names = [spec.id] if spec.provider is None else [spec.id, f"{spec.component}/*"]
-    for name in names:
-        for watcher in draft.operation.watchers.get(name, ()):
-            if watcher != spec.component:
-                failures.refresh(draft, watcher)
-                incidents.refresh(draft, watcher)
+    return [watcher for name in names for watcher in draft.operation.watchers.get(name, ())]
 
 
 def _refresh_watchers(draft: Draft, component: str) -> None:
@@ -411,6 +428,7 @@ def refresh(draft: Draft, component_id: str) -> None:
     if after.status is not before.status:
         for dependent in draft.operation.dependents.get(component_id, ()):
             draft.touch(dependent)
+        alarms.look_below(draft, component_id)
 
 
 def _record_component(draft: Draft, component: Component, after: ComponentLive) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opsdash.core import alarms
 from opsdash.model.incident import EntryKind, Incident, IncidentKind
 from opsdash.model.operation import Tier
 from opsdash.model.records import (
@@ -33,10 +34,16 @@ OPSDASH = "opsdash"
 
 
 def refresh(draft: Draft, component_id: str) -> None:
-    """Open, join or mark as recovered, as a component's status and failure modes now are."""
+    """Open, join or mark as recovered, as a component's status and failure modes now are; and alarm accordingly."""
     component = draft.component(component_id)
     if component is None:
         return
+    _refresh(draft, component)
+    alarms.refresh(draft, component_id)
+
+
+def _refresh(draft: Draft, component: Component) -> None:
+    component_id = component.id
     failing = _failing(draft, component)
     down = draft.health(component_id).status is Status.DOWN
     incident = draft.incident(component_id)
@@ -100,10 +107,11 @@ def _open(draft: Draft, component: Component, title: str, failure: str | None) -
 def open_incident(
     draft: Draft, component: str, kind: IncidentKind, title: str, *, who: str = OPSDASH, failure: str | None = None
 ) -> str:
-    """Open an incident and return its id."""
+    """Open an incident, alarm if it is more than a note, and return its id."""
     number = draft.life().incidents + 1
     incident = f"INC-{number}"
     draft.emit(IncidentOpened(draft.now.wall, incident, component, kind, title, who, failure))
+    alarms.refresh(draft, component)
     draft.touch(component)
     return incident
 
@@ -179,6 +187,7 @@ def resolve(draft: Draft, who: str, intent: ResolveIntent) -> Refused | None:
             what = failing[0].title if failing else f"{component.title} is down"
             return Refused("still_failing", f"{found.id} cannot be resolved yet: {what}")
     draft.emit(IncidentResolved(draft.now.wall, found.id, who, intent.text.strip()))
+    alarms.refresh(draft, found.component)
     draft.touch(found.component)
     return None
 

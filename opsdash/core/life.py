@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import automatic, health, mechanisms, people, reviews, runs, switching
+from opsdash.core import automatic, flapping, health, maintenance, mechanisms, people, reviews, runs, switching
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
@@ -33,6 +33,7 @@ def started(draft: Draft, event: Started) -> None:
         remaining = max(0.0, draft.get("pauses", component).until - draft.now.wall)
         draft.effect(SuspendPolling(component, suspended=True))
         draft.effect(SetTimer(("pause", component), draft.now.mono + remaining))
+    maintenance.started(draft)
     people.schedule(draft, draft.now)
     for component in draft.operation.components:
         health.refresh(draft, component)
@@ -65,8 +66,12 @@ def loaded(draft: Draft, event: Loaded) -> None:
     for check, spec in after.checks.items():
         known = before.checks.get(check)
         if known is not None and (known.kind, known.raw) != (spec.kind, spec.raw):
+            flapping.forget(draft, check)
             draft.set_live("checks", check, CheckLive())
             draft.effect(Poll(check))
+    for check in draft.keys("flapping"):
+        if check not in after.checks:
+            flapping.forget(draft, check)
     for check in sorted(before.checks.keys() - after.checks.keys()):
         draft.set_live("checks", check, None)
     for gone in sorted((before.components.keys() | held_before) - after.components.keys()):

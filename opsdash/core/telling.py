@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opsdash.model import records as r
+from opsdash.model.alarm import hold_words
 from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, SwitchKind
 from opsdash.model.units import format_duration
+from opsdash.model.window import COMPONENT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +77,27 @@ def _away(record: r.AwaySet) -> str:
     )
 
 
+def _alarm_raised(record: r.AlarmRaised) -> str:
+    held = f" after {format_duration(record.at - record.due)} ({hold_words(record.after)})" if record.after else ""
+    note = f"; {record.note}" if record.note else ""
+    return f"alarm for {record.component} raised{held}: {record.title}{note}"
+
+
+def _maintenance_set(record: r.MaintenanceSet) -> str:
+    span = format_duration(record.until - record.at)
+    why = f": {record.reason}" if record.reason else ""
+    return f"maintenance of {_target(record.target)} set by {record.who} for {span}{why}"
+
+
+def _maintenance_ended(record: r.MaintenanceEnded) -> str:
+    how = "its time has passed" if record.who == "opsdash" else f"ended by {record.who}"
+    return f"maintenance of {_target(record.target)} is over: {how}"
+
+
+def _target(key: str) -> str:
+    return key.removeprefix(COMPONENT_KEY)
+
+
 TELL: dict[type, Callable[[Any], str]] = {
     r.EngineStarted: _engine_started,
     r.EngineStopped: lambda record: f"engine stopped: {record.why}",
@@ -101,6 +124,20 @@ TELL: dict[type, Callable[[Any], str]] = {
         + (f": {record.reason}" if record.reason else "")
     ),
     r.Resumed: lambda record: f"{record.component} is polled again",
+    r.AlarmHeld: lambda record: f"alarm for {record.component} held: {hold_words(record.hold)} ({record.title})",
+    r.AlarmRaised: _alarm_raised,
+    r.AlarmDropped: lambda record: f"alarm for {record.component} dropped: it is over, and was never raised",
+    r.AlarmCleared: lambda record: (
+        f"alarm for {record.component} cleared after {format_duration(record.at - record.raised)}"
+    ),
+    r.FlappingBegan: lambda record: f"check {record.check} is flapping ({record.percent} %)",
+    r.FlappingEnded: lambda record: f"check {record.check} is no longer flapping",
+    r.MaintenanceSet: _maintenance_set,
+    r.MaintenanceEnded: _maintenance_ended,
+    r.WindowBegan: lambda record: (
+        f"{record.kind.value} {record.window} began: {record.title}, for {format_duration(record.until - record.at)}"
+    ),
+    r.WindowEnded: lambda record: f"{record.kind.value} {record.window} is over",
     r.HeartbeatReceived: lambda record: f"heartbeat {record.check}: {record.signal}",
     r.AwaySet: _away,
     r.ReviewPassed: lambda record: f"{record.component}: review time of {record.what} has passed",
@@ -153,8 +190,10 @@ def component_of(record: Record) -> str | None:
     """The component that a record is about, None for the whole operation."""
     if isinstance(record, r.SwitchIntended):
         return record.switch.plan.component
-    if isinstance(record, r.CheckChanged | r.HeartbeatReceived):
+    if isinstance(record, r.CheckChanged | r.HeartbeatReceived | r.FlappingBegan | r.FlappingEnded):
         return record.check.partition("/")[0]
+    if isinstance(record, r.MaintenanceSet | r.MaintenanceEnded):
+        return record.target.removeprefix(COMPONENT_KEY) if record.target.startswith(COMPONENT_KEY) else None
     found: str | None = getattr(record, "component", None)
     return found
 

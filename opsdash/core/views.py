@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import automatic, badges, people, planning, proofs, verifying, ways_out
+from opsdash.core import automatic, badges, flapping, people, planning, proofs, verifying, ways_out, windows
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
+from opsdash.model.alarm import hold_words
 from opsdash.model.operation import ANCHORS, TIER_ORDER, Auto, Confirm, ResponseKind, Tier
 from opsdash.model.status import Reason, Status, worst
 from opsdash.model.switch import (
@@ -23,14 +24,17 @@ from opsdash.model.switch import (
     SwitchState,
 )
 from opsdash.model.units import format_duration
+from opsdash.model.window import COMPONENT_KEY, WindowKind, is_one_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from opsdash.model.alarm import Alarm
     from opsdash.model.incident import Incident
     from opsdash.model.now import Now
     from opsdash.model.operation import ActionCall, Component, FailureMode, Feature
     from opsdash.model.views import (
+        AlarmView,
         AutoState,
         AutoView,
         CheckView,
@@ -47,7 +51,9 @@ if TYPE_CHECKING:
         StepPlanView,
         SwitchView,
         WallRow,
+        WindowView,
     )
+    from opsdash.model.window import WindowState
     from opsdash.model.world import Blocked, Live, Proof, Shadow, SwitchLive, World
 
     ByHand = Callable[[ActionCall | None, str | None], str]
@@ -89,6 +95,7 @@ class Viewer:
         first = self._first_failure(component)
         lead = self._leading_check(component)
         proof, proof_at = proofs.best_backup(self.draft, component, self.now.wall)
+        alarm: Alarm | None = self.draft.get("alarms", component_id)
         return {
             "id": component.id,
             "title": component.title,
@@ -118,6 +125,15 @@ class Viewer:
             "switch": switch.state.value if switch and self._is_open(switch) else None,
             "overdue": list(state.overdue),
             "explained_by": self._explained_by(component),
+            "alarm": "" if alarm is None else "raised" if alarm.is_raised else "held",
+            "held": hold_words(alarm.hold) if alarm is not None and alarm.hold is not None else "",
+            "windows": [
+                {"id": each.id, "kind": each.kind.value, "title": each.title, "until": each.until}
+                for each in sorted(
+                    windows.over(self.draft, component_id), key=lambda each: each.kind is WindowKind.FREEZE
+                )
+            ],
+            "flapping": self._flapping(component),
             "problems": len(component.off) + (component.problem is not None),
             "removed": component.removed,
         }
@@ -156,6 +172,50 @@ class Viewer:
             component.providers[0] if component.providers else None
         )
         return active.checks[0] if active and active.checks else None
+
+    def _flapping(self, component: Component) -> int | None:
+        """The highest percentage of its flapping checks."""
+        of_providers = (check for provider in component.providers for check in provider.checks)
+        return flapping.shown(self.draft, (*component.checks, *of_providers))
+
+    def alarm(self, component_id: str) -> AlarmView | None:
+        """The alarm of a component, raised or held."""
+        alarm: Alarm | None = self.draft.get("alarms", component_id)
+        if alarm is None:
+            return None
+        hold = alarm.hold
+        return {
+            "state": "raised" if alarm.is_raised else "held",
+            "title": alarm.title,
+            "incident": alarm.incident,
+            "reason": hold.reason.value if hold else None,
+            "by": hold.what if hold else "",
+            "words": hold_words(hold) if hold else "",
+            "since": alarm.raised or alarm.held or alarm.due,
+            "until": hold.until if hold else None,
+            "due": alarm.due,
+        }
+
+    def windows(self) -> list[WindowView]:
+        """Every window that is open, those that end first at the top."""
+        found = [(key, self.draft.get("windows", key)) for key in self.draft.keys("windows")]
+        still_open = [(key, state) for key, state in found if windows.is_open(self.draft, key, state)]
+        return [self._window(key, state) for key, state in sorted(still_open, key=lambda each: each[1].until)]
+
+    def _window(self, key: str, state: WindowState) -> WindowView:
+        names = ((name, self.draft.component(name)) for name in self.components())
+        return {
+            "id": key,
+            "kind": state.kind.value,
+            "title": state.title,
+            "target": key.removeprefix(COMPONENT_KEY) if is_one_off(key) else None,
+            "components": [name for name, each in names if each is not None and windows.covers(self.draft, key, each)],
+            "since": state.since,
+            "until": state.until,
+            "who": state.who,
+            "reason": state.reason,
+            "muted": [{"component": each.component, "title": each.title, "at": each.at} for each in state.muted],
+        }
 
     def _explained_by(self, component: Component) -> list[str]:
         if self.draft.health(component.id).status is Status.OK:
@@ -252,6 +312,12 @@ class Viewer:
             ],
             "switch": self.switch(switch) if switch else None,
             "incident": incident_view(incident) if incident else None,
+            "alarm": self.alarm(component_id),
+            "windows": [
+                self._window(each.id, self.draft.get("windows", each.id))
+                for each in windows.over(self.draft, component_id)
+            ],
+            "flapping": row["flapping"],
             "runbook": self._runbook(component),
             "off": dict.fromkeys(component.held, "removed from the file, kept while it is in use")
             | dict(component.off)
@@ -329,6 +395,7 @@ class Viewer:
             "facts": dict(live.facts),
             "phases": dict(live.phases),
             "spark": list(self._sparks.get(check_id, ())),
+            "flapping": flapping.shown(self.draft, (check_id,)),
         }
 
     def _provider(self, component: Component, provider_id: str) -> ProviderView:

@@ -34,6 +34,7 @@ from opsdash.engine.runner import Committed, Runner
 from opsdash.engine.sparks import Sparks
 from opsdash.engine.threads import Worker
 from opsdash.engine.timers import Timers
+from opsdash.engine.windows import Windows
 from opsdash.errors import EngineError, JournalError
 from opsdash.kinds.base import HeartbeatState
 from opsdash.kinds.resolver import Resolver
@@ -179,6 +180,7 @@ class Engine:
             documents_worker=self._documents_worker,
         )
         self.timers = Timers(clock, self.runner.put)
+        self.windows = Windows(self.runner.put)
         self.hub = Hub(clock=clock, viewer=self.viewer, summary=self._summary, stuck=lambda: self.runner.stuck)
 
     # --- life --------------------------------------------------------------------------------------------------
@@ -221,6 +223,7 @@ class Engine:
         self.loaded = self._with_held_runbooks(loaded, before)
         operation = keep_held(self.runner.world, loaded.operation)
         self.runner.put(i.Loaded(operation, len(loaded.problems)))
+        self.windows.configure(operation.windows, self._clock().wall)
         self.poller.configure(loaded.operation.checks, loaded.bindings)
         self._sparks.keep(loaded.operation.checks)
         for check, spec in loaded.operation.checks.items():
@@ -309,6 +312,7 @@ class Engine:
             log.warning("the clock moved by %+.0f s", jump)
             self.runner.put(i.ClockJumped(jump))
             self.timers.clock_jumped()
+        self.windows.look(now.wall)
         for check in views.overdue_checks(self.runner.world, self.runner.live, now):
             self.runner.put(i.Overdue(check))
         self._keep_preflights(now)

@@ -36,6 +36,7 @@ from opsdash.model.inputs import (
     Stopping,
     TimerFired,
     Wanted,
+    WindowsOpen,
 )
 from opsdash.model.switch import Refused
 from opsdash.storage.codec import encode
@@ -312,6 +313,8 @@ def _once(event: Input) -> Hashable:
             return "beat", event.check, event.signal
         case Loaded():
             return "loaded"
+        case WindowsOpen():
+            return "windows"
     return id(event)
 
 

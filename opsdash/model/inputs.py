@@ -8,6 +8,7 @@ from opsdash.model.observation import Observation
 from opsdash.model.operation import Operation
 from opsdash.model.run import BlockResult
 from opsdash.model.switch import SwitchKind, SwitchState
+from opsdash.model.window import Occurrence
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ class ClockJumped:
     """Boot time and wall clock have parted by `seconds`: suspended, or the clock was set."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsOpen:
+    """The windows of opsdash.yaml that are open now, by the calendar: all of them, so that none can be missed."""
+
+    occurrences: tuple[Occurrence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +246,22 @@ class ResumeIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceIntent:
+    """Mute the alarms of `target`, a component or `tag:NAME`, for `seconds`."""
+
+    target: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndMaintenanceIntent:
+    """Mute them no longer."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class PollIntent:
     """Run a check, or all checks of a component, now."""
 
@@ -313,6 +337,8 @@ Intent = (
     | OpenIncidentIntent
     | PauseIntent
     | ResumeIntent
+    | MaintenanceIntent
+    | EndMaintenanceIntent
     | PollIntent
     | AwayIntent
     | OpenRunIntent
@@ -339,6 +365,7 @@ Input = (
     | Observed
     | Overdue
     | ClockJumped
+    | WindowsOpen
     | TimerFired
     | ReadDone
     | ApplyDone

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from opsdash.model.status import Reason, Status
+from opsdash.model.window import WindowSpec
 
 Raw = Mapping[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -349,6 +350,7 @@ class Component:
     tier: Tier = Tier.IMPORTANT
     owners: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     features: Mapping[str, Feature] = field(default_factory=_empty)
     runbook: str | None = None
     providers: tuple[Provider, ...] = ()
@@ -416,6 +418,7 @@ class Operation:
     checks: Mapping[str, CheckSpec] = field(default_factory=_empty)
     people: Mapping[str, Person] = field(default_factory=_empty)
     anchors: tuple[str, ...] = ()
+    windows: Mapping[str, WindowSpec] = field(default_factory=_empty)
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     watchers: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     sha256: str = ""

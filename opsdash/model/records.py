@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opsdash.model.alarm import Hold
 from opsdash.model.incident import EntryKind, IncidentKind
 from opsdash.model.operation import Component
 from opsdash.model.run import BlockResult
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import Fact, Switch, SwitchCause, SwitchKind, SwitchState
+from opsdash.model.window import WindowKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,111 @@ class Resumed:
     at: float
     component: str
     who: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmHeld:
+    """An alarm is due, and held by something; again when that is something else. Nobody is told for now."""
+
+    at: float
+    component: str
+    incident: str
+    title: str
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRaised:
+    """People are to be told. `due`: since when there was something to tell; `after`: what had held it until now.
+
+    note: what could not be found out before, such as a parent that did not answer.
+    """
+
+    at: float
+    component: str
+    incident: str
+    title: str
+    due: float
+    after: Hold | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmDropped:
+    """What a held alarm was about is over. It was never raised, and is not."""
+
+    at: float
+    component: str
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmCleared:
+    """What a raised alarm was about is over: people are to be told, whatever is muted. `raised`: since when it was."""
+
+    at: float
+    component: str
+    incident: str
+    raised: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlappingBegan:
+    """A check changes its status again and again: `percent` of its latest results, the newest weighing most."""
+
+    at: float
+    check: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlappingEnded:
+    """A check is steady again, or no longer the same check."""
+
+    at: float
+    check: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceSet:
+    """A person mutes the alarms of `target`, `component:NAME` or `tag:NAME`, until `until`. Set again, it replaces."""
+
+    at: float
+    target: str
+    until: float
+    who: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceEnded:
+    """The alarms of `target` are no longer muted: its time has passed (`who` is "opsdash"), or a person ended it."""
+
+    at: float
+    target: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowBegan:
+    """A window of opsdash.yaml is open, until `until`. Again, when it has changed."""
+
+    at: float
+    window: str
+    kind: WindowKind
+    title: str
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEnded:
+    """A window of opsdash.yaml is no longer open."""
+
+    at: float
+    window: str
+    kind: WindowKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,6 +597,16 @@ Record = (
     | IncidentResolved
     | Paused
     | Resumed
+    | AlarmHeld
+    | AlarmRaised
+    | AlarmDropped
+    | AlarmCleared
+    | FlappingBegan
+    | FlappingEnded
+    | MaintenanceSet
+    | MaintenanceEnded
+    | WindowBegan
+    | WindowEnded
     | HeartbeatReceived
     | AwaySet
     | ReviewPassed

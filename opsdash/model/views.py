@@ -9,6 +9,56 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 
+class WindowLine(TypedDict):
+    """A window that is open over a component. kind: maintenance | freeze."""
+
+    id: str
+    kind: str
+    title: str
+    until: float
+
+
+class MutedView(TypedDict):
+    """An alarm that would have been raised without a maintenance."""
+
+    component: str
+    title: str
+    at: float
+
+
+class WindowView(TypedDict):
+    """A window that is open. components: those that it is about; target: what a one-off maintenance was set for."""
+
+    id: str
+    kind: str
+    title: str
+    target: str | None
+    components: list[str]
+    since: float
+    until: float
+    who: str
+    reason: str
+    muted: list[MutedView]
+
+
+class AlarmView(TypedDict):
+    """The alarm of a component. state: raised | held.
+
+    reason: why it is held (parent | asked | recheck | maintenance | flapping | offline | paused), `by` what, until
+    when, and in words.  since: of this state; due: since when there has been something to alarm about.
+    """
+
+    state: str
+    title: str
+    incident: str
+    reason: str | None
+    by: str
+    words: str
+    since: float
+    until: float | None
+    due: float
+
+
 class WallRow(TypedDict):
     """One component on the wall: small, since it is sent whenever it changes.
 
@@ -18,6 +68,8 @@ class WallRow(TypedDict):
     failure: title of the first active failure mode, response: what was decided for it, hint: the key for it and words.
     switch: state of the switch in flight, None when none is.  overdue: things whose review time has passed.
     explained_by: parents that are down.  covered: an owner is present (True also when none is declared: see owners).
+    alarm: "" | raised | held, and in `held` why.  windows: maintenance and freezes over it.
+    flapping: percentage of changes of the check that changes most, None if none flaps.
     """
 
     id: str
@@ -48,6 +100,10 @@ class WallRow(TypedDict):
     switch: str | None
     overdue: list[str]
     explained_by: list[str]
+    alarm: str
+    held: str
+    windows: list[WindowLine]
+    flapping: int | None
     problems: int
     removed: bool
 
@@ -101,6 +157,7 @@ class CheckView(TypedDict):
     facts: dict[str, Any]
     phases: dict[str, float]
     spark: list[float | None]
+    flapping: int | None
 
 
 class ProviderView(TypedDict):
@@ -355,6 +412,9 @@ class ComponentDetail(TypedDict):
     needed_by: list[tuple[str, str]]
     switch: SwitchView | None
     incident: IncidentView | None
+    alarm: AlarmView | None
+    windows: list[WindowView]
+    flapping: int | None
     runbook: str | None
     off: dict[str, str]
     keys: dict[str, str | None]

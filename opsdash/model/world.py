@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opsdash.model.alarm import Alarm
 from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.run import Run
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import Switch, SwitchCause, SwitchKind, Truth
+from opsdash.model.window import WindowState
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,13 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Flap:
+    """A check changes its status again and again, since then."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition.
 
@@ -155,6 +164,9 @@ TABLES: dict[str, type] = {
     "switches": Switch,
     "incidents": Incident,
     "pauses": Pause,
+    "windows": WindowState,
+    "alarms": Alarm,
+    "flapping": Flap,
     "heartbeats": Heartbeat,
     "proofs": Proof,
     "absences": Absence,
@@ -207,6 +219,7 @@ class CheckLive:
     at, latency, facts, phases: of the last observation; requested, finished, due: monotonic seconds.
     raw: the last observation's own status, before thresholds.  bad_since: when the first result came in that was not
         good, None since a good one.
+    flaps: one bit for each of the latest decided results, the newest lowest: whether it changed the confirmed status.
     """
 
     status: Status = Status.UNKNOWN
@@ -227,6 +240,7 @@ class CheckLive:
     finished: float = 0.0
     due: float = 0.0
     runs: int = 0
+    flaps: int = 0
     bad_since: float | None = None
 
 
@@ -291,6 +305,27 @@ class PreflightLive:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmLive:
+    """Progress of an alarm that is held. Monotonic seconds.
+
+    due: since when there has been something to alarm about.
+    stale: what its own checks say is from a time that something else explains; they have to be asked again.
+    recheck: only their results that were requested later count, once they are asked; `rechecked`: they have answered.
+    asked: the parents have been asked, of whom only results that were requested after `due` count.
+    deadline: until when the present question is waited for.
+    look: when the rules are looked at again without a cause.
+    """
+
+    due: float
+    stale: bool = False
+    recheck: float | None = None
+    rechecked: bool = False
+    asked: bool = False
+    deadline: float = 0.0
+    look: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLive:
     """What the engine knows of itself.
 
@@ -307,7 +342,7 @@ class EngineLive:
     journal_error: str = ""
 
 
-LIVE_TABLES = ("checks", "components", "switches", "ended", "auto", "autos", "preflights", "engine")
+LIVE_TABLES = ("checks", "components", "switches", "alarms", "ended", "auto", "autos", "preflights", "engine")
 """`ended`: when the last switch of a component ended. `autos`, with the one key "autos": when opsdash began switches by
 itself. Both in monotonic seconds.
 """

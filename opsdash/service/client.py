@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Snapshot,
         SwitchView,
         Verdict,
+        WindowView,
     )
 
 RETRY = 0.25
@@ -221,6 +222,10 @@ class EngineSession:
     async def people(self) -> list[PersonView]:
         """All people."""
         return cast("list[PersonView]", await self._get("/v1/people"))
+
+    async def windows(self) -> list[WindowView]:
+        """Maintenance and freezes that are open now."""
+        return cast("list[WindowView]", await self._get("/v1/windows"))
 
     async def problems(self) -> list[ProblemView]:
         """Problems of the workspace's files."""

@@ -42,6 +42,8 @@ KINDS: dict[str, type] = {
     "open_incident": i.OpenIncidentIntent,
     "pause": i.PauseIntent,
     "resume": i.ResumeIntent,
+    "maintenance": i.MaintenanceIntent,
+    "end_maintenance": i.EndMaintenanceIntent,
     "poll": i.PollIntent,
     "away": i.AwayIntent,
     "tick": i.TickIntent,

@@ -158,6 +158,7 @@ class Service:
             Route("/v1/runbooks", self._runbooks),
             Route("/v1/runbooks/{runbook}", self._runbook),
             Route("/v1/people", self._people),
+            Route("/v1/windows", self._windows),
             Route("/v1/auto", self._auto),
             Route("/v1/problems", self._problems),
             Route("/v1/history/{component}", self._history),
@@ -243,6 +244,9 @@ class Service:
 
     async def _people(self, _: Request) -> Response:
         return _json(self._engine.viewer().people())
+
+    async def _windows(self, _: Request) -> Response:
+        return _json(self._engine.viewer().windows())
 
     async def _problems(self, _: Request) -> Response:
         return _json(asking.problems(self._engine))

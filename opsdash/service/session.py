@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Snapshot,
         SwitchView,
         Verdict,
+        WindowView,
     )
 
 
@@ -82,7 +83,8 @@ class Session(Protocol):
         intent and arguments, by name: failover, failback, degrade, restore (component, generation, source, target,
         reason, overrides, typed), undo (component, reason), settle (component, state, reason), take_over (component,
         reason), ack (incident), note (incident, text), resolve (incident, text), open_incident (component, title),
-        pause (component, seconds, reason), resume (component), poll (target), away (person, until, start, back),
+        pause (component, seconds, reason), resume (component), maintenance (target, seconds, reason), end_maintenance
+        (target), poll (target), away (person, until, start, back),
         open_run (runbook, component), tick (run, step, tick, done), mark_step (run, step, mark), run_block (run,
         step, block), end_run (run).
         """
@@ -109,6 +111,9 @@ class Session(Protocol):
 
     async def people(self) -> list[PersonView]:
         """All people."""
+
+    async def windows(self) -> list[WindowView]:
+        """Maintenance and freezes that are open now, with the alarms that they hold."""
 
     async def problems(self) -> list[ProblemView]:
         """Problems of the workspace's files."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from opsdash.model.views import (
+        AlarmView,
         BlockView,
         CheckView,
         ComponentDetail,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         SwitchView,
         Verdict,
         WallRow,
+        WindowView,
     )
 
 START = 1_767_863_647.0  # 2026-01-08 09:14:07 UTC
@@ -82,6 +84,10 @@ def row(component: str, title: str, **changes: Any) -> WallRow:
         "switch": None,
         "overdue": [],
         "explained_by": [],
+        "alarm": "",
+        "held": "",
+        "windows": [],
+        "flapping": None,
         "problems": 0,
         "removed": False,
     }
@@ -111,6 +117,7 @@ def check(name: str, provider: str | None, component: str, status: str = "ok", *
         "facts": {},
         "phases": {"connect": 0.008, "first byte": 0.02},
         "spark": list(STEADY),
+        "flapping": None,
     }
     made.update(changes)
     return made  # type: ignore[return-value] # built from the keys of CheckView
@@ -367,6 +374,8 @@ class FakeSession:
                 "acknowledged_at": START - 40,
             },
         ]
+        self.alarms: dict[str, AlarmView] = {}
+        self.windows_of: dict[str, list[WindowView]] = {}
         self.records: list[JournalLine] = []
         self.run = self._runbook()
         self.texts: dict[str, str] = {}
@@ -628,6 +637,9 @@ class FakeSession:
                 ),
                 None,
             ),
+            "alarm": copy.deepcopy(self.alarms.get(component)),
+            "windows": copy.deepcopy(self.windows_of.get(component, [])),
+            "flapping": found["flapping"],
             "runbook": f"{component}-down",
             "off": {},
             "paused_until": None,
@@ -935,6 +947,17 @@ class FakeSession:
         self.change(str(arguments["component"]), status="paused")
         return ""
 
+    def _do_maintenance(self, arguments: Mapping[str, Any]) -> str:
+        component = str(arguments["target"])
+        until = self.now + float(arguments["seconds"])
+        line = {"id": f"component:{component}", "kind": "maintenance", "title": "Maintenance", "until": until}
+        self.change(component, windows=[line])
+        return ""
+
+    def _do_end_maintenance(self, arguments: Mapping[str, Any]) -> str:
+        self.change(str(arguments["target"]), windows=[])
+        return ""
+
     def _do_resume(self, arguments: Mapping[str, Any]) -> str:
         self.change(str(arguments["component"]), status="unknown", reason="starting")
         return ""
@@ -1030,6 +1053,10 @@ class FakeSession:
     async def people(self) -> list[PersonView]:
         self._reachable()
         return copy.deepcopy(self.person_list)
+
+    async def windows(self) -> list[WindowView]:
+        self._reachable()
+        return [copy.deepcopy(each) for found in self.windows_of.values() for each in found]
 
     async def problems(self) -> list[ProblemView]:
         self._reachable()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from opsdash.model.views import MutedView, WindowView
     from tests.board.conftest import Stage
 
     Board = Callable[..., AbstractAsyncContextManager[Stage]]
@@ -45,6 +46,50 @@ async def test_a_component_shows_who_serves_what_failed_and_what_was_decided(boa
             "no answer within 5s",
         ):
             assert part in page, part  # fmt: skip
+
+
+def in_maintenance(session: FakeSession) -> None:
+    """Email is down, in a maintenance that ken has set."""
+    muted: MutedView = {"component": "email", "title": "email is down", "at": START - 60}
+    window: WindowView = {
+        "id": "component:email",
+        "kind": "maintenance",
+        "title": "Maintenance",
+        "target": "email",
+        "components": ["email"],
+        "since": START - 600,
+        "until": START + 3600,
+        "who": "ken",
+        "reason": "new certificate",
+        "muted": [muted],
+    }
+    session.windows_of["email"] = [window]
+    session.alarms["email"] = {
+        "state": "held",
+        "title": "email is down",
+        "incident": "INC-31",
+        "reason": "maintenance",
+        "by": "component:email",
+        "words": "maintenance",
+        "since": START - 60,
+        "until": START + 3600,
+        "due": START - 60,
+    }
+    session.rows["email"]["flapping"] = 41
+
+
+async def test_a_component_shows_why_nobody_was_alarmed_and_what_would_have_been(board: Board) -> None:
+    async with board(in_maintenance) as stage:
+        await stage.press("enter")
+        for part in (
+            "held: maintenance until ",
+            "for 1m",
+            "41 %: it changes again and again",
+            "window    maintenance until ",
+            "ken: new certificate",
+            "would have alarmed ",
+        ):
+            assert part in stage.page, part
 
 
 async def test_a_component_that_nobody_covers_says_so(board: Board) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from opsdash.model.views import WindowLine
     from tests.board.conftest import Stage
 
     Board = Callable[..., AbstractAsyncContextManager[Stage]]
@@ -233,6 +235,27 @@ async def test_pausing_asks_for_how_long(board: Board) -> None:
         assert stage.intents("pause")[0]["seconds"] == 3600.0
         await stage.press("P", "y")
         assert stage.intents("resume") == [{"component": "crm"}]
+
+
+async def test_a_maintenance_asks_for_how_long_and_the_same_key_ends_it(board: Board) -> None:
+    async with board() as stage:
+        stage.wall.select("crm")
+        await stage.press("M", "down", "enter")
+        assert stage.intents("maintenance") == []
+        await stage.press("y")
+        assert stage.intents("maintenance") == [{"target": "crm", "seconds": 7200.0, "reason": "set on the board"}]
+        line = plain(row_line(stage.app.state.rows["crm"], columns(160), START, stale=False, tz=UTC))
+        assert "maintenance until" in line
+        await stage.press("M", "y")
+        assert stage.intents("end_maintenance") == [{"target": "crm"}]
+
+
+def test_a_line_says_why_nobody_was_alarmed_and_what_flaps() -> None:
+    window: WindowLine = {"id": "nightly", "kind": "freeze", "title": "Year end", "until": START + 3600}
+    one = row("crm", "CRM", status="down", alarm="held", held="db is down", flapping=41, windows=[window])
+    line = plain(row_line({**one, "explained_by": ["db"]}, columns(240), START, stale=False, tz=UTC))
+    assert "alarm held: db is down · flapping 41 % · freeze until " in line
+    assert "because of" not in line, "once is enough"
 
 
 async def test_an_incident_can_be_opened_by_hand(board: Board) -> None:

@@ -369,3 +369,49 @@ def test_restart_starts_another_engine(opsdash: Callable[..., Ended], running: R
         assert f"pid {pid}" in restarted.out
     finally:
         opsdash("engine", "stop")
+
+
+# --- maintenance -------------------------------------------------------------------------------------------------
+
+
+def test_maintenance_mutes_lists_what_it_mutes_and_ends(opsdash: Callable[..., Ended], running: Running) -> None:
+    begun = opsdash("maintenance", "greeting", "--for", "2h", "--reason", "new text")
+    assert begun.code == exits.OK
+    assert "greeting" in begun.out
+    assert ": new text" in begun.out
+    assert "maintenance until" in opsdash("status").out
+    _broken(opsdash, running)
+    held = opsdash("status", "greeting", "--json").json
+    assert (held["status"], held["alarm"], held["held"]) == ("down", "held", "maintenance")
+    assert [each["kind"] for each in held["windows"]] == ["maintenance"]
+    assert "alarm held: maintenance" in opsdash("status").out
+
+    (window,) = opsdash("maintenance", "--json").json["windows"]
+    assert (window["target"], window["components"], window["reason"]) == ("greeting", ["greeting"], "new text")
+    assert window["until"] - window["since"] == 7200
+    assert [each["component"] for each in window["muted"]] == ["greeting"]
+    assert "would have alarmed" in opsdash("maintenance").out
+
+    ended = opsdash("maintenance", "greeting", "--end")
+    assert (ended.code, ended.out) == (exits.OK, "")
+    assert "no maintenance" in ended.err
+    assert opsdash("status", "greeting", "--json").json["alarm"] == "raised"
+    assert opsdash("maintenance", "greeting", "--end").code == exits.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("ghost", "--for", "2h"), exits.REFUSED),
+        (("tag:ghost", "--for", "2h"), exits.REFUSED),
+        (("greeting", "--for", "90d"), exits.REFUSED),
+        (("greeting",), exits.USAGE),
+        (("greeting", "--for", "soon"), exits.USAGE),
+        (("greeting", "--end", "--for", "2h"), exits.USAGE),
+        (("--for", "2h"), exits.USAGE),
+    ],
+)
+def test_a_maintenance_that_makes_no_sense_is_refused(
+    opsdash: Callable[..., Ended], words: tuple[str, ...], code: int
+) -> None:
+    assert opsdash("maintenance", *words).code == code

@@ -14,22 +14,26 @@ from opsdash.core.steps import undo_trouble
 from opsdash.core.ways_out import ways_out
 from opsdash.model import inputs as i
 from opsdash.model.effects import Apply
+from opsdash.model.incident import IncidentKind
 from opsdash.model.operation import Auto, OldOut, Operation, Person, StepSpec
 from opsdash.model.records import Proved, Record, SwitchAdvanced, SwitchEnded, SwitchIntended
 from opsdash.model.run import BlockResult, BlockState
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import MAIN, FactName, SwitchKind, SwitchState, Truth
+from opsdash.model.window import Occurrence, WindowKind, WindowSpec
 from opsdash.testing import Timeline, call, component, email, failure, mail_outside, mail_switch, operation
 
 MARIA = Person("maria", "Maria")
+NIGHTLY = WindowSpec("nightly", WindowKind.MAINTENANCE, "Nightly", tags=("web",), cron="0 3 * * *", length=3600.0)
 
 
 def _operations() -> list[Operation]:
-    sales = component("sales", checks=["page"], owners=("maria",), failures=_sales_failures())
+    more: dict[str, Any] = {"owners": ("maria",), "depends_on": ("email",), "tags": ("web",)}
+    sales = component("sales", checks=["page"], failures=_sales_failures(), **more)
     bare = component("email", checks=["delivery"])
     fenced = email(switch=mail_switch(read=None, old_out=OldOut(stateless=False, check="email/{from}/api"), settle=0.0))
     return [
-        operation(email(), sales, people=[MARIA], anchors=1),
+        operation(email(), sales, people=[MARIA], anchors=1, windows={"nightly": NIGHTLY}),
         operation(fenced, sales, people=[MARIA], anchors=1, sha256="fenced"),
         operation(bare, sales, people=[MARIA], sha256="bare"),
         operation(sales, people=[MARIA], sha256="sales alone"),
@@ -75,6 +79,14 @@ def _feed(event: i.Input) -> Step:
     return lambda timeline: timeline.feed(event)
 
 
+def _calendar(opened: bool) -> Step:
+    def step(timeline: Timeline) -> None:
+        now = timeline.clock.wall
+        timeline.feed(i.WindowsOpen((Occurrence("nightly", now, now + 3600.0),) if opened else ()))
+
+    return step
+
+
 def _answer(result: str, prior: str | None) -> Step:
     def step(timeline: Timeline) -> None:
         if timeline.wanted(Apply):
@@ -97,6 +109,8 @@ INTENTS = st.one_of(
     st.builds(i.OpenIncidentIntent, COMPONENT, st.sampled_from(["", "smoke"])),
     st.builds(i.PauseIntent, COMPONENT, st.sampled_from([0.0, 60.0])),
     st.builds(i.ResumeIntent, COMPONENT),
+    st.builds(i.MaintenanceIntent, st.sampled_from([*COMPONENTS, "tag:web"]), st.sampled_from([0.0, 60.0, 4000.0])),
+    st.builds(i.EndMaintenanceIntent, st.sampled_from([*COMPONENTS, "tag:web"])),
     st.builds(i.PollIntent, st.sampled_from([*COMPONENTS, "email/ses", "email/delivery"])),
     st.builds(i.AwayIntent, st.sampled_from(["maria", "nobody"]), st.none(), back=st.booleans()),
     st.builds(i.OpenRunIntent, st.just("book"), COMPONENT, st.just("sha")),
@@ -131,6 +145,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(lambda seconds: lambda t: t.advance(seconds), st.sampled_from([0.1, 1.0, 2.5, 35.0, 400.0, 300000.0])),
     st.builds(lambda n: _feed(i.Loaded(OPERATIONS[n])), st.integers(0, len(OPERATIONS) - 1)),
     st.builds(lambda check: _feed(i.Overdue(check)), st.sampled_from(CHECKS)),
+    st.builds(_calendar, st.booleans()),
     st.sampled_from(
         [
             _feed(i.ClockJumped(3600.0)),
@@ -159,6 +174,12 @@ def _check_invariants(timeline: Timeline) -> None:
             checks = (*component_now.checks, *(c for p in component_now.providers for c in p.checks))
             if shown is Status.DOWN:
                 assert any(draft.check(check).status is Status.DOWN for check in checks), "unknown never counts as down"
+    due = {
+        each.component
+        for each in timeline.world.tables["incidents"].values()
+        if each.is_open and each.recovered_at is None and each.kind is not IncidentKind.NOTE
+    }
+    assert set(timeline.world.tables["alarms"]) == due, "an alarm stands exactly as long as there is something to tell"
     in_flight = {key for key, each in timeline.world.tables["switches"].items() if each.state in LIVE_STATES}
     assert set(timeline.live.tables["switches"]) == in_flight, "progress belongs to what is in flight"
     fired = [apply.action_id for apply in timeline.wanted(Apply)]

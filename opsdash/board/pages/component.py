@@ -18,6 +18,7 @@ from opsdash.board.words import (
     ago,
     date_time,
     day,
+    hour,
     latency,
     proof,
     sign,
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from opsdash.board.state import Changes
-    from opsdash.model.views import CheckView, ComponentDetail, FailureView, JournalLine, PersonView, ProviderView
+    from opsdash.model.views import (
+        AlarmView,
+        CheckView,
+        ComponentDetail,
+        FailureView,
+        JournalLine,
+        PersonView,
+        ProviderView,
+    )
 
 TWO_COLUMNS_FROM = 100
 TIMELINE = 8
@@ -210,6 +219,7 @@ def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | Non
     ]
     if row["explained_by"]:
         rows.append(_field("explained", ("by " + ", ".join(row["explained_by"]), Role.DEGRADED)))
+    rows += _alarm(detail, now, tz=tz)
     if row["failure"]:
         key, _, words = row["hint"].partition(" ")
         rows.append(_field("it is", (row["failure"], Role.STRONG)))
@@ -248,6 +258,34 @@ def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | Non
         )
     rows.append(_field("file", (detail["file"], Role.DIM)))
     return rows
+
+
+def _alarm(detail: ComponentDetail, now: float, *, tz: tzinfo | None) -> list[Row]:
+    """Whether people are told of it, what keeps that from them for now, and what would have been told."""
+    rows: list[Row] = []
+    alarm = detail["alarm"]
+    if alarm is not None and alarm["state"] == "held":
+        until = f" until {hour(alarm['until'], tz, now)}" if alarm["until"] else ""
+        rows.append(_field("alarm", (f"held: {alarm['words']}{until}", Role.DEGRADED), (_for(alarm, now), Role.DIM)))
+    elif alarm is not None:
+        rows.append(_field("alarm", ("raised", Role.TEXT), (_for(alarm, now), Role.DIM)))
+    if detail["flapping"] is not None:
+        rows.append(_field("flapping", (f"{detail['flapping']} %: it changes again and again", Role.DEGRADED)))
+    for window in detail["windows"]:
+        who = f"  {window['who']}" + (f": {window['reason']}" if window["reason"] else "")
+        title = "" if window["target"] is not None else f"  {window['title']}"
+        until = f"{window['kind']} until {hour(window['until'], tz, now)}"
+        rows.append(_field("window", (until, Role.BACKUP), (title, Role.TEXT), (who, Role.DIM)))
+        rows += [
+            _field("", (f"would have alarmed {hour(muted['at'], tz, now)}: {muted['title']}", Role.TEXT))
+            for muted in window["muted"]
+            if muted["component"] == detail["row"]["id"]
+        ]
+    return rows
+
+
+def _for(alarm: AlarmView, now: float) -> str:
+    return f"  for {ago(alarm['since'], now)}"
 
 
 def _serving(detail: ComponentDetail, now: float, *, stale: bool) -> list[Row]:
@@ -424,7 +462,8 @@ def check_rows(check: CheckView, now: float, cells: int, *, stale: bool, more: b
     detail = check["detail"] or check["raw_detail"]
     name = max(14, min(26, cells // 5))
     graph = 14 if cells >= 90 else 0
-    words = cut(f"{check['reason'] or ''}{streak} {detail}".strip(), max(0, cells - name - graph - 30))
+    flaps = f" flapping {check['flapping']} %" if check["flapping"] is not None else ""
+    words = cut(f"{check['reason'] or ''}{streak}{flaps} {detail}".strip(), max(0, cells - name - graph - 30))
     rows = [
         Row([
             ("  ", Role.TEXT), (left(check["name"], name), Role.TEXT), (f"{shown.mark} ", shown.role),

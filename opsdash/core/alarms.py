@@ -1,0 +1,455 @@
+"""Alarms: when people are to be told of a failure, and what speaks for waiting.
+
+An alarm belongs to a component, and is due while the component has an open incident that is more than a note and has
+not recovered. It is *raised* at once, or *held* while one of these holds, the first that applies:
+
+    offline      opsdash itself is not connected
+    paused       a person has stopped the component's checks
+    parent       something that it depends on, directly or through others, is down, and explains it
+    recheck      something has explained it until just now: only what its own checks see from now on counts
+    asked        its parents are asked first: a failure that they explain is seen in any order
+    flapping     all that fails changes again and again; being down for five minutes without a break ends that
+    maintenance  a window mutes it; what would have been raised is shown there
+
+Both edges of a parent's failure are races. On the way down the child's check may run before its parent's: so the
+parents are polled on demand, and only a result that was requested after the child failed says that they are well. On
+the way up the parent recovers while all its children are still called down: so they are polled, and only a result that
+was requested after the recovery decides, to raise (it still fails) or to drop (it works again). All waiting is bounded
+by the time limit of the checks concerned and a little more; when that has passed the alarm is raised, and says what
+could not be found out.
+
+Three things hold whatever else does: checks go on and their statuses are true, what is held is shown with its reason;
+an alarm that was raised is never held again, and is always cleared; what was held and is over is dropped, unraised.
+What a person opens by hand is raised at once: nothing explains it better than that person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from opsdash.core import failures, windows
+from opsdash.model.alarm import Alarm, Hold, HoldReason
+from opsdash.model.effects import CancelTimer, Poll, SetTimer
+from opsdash.model.incident import EntryKind, IncidentKind
+from opsdash.model.records import AlarmCleared, AlarmDropped, AlarmHeld, AlarmRaised
+from opsdash.model.status import SEVERITY, Reason, Status
+from opsdash.model.world import AlarmLive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from opsdash.core.draft import Draft
+    from opsdash.model.incident import Incident
+    from opsdash.model.operation import Component
+    from opsdash.model.world import CheckLive
+
+LITTLE = 3.0
+"""Seconds beyond its time limit that an answer of a check is waited for: it may have to wait for its turn."""
+
+DOWN_THROUGH = 300.0
+"""Seconds without a break after which what flaps is down after all."""
+
+DOUBTS = frozenset({Reason.STARTING, Reason.CLOCK, Reason.STALE, Reason.OFFLINE})
+"""Reasons for which it is not known at the moment whether something works."""
+
+TOLD_BY = frozenset({EntryKind.DETECTED, EntryKind.FAILURE_MODE})
+"""Lines of a timeline that say what is wrong."""
+
+
+# --- what happens ----------------------------------------------------------------------------------------------------
+
+
+def refresh(draft: Draft, component_id: str) -> None:
+    """Raise, hold, drop or clear the alarm of a component, as its incident and all that may hold it now are."""
+    component, incident = draft.component(component_id), draft.incident(component_id)
+    alarm: Alarm | None = draft.get("alarms", component_id)
+    if component is None or incident is None or not is_due(incident):
+        _over(draft, component_id, alarm)
+        return
+    if alarm is not None and alarm.is_raised:
+        return
+    case = _Case(draft, component, incident, _progress(draft, component_id, alarm))
+    hold = None if incident.kind is IncidentKind.MANUAL else case.hold()
+    if hold is None:
+        _raise(draft, component_id, incident, alarm, "; ".join(case.notes))
+        return
+    if alarm is None or alarm.hold != hold:
+        draft.emit(AlarmHeld(draft.now.wall, component_id, incident.id, what_is_wrong(incident), hold))
+        draft.touch(component_id)
+    _wait(draft, component_id, case.progress, case.look)
+
+
+def is_due(incident: Incident) -> bool:
+    """Whether an incident is one that people are to be told about."""
+    return incident.is_open and incident.recovered_at is None and incident.kind is not IncidentKind.NOTE
+
+
+def what_is_wrong(incident: Incident) -> str:
+    """The latest line of its timeline that says so."""
+    said = (entry.text for entry in reversed(incident.entries) if entry.kind in TOLD_BY)
+    return next(said, incident.title)
+
+
+def _progress(draft: Draft, component_id: str, alarm: Alarm | None) -> AlarmLive:
+    """How far the questions have come; after a restart all are asked anew, of the component itself first."""
+    known: AlarmLive | None = draft.live("alarms", component_id)
+    if known is not None:
+        return known
+    if alarm is None:
+        return AlarmLive(due=draft.now.mono)
+    return AlarmLive(due=draft.now.mono - max(0.0, draft.now.wall - alarm.due), stale=True)
+
+
+def _wait(draft: Draft, component_id: str, progress: AlarmLive, look: float | None) -> None:
+    if look is not None and look != progress.look:
+        draft.effect(SetTimer(("alarm", component_id), look))
+    after = replace(progress, look=look)
+    if after != draft.live("alarms", component_id):
+        draft.set_live("alarms", component_id, after)
+
+
+def _raise(draft: Draft, component_id: str, incident: Incident, alarm: Alarm | None, note: str) -> None:
+    now = draft.now.wall
+    due, after = (now, None) if alarm is None else (alarm.due, alarm.hold)
+    draft.emit(AlarmRaised(now, component_id, incident.id, what_is_wrong(incident), due, after, note))
+    _end(draft, component_id)
+
+
+def _over(draft: Draft, component_id: str, alarm: Alarm | None) -> None:
+    if alarm is None:
+        return
+    if alarm.raised is not None:
+        draft.emit(AlarmCleared(draft.now.wall, component_id, alarm.incident, alarm.raised))
+    else:
+        draft.emit(AlarmDropped(draft.now.wall, component_id, alarm.incident))
+    _end(draft, component_id)
+
+
+def _end(draft: Draft, component_id: str) -> None:
+    if draft.live("alarms", component_id) is not None:
+        draft.set_live("alarms", component_id, None)
+        draft.effect(CancelTimer(("alarm", component_id)))
+    draft.touch(component_id)
+
+
+# --- when to look again ----------------------------------------------------------------------------------------------
+
+
+def look_again(draft: Draft) -> None:
+    """Something has changed that may hold any alarm."""
+    for component_id in draft.keys("alarms"):
+        refresh(draft, component_id)
+
+
+def timer(draft: Draft, component_id: str) -> None:
+    """What was waited for has had its time."""
+    progress: AlarmLive | None = draft.live("alarms", component_id)
+    if progress is not None:
+        draft.set_live("alarms", component_id, replace(progress, look=None))
+    refresh(draft, component_id)
+
+
+def look_below(draft: Draft, component_id: str) -> None:
+    """The status of a component has changed: look at the held alarms of all that depend on it."""
+    for child in _reached(component_id, lambda each: draft.operation.dependents.get(each, ())):
+        alarm = draft.get("alarms", child)
+        if alarm is not None and not alarm.is_raised:
+            refresh(draft, child)
+
+
+def sampled(draft: Draft, check: str) -> None:
+    """A check has answered: whoever waits for its answer is looked at again."""
+    spec = draft.operation.checks.get(check)
+    if spec is None:
+        return
+    watchers = draft.operation.watchers
+    concerned = [
+        spec.component,
+        *watchers.get(check, ()),
+        *watchers.get(f"{spec.component}/*", ()),
+        *_reached(spec.component, lambda each: draft.operation.dependents.get(each, ())),
+    ]
+    for component_id in dict.fromkeys(concerned):
+        if draft.live("alarms", component_id) is not None:
+            refresh(draft, component_id)
+
+
+def _reached(start: str, neighbours: Callable[[str], Iterable[str]]) -> list[str]:
+    """Everything that can be reached, the nearest first, without the start; a circle does no harm."""
+    found: dict[str, None] = {start: None}
+    queue = [start]
+    for each in queue:
+        for neighbour in neighbours(each):
+            if neighbour not in found:
+                found[neighbour] = None
+                queue.append(neighbour)
+    return queue[1:]
+
+
+# --- what may hold it ------------------------------------------------------------------------------------------------
+
+
+class _Case:
+    """One alarm that is due, and the rules that may hold it.
+
+    notes: what could not be found out.  look: when to look again, if nothing happens before.
+    """
+
+    def __init__(self, draft: Draft, component: Component, incident: Incident, progress: AlarmLive) -> None:
+        self.draft = draft
+        self.component = component
+        self.incident = incident
+        self.progress = progress
+        self.notes: list[str] = []
+        self.look: float | None = None
+
+    def hold(self) -> Hold | None:
+        """Why the alarm waits; None if it is to be raised."""
+        return next((hold for rule in RULES if (hold := rule(self)) is not None), None)
+
+    def know(self, **changes: object) -> None:
+        """Note how far the questions have come."""
+        self.progress = replace(self.progress, **changes)  # type: ignore[arg-type] # fields of AlarmLive
+
+    def explained(self) -> None:
+        """Something explains the failure: what is known of it has to be found out anew once it no longer does."""
+        if not self.progress.stale:
+            self.know(stale=True, recheck=None, rechecked=False)
+
+
+def _offline(case: _Case) -> Hold | None:
+    if not case.draft.engine().offline:
+        return None
+    case.explained()
+    return Hold(HoldReason.OFFLINE)
+
+
+def _paused(case: _Case) -> Hold | None:
+    pause = case.draft.get("pauses", case.component.id)
+    if pause is None:
+        return None
+    case.explained()
+    return Hold(HoldReason.PAUSED, until=pause.until)
+
+
+def _parent(case: _Case) -> Hold | None:
+    parents = _reached(case.component.id, lambda each: _parents(case.draft, each))
+    failing = next((each for each in parents if is_failing(case.draft, each)), None)
+    if failing is None:
+        return None
+    case.explained()
+    return Hold(HoldReason.PARENT, failing)
+
+
+def _recheck(case: _Case) -> Hold | None:
+    """What explained it is over, or nobody knows at the moment: only what its own checks see from now on counts."""
+    draft, now, wanted = case.draft, case.draft.now.mono, _speaking(case.draft, case.component)
+    if _is_in_doubt(case) and case.progress.recheck is None:
+        case.know(stale=True)
+    if case.progress.stale:
+        start = max(now, draft.engine().grace_until)
+        limit = max((draft.operation.checks[check].timeout for check in wanted), default=0.0)
+        case.know(stale=False, recheck=start, rechecked=False, deadline=start + limit + LITTLE)
+        for check in wanted:
+            draft.effect(Poll(check, start - now))
+    if case.progress.recheck is None or case.progress.rechecked:
+        return None
+    answers = _Answers.of(draft, wanted, case.progress.recheck, turning=_is_better)
+    if not answers.against and (answers.missing or answers.undecided):
+        until = case.progress.deadline + answers.patience
+        if now < until:
+            case.look = until
+            return Hold(HoldReason.RECHECK)
+        case.notes.append("its checks gave no clear answer in time")
+    case.know(rechecked=True)
+    return None
+
+
+def _is_in_doubt(case: _Case) -> bool:
+    health = case.draft.health(case.component.id)
+    blind = case.incident.kind is IncidentKind.BLIND
+    return not blind and health.status is Status.UNKNOWN and health.reason in DOUBTS
+
+
+def _asked(case: _Case) -> Hold | None:
+    """Its parents are asked. What they answer is theirs to confirm; while that is undecided it waits."""
+    draft, now = case.draft, case.draft.now.mono
+    parents = _reached(case.component.id, lambda each: _parents(draft, each))
+    askable = (_askable(draft, each) for each in parents)
+    wanted = {each.id: _counting(draft, each) for each in askable if each is not None}
+    failed = case.progress.due
+    if not case.progress.asked:
+        checks = [check for found in wanted.values() for check in found]
+        silent = [check for check in checks if not _has_answered(draft.check(check), failed)]
+        limit = max((draft.operation.checks[check].timeout for check in silent), default=0.0)
+        case.know(asked=True, deadline=now + limit + LITTLE)
+        for check in silent:
+            draft.effect(Poll(check))
+    for parent, found in wanted.items():
+        answers = _Answers.of(draft, found, failed, turning=_is_worse)
+        if not answers.missing and not answers.undecided:
+            continue
+        until = case.progress.deadline + answers.patience
+        if now < until:
+            case.look = until
+            return Hold(HoldReason.ASKED, parent)
+        case.notes.append(f"{parent} gave no clear answer in time")
+    return None
+
+
+def _flapping(case: _Case) -> Hold | None:
+    draft, until = case.draft, case.progress.due + DOWN_THROUGH
+    failing = [check for check in _speaking(draft, case.component) if _speaks_of_failure(draft, check)]
+    flapping = bool(failing) and all(draft.get("flapping", check) is not None for check in failing)
+    if not flapping or draft.now.mono >= until:
+        return None
+    case.look = until
+    return Hold(HoldReason.FLAPPING)
+
+
+def _maintenance(case: _Case) -> Hold | None:
+    window = windows.maintenance(case.draft, case.component.id)
+    return None if window is None else Hold(HoldReason.MAINTENANCE, window.id, window.until)
+
+
+RULES: tuple[Callable[[_Case], Hold | None], ...] = (
+    _offline,
+    _paused,
+    _parent,
+    _recheck,
+    _asked,
+    _flapping,
+    _maintenance,
+)
+"""In this order: the first that holds is the reason that is shown."""
+
+
+# --- parents ---------------------------------------------------------------------------------------------------------
+
+
+def _parents(draft: Draft, component_id: str) -> tuple[str, ...]:
+    component = draft.component(component_id)
+    return () if component is None else component.depends_on
+
+
+def is_failing(draft: Draft, component_id: str) -> bool:
+    """Whether a component is down. While nobody can see it, what was confirmed last stands."""
+    component, health = draft.component(component_id), draft.health(component_id)
+    if component is None or health.status is not Status.UNKNOWN:
+        return health.status is Status.DOWN
+    if component.removed or component.problem is not None:
+        return False
+    return any(_is_confirmed_down(draft, check) for check in _counting(draft, component))
+
+
+def _is_confirmed_down(draft: Draft, check: str) -> bool:
+    confirmed = draft.confirmed(check)
+    return confirmed is not None and confirmed.status is Status.DOWN
+
+
+def _askable(draft: Draft, component_id: str) -> Component | None:
+    """A parent that can be asked: its checks run."""
+    component = draft.component(component_id)
+    is_paused = draft.get("pauses", component_id) is not None
+    return None if component is None or component.removed or is_paused else component
+
+
+# --- checks and their answers ----------------------------------------------------------------------------------------
+
+
+def _counting(draft: Draft, component: Component) -> list[str]:
+    """The checks that make a component down: its own, or the active provider's where it has none."""
+    from opsdash.core.health import ignored_checks
+
+    ignored = ignored_checks(draft, component)
+    active = component.provider(draft.state(component.id).active)
+    own = [check for check in component.checks if check not in ignored]
+    found = own or [check for check in (active.checks if active else ()) if check not in ignored]
+    return [check for check in found if check in draft.operation.checks]
+
+
+def _speaking(draft: Draft, component: Component) -> list[str]:
+    """The checks that say that a component fails, or would say it if they could: not well, or behind what is active."""
+    not_well = [
+        check for check in _counting(draft, component) if draft.check(check).status in (Status.DOWN, Status.UNKNOWN)
+    ]
+    return list(dict.fromkeys([*not_well, *_evidence(draft, component)]))
+
+
+def _evidence(draft: Draft, component: Component) -> Iterator[str]:
+    """The checks by which the active failure modes of a component were recognised."""
+    active = {failure for failure, _ in draft.state(component.id).failures}
+    for failure in component.failures.values():
+        if failure.id not in active or failure.detected_by is None:
+            continue
+        for signal in failure.detected_by.signals:
+            check = failures.check_of(draft, signal)
+            if check is not None and check in draft.operation.checks and failures.signalled(draft, signal) is not False:
+                yield check
+
+
+def _speaks_of_failure(draft: Draft, check: str) -> bool:
+    return draft.check(check).status in (Status.DOWN, Status.DEGRADED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What checks have answered since they were asked.
+
+    missing: no answer yet.  undecided: they begin to say something else than what is shown, and have to confirm it.
+    against: at least one says again what is shown.  patience: seconds that the undecided may take to confirm it.
+    """
+
+    missing: bool
+    undecided: bool
+    against: bool
+    patience: float
+
+    @classmethod
+    def of(
+        cls, draft: Draft, checks: Iterable[str], asked: float, *, turning: Callable[[Draft, str], bool | None]
+    ) -> _Answers:
+        """The answers of `checks` that were requested after `asked`."""
+        missing = undecided = against = False
+        patience = 0.0
+        for check in checks:
+            live = draft.check(check)
+            if not _has_answered(live, asked):
+                missing = True
+                continue
+            turns = turning(draft, check)
+            undecided = undecided or turns is True
+            against = against or turns is False
+            if turns:
+                patience = max(patience, _time_to_confirm(draft, check))
+        return cls(missing, undecided, against, patience)
+
+
+def _has_answered(live: CheckLive, asked: float) -> bool:
+    """Whether a check has had a result that was requested after `asked`, and says something."""
+    return bool(live.runs) and live.requested > asked and live.raw_reason is not Reason.OFFLINE
+
+
+def _time_to_confirm(draft: Draft, check: str) -> float:
+    from opsdash.core.health import retry_after
+
+    spec = draft.operation.checks[check]
+    return max(spec.down_after.of, spec.up_after) * (retry_after(spec) + spec.timeout)
+
+
+def _is_better(draft: Draft, check: str) -> bool | None:
+    """Whether the latest result of a failing check is better than what is confirmed; None if it says nothing."""
+    live, confirmed = draft.check(check), draft.confirmed(check)
+    if live.raw is Status.UNKNOWN:
+        return None
+    worse = confirmed.status if confirmed is not None else Status.OK
+    if live.raw is Status.OK and live.status is Status.OK:
+        return None
+    return SEVERITY[live.raw] < SEVERITY[worse]
+
+
+def _is_worse(draft: Draft, check: str) -> bool | None:
+    """Whether the latest result of a parent's check fails, and it is not confirmed yet."""
+    live = draft.check(check)
+    return live.raw is Status.DOWN and live.status is not Status.DOWN
