@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import proofs, traces
+from opsdash.core import proofs, traces, windows
 from opsdash.core.health import ignored_checks
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.operation import Severity, Tier
@@ -67,6 +67,8 @@ RULES: dict[str, Rule] = {
     "capacity": Rule("the new side can carry the declared load"),
     "online": Rule("opsdash itself is connected"),
     "observer": Rule("it is not half of everything that failed at once: then it may be opsdash that is cut off"),
+    "freeze": Rule("no freeze window covers the component"),
+    "maintenance": Rule("nobody is working on the component"),
     "needed": Rule("the primary is really failing"),
     "steady": Rule("the primary has been well for a while without serving"),
     "preflight": Rule("the action could be carried out"),
@@ -106,6 +108,8 @@ def of_provider_switch(
         _capacity(target, spec),
         _online(draft),
         _observer(draft, component),
+        _freeze(draft, component),
+        _maintenance(draft, component),
         _steady(draft, component, target, spec) if back else _needed(draft, component, source),
         _preflight(draft, preflight_key(component.id, target.id)),
         _credentials(draft, preflight_key(component.id, target.id)),
@@ -127,6 +131,7 @@ def of_mode_switch(draft: Draft, component: Component, mode: DegradedMode, kind:
         _drops_essential(component, mode) if entering else _dropped_pass(draft, component),
         proof(draft, component, f"mode:{mode.id}", mode.title) if entering else None,
         _online(draft),
+        _freeze(draft, component),
         _preflight(draft, key),
         _credentials(draft, key),
     )
@@ -219,6 +224,26 @@ def _observer(draft: Draft, component: Component) -> Guard | None:
         return guard("observer", title, PASS, f"{len(failed)} of {len(others)} others failed in the last two minutes")
     evidence = f"{len(failed)} of {len(others)} others failed in the last two minutes: opsdash may be cut off"
     return guard("observer", title, WARN, evidence)
+
+
+def _freeze(draft: Draft, component: Component) -> Guard | None:
+    """Warns: a failure does not wait for the end of a freeze. `guards: {freeze: block}` says otherwise."""
+    window = windows.freeze(draft, component.id)
+    if window is None:
+        return None
+    return guard("freeze", "nothing is frozen", WARN, f"{window.title}, until {_left(draft, window.until)} from now")
+
+
+def _maintenance(draft: Draft, component: Component) -> Guard | None:
+    window = windows.maintenance(draft, component.id)
+    if window is None:
+        return None
+    evidence = f"{window.title} by {window.who}, for {_left(draft, window.until)} more"
+    return guard("maintenance", "nobody is working on it", WARN, evidence)
+
+
+def _left(draft: Draft, until: float) -> str:
+    return format_duration(max(0.0, until - draft.now.wall))
 
 
 def _fell_after(draft: Draft, component: Component, since: float) -> bool:

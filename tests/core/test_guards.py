@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from opsdash.core.guards import RULES
-from opsdash.model.inputs import LiftBlockadeIntent, PreflightDone
+from opsdash.model.inputs import LiftBlockadeIntent, MaintenanceIntent, PreflightDone, WindowsOpen
 from opsdash.model.operation import Limit, OldOut, Severity, StepSpec
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.status import Status
 from opsdash.model.switch import Guard, GuardResult, Plan, Refused, SwitchKind, SwitchState
+from opsdash.model.window import Occurrence, WindowKind, WindowSpec
 from opsdash.testing import (
     Timeline,
     call,
@@ -405,3 +406,30 @@ def test_an_approval_is_for_one_plan_and_no_other() -> None:
     other = timeline.plan("email", SwitchKind.FAILOVER, "ses")
     assert isinstance(other, Plan)
     assert refused(timeline.want(intent_of(other), "ken")).rule == "approval"
+
+
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_freeze_warns_and_where_the_component_says_so_blocks() -> None:
+    frozen = WindowSpec("year-end", WindowKind.FREEZE, "Year end")
+    for severity, result in ((None, WARN), (Severity.BLOCK, FAIL)):
+        guards = {} if severity is None else {"freeze": severity}
+        timeline = Timeline(
+            operation(email(switch=mail_switch(guards=guards)), windows={"year-end": frozen}), outside=mail_outside()
+        )
+        timeline.advance(1)
+        timeline.all_ok()
+        assert "freeze" not in rules(timeline)
+        now = timeline.clock.wall
+        timeline.feed(WindowsOpen((Occurrence("year-end", now, now + 3600.0),)))
+        found = guard(timeline, "freeze")
+        assert (found.result, found.evidence) == (result, "Year end, until 1h from now")
+
+
+def test_somebody_who_works_on_it_is_named() -> None:
+    timeline = mail()
+    timeline.want(MaintenanceIntent("email", 7200.0, "new mailer"), who="ken")
+    found = guard(timeline, "maintenance")
+    assert found.result is WARN
+    assert "by ken, for 2h more" in found.evidence
