@@ -16,10 +16,10 @@ JOBS ?= 2
 ARGS ?=
 
 .PHONY: help venv lock demo test lint format types contracts docs docs-check wheel smoke check bench bench-peers \
-	pictures clean
+	crash-matrix pictures clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 venv: ## build .venv, or bring it up to date
 	@tools/venv.sh
@@ -67,6 +67,9 @@ bench: venv ## what the quality bars say, measured here
 
 bench-peers: venv ## the same load on other monitoring systems, those that are installed
 	$(PY) -m benchmarks peers $(ARGS)
+
+crash-matrix: venv ## kill engines in the middle of switches, thirty pairs for every mechanism (long)
+	$(PY) -m tools.crash_matrix $(ARGS)
 
 pictures: venv ## draw the pictures of the board in docs/pictures/
 	$(PY) -m tools.pictures

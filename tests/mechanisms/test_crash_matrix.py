@@ -32,7 +32,7 @@ async def test_from_every_record_of_a_switch_the_next_engine_finds_the_truth_and
     assert states["after acting, without effect"] == "no_effect"
 
 
-@pytest.mark.parametrize("kind", ["pointer"])
+@pytest.mark.parametrize("kind", ["pointer", "haproxy"])
 async def test_killed_at_any_moment_and_again_while_it_recovers_it_ends_where_the_mechanism_is(
     kind: str, tmp_path: Path
 ) -> None:
