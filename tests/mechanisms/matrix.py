@@ -63,7 +63,7 @@ class Mechanism(Protocol):
         """Make a side serve, by other means than opsdash."""
 
 
-def component(mechanism: Mechanism) -> str:
+def component(mechanism: Mechanism, *, settle: str = "100ms") -> str:
     """A component that goes by a mechanism alone: no front door, so that nothing but the mechanism tells."""
     one, two = mechanism.names()
     return f"""
@@ -77,7 +77,7 @@ each:
 switch:
 {mechanism.switch().rstrip()}
   old_out: stateless
-  settle: 100ms
+  settle: {settle}
   deadline: {max(5.0, mechanism.settles):g}s
 """
 
