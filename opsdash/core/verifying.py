@@ -121,10 +121,10 @@ def _sees_old_out(switch: Switch, event: ReadDone) -> tuple[Truth, str]:
     """Whether the old side is no longer among those that the mechanism sees serving."""
     if event.serving is None:
         return Truth.UNKNOWN, f"the mechanism cannot tell who serves: {event.detail or 'it names one only'}"
-    if switch.plan.expected is None:
-        return Truth.UNKNOWN, "nobody knows who served before"
-    names = ", ".join(event.serving) or "nobody"
-    return (Truth.FALSE if switch.plan.expected in event.serving else Truth.TRUE), f"it sees {names} serving"
+    evidence = f"it sees {', '.join(event.serving) or 'nobody'} serving"
+    if switch.plan.expected is None:  # nobody knows who served before, so that only the new side may be left
+        return (Truth.TRUE if set(event.serving) <= {switch.plan.wanted} else Truth.UNKNOWN), evidence
+    return (Truth.FALSE if switch.plan.expected in event.serving else Truth.TRUE), evidence
 
 
 def _with_sample(live: SwitchLive, key: str, truth: Truth, evidence: str) -> SwitchLive:
@@ -233,7 +233,7 @@ def _old_out(switch: Switch, live: SwitchLive) -> Fact:
         return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "no `old_out` is declared")
     if spec.stateless:
         return Fact(FactName.OLD_OUT, Truth.STATELESS, "both may be up")
-    if not switch.plan.source:
+    if not switch.plan.source and not spec.mechanism:
         return Fact(FactName.OLD_OUT, Truth.UNKNOWN, "nobody knows who served before")
     return _single(FactName.OLD_OUT, live, "no sample yet")
 

@@ -470,7 +470,7 @@ class Engine:
         known = self.runner.live.get("preflights", key)
         if known is not None and self._clock().mono - known.at < PREFLIGHT_FRESH:
             return
-        asked = tasks.spawn(self.executor.preflight(key, plan.call), f"preflight {key}")
+        asked = tasks.spawn(self.executor.preflight(key, plan.call, plan.expected), f"preflight {key}")
         await asyncio.wait([asked], timeout=0.5)
         await self.runner.settled()
 
@@ -492,7 +492,7 @@ class Engine:
     async def _one_preflight(self, key: str, plan: Plan) -> None:
         try:
             if plan.call is not None:
-                await self.executor.preflight(key, plan.call)
+                await self.executor.preflight(key, plan.call, plan.expected)
         finally:
             self._preflights_running.discard(key)
 

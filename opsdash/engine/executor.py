@@ -159,20 +159,22 @@ class Executor:
             log.exception("reading by %s failed in a way that it did not foresee", call.kind)
             return Reading(None, detail=f"{type(error).__name__}: {error}")
 
-    async def preflight(self, key: str, call: ActionCall) -> None:
-        """Find out whether an action could be carried out; nothing is changed."""
-        found = await self._preflight(call)
+    async def preflight(self, key: str, call: ActionCall, expected: str | None = None) -> None:
+        """Find out whether an action could be carried out; nothing is changed. expected: as in `Apply`."""
+        found = await self._preflight(call, expected)
         self._put(PreflightDone(key, found.passed, self._said(found.detail), found.credentials))
 
-    async def _preflight(self, call: ActionCall) -> Preflight:
+    async def _preflight(self, call: ActionCall, expected: str | None) -> Preflight:
         try:
             kind = action_kind(call.kind)
             options = await self._options(kind.options, call.raw)
         except Exception as error:  # noqa: BLE001 - whatever it was has to be answered
             return Preflight(False, _unusable(call.kind, error))
         try:
+            context = self._context("preflight", PREFLIGHT_DEADLINE)
+            context.expected = expected
             async with asyncio.timeout(PREFLIGHT_DEADLINE):
-                return await kind.preflight(options, self._context("preflight", PREFLIGHT_DEADLINE))
+                return await kind.preflight(options, context)
         except TimeoutError:
             return Preflight(None, f"no answer within {PREFLIGHT_DEADLINE:.0f} s")
         except Exception as error:

@@ -143,3 +143,19 @@ def test_two_sides_that_both_serve_for_a_while_are_waited_for() -> None:
     outside.serving["email/switch"] = ("ses-eu",)
     timeline.advance(2)
     assert timeline.switch("email").state is SwitchState.COMMITTED
+
+
+@pytest.mark.parametrize(("serving", "truth"), [(("ses-eu",), Truth.TRUE), (("ses-eu", "pm-prod"), Truth.UNKNOWN)])
+def test_where_nobody_knew_who_served_before_only_the_new_side_may_be_left(
+    serving: tuple[str, ...], truth: Truth
+) -> None:
+    outside = mail_outside(serving={"email/switch": serving})
+    outside.says["email/switch"] = "somebody"
+    spec = mail_switch(old_out=OldOut(stateless=False, mechanism=True))
+    timeline = Timeline(operation(email(switch=spec)), outside=outside)
+    timeline.advance(1)
+    timeline.all_ok()
+    timeline.confirm("email", target="ses")
+    timeline.advance(60)
+    facts = timeline.switch("email").facts
+    assert next(fact.truth for fact in facts if fact.name is FactName.OLD_OUT) is truth
