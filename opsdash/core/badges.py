@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from opsdash.core import planning
+from opsdash.core import guards, planning
 from opsdash.core.guards import APPROVAL
-from opsdash.model.switch import GuardResult, Refused, SwitchKind
+from opsdash.model.switch import GuardResult
 
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
@@ -43,12 +43,15 @@ class Badge:
 
 def badge_of(draft: Draft, component: Component, provider: str) -> Badge:
     """The badge of one provider that does not serve."""
-    if component.switch is None:
+    target = component.provider(provider)
+    if component.switch is None or target is None:
         return Badge(NONE, "there is no switch")
-    plan = planning.plan(draft, component.id, SwitchKind.FAILOVER, provider)
-    if isinstance(plan, Refused):
-        return Badge(NOT_READY, plan.reason)
-    lasting = [guard for guard in plan.guards if guard.rule not in OF_THE_MOMENT]
+    source = component.provider(draft.state(component.id).active)
+    if source is None and planning.needs_source(component.switch):
+        return Badge(NOT_READY, planning.SOURCE_UNKNOWN)
+    names = planning.template_names(component, source, target)
+    found = guards.of_provider_switch(draft, component, source, target, names)
+    lasting = [guard for guard in found if guard.rule not in OF_THE_MOMENT]
     failed = _first(lasting, GuardResult.FAIL)
     if failed is not None:
         return Badge(NOT_READY, _words(failed))
@@ -68,8 +71,8 @@ def best_badge(draft: Draft, component: Component) -> Badge:
     return min(badges, key=lambda each: ORDER.index(each.state))
 
 
-def _first(guards: list[Guard], result: GuardResult) -> Guard | None:
-    return next((guard for guard in guards if guard.result is result), None)
+def _first(found: list[Guard], result: GuardResult) -> Guard | None:
+    return next((guard for guard in found if guard.result is result), None)
 
 
 def _words(guard: Guard) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from opsdash.model.operation import ActionCall, Component, DegradedMode, Provider, StepSpec, SwitchSpec
 
 
+SOURCE_UNKNOWN = "the action names the provider that serves now, and nobody can tell which that is"
+
+
 def plan(draft: Draft, component_id: str, kind: SwitchKind, target: str | None) -> Plan | Refused:
     """The plan for a switch, or why there is none."""
     component = draft.component(component_id)
@@ -43,10 +46,8 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
         return found
     kind = SwitchKind.FAILBACK if found.id == component.primary else SwitchKind.FAILOVER
     source = component.provider(state.active)
-    if source is None and any(name.partition(".")[0] == "from" for name in names_in(component.switch.action.raw)):
-        return Refused(
-            "active_unknown", "the action names the provider that serves now, and nobody can tell which that is"
-        )
+    if source is None and needs_source(component.switch):
+        return Refused("active_unknown", SOURCE_UNKNOWN)
     names = template_names(component, source, found)
     back = template_names(component, found, source) if source else {}
     spec = component.switch
@@ -106,6 +107,11 @@ def _notes(spec: SwitchSpec, kind: SwitchKind) -> tuple[str, ...]:
     if not spec.abilities.cas:
         notes.append("the mechanism cannot compare and swap: somebody else's change in the same second is overwritten")
     return tuple(notes)
+
+
+def needs_source(spec: SwitchSpec) -> bool:
+    """Whether the action names the provider that serves now."""
+    return any(name.partition(".")[0] == "from" for name in names_in(spec.action.raw))
 
 
 def _essential_checks(component: Component, drops: tuple[str, ...]) -> tuple[str, ...]:
