@@ -47,7 +47,8 @@ def _refuse_controls(text: str) -> None:
 
 # --- JSON --------------------------------------------------------------------------------------------------------
 
-_SPACE: Final = re.compile(r"[ \t\r\n]*")
+_SPACES: Final = " \t\r\n"
+_SPACE: Final = re.compile(rf"[{_SPACES}]*")
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -81,10 +82,29 @@ def edit_json(content: str, path: Sequence[str], value: Scalar) -> str:
         return json.dumps(_nested(path, value), indent=2, ensure_ascii=False) + "\n"
     found = _find(content, path)
     if found is None:
-        return _insert(content, path, value)
+        return _insert(content, path, json.dumps(value, ensure_ascii=False))
     present = _DECODER.raw_decode(content, found.value_start)[0]
     written = json.dumps(_of_same_type(present, value, ".".join(path)), ensure_ascii=False)
     return content[: found.value_start] + written + content[found.value_end :]
+
+
+def remove_json(content: str, path: Sequence[str]) -> str:
+    """`content` without the member under `path`, and without the comma that it no longer needs."""
+    found = _find(content, path)
+    if found is None:
+        return content
+    others = [member for member in _members(content, _object_start(content, path[:-1])) if member != found]
+    before = [member for member in others if member.start < found.start]
+    if before:
+        return content[: before[-1].value_end] + content[found.value_end :]
+    if others:
+        return content[: found.start] + content[others[0].start :]
+    return content[: found.start].rstrip(_SPACES) + content[_skip(content, found.value_end) :]
+
+
+def with_object(content: str, key: str) -> str:
+    """`content` with an empty object under `key` of its top, where there is none yet."""
+    return content if _find(content, [key]) is not None else _insert(content, [key], "{}")
 
 
 def _nested(path: Sequence[str], value: Scalar) -> object:
@@ -137,17 +157,22 @@ def _members(content: str, start: int) -> Iterator[_Member]:
             place = _skip(content, place + 1)
 
 
-def _insert(content: str, path: Sequence[str], value: Scalar) -> str:
+def _insert(content: str, path: Sequence[str], written: str) -> str:
     """A new member behind the last one of its object, indented as the first one is."""
-    parent = _find(content, path[:-1]) if len(path) > 1 else None
-    start = _skip(content, 0) if parent is None else parent.value_start
-    member = f"{json.dumps(path[-1], ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
+    start = _object_start(content, path[:-1])
+    member = f"{json.dumps(path[-1], ensure_ascii=False)}: {written}"
     others = list(_members(content, start))
     if not others:
         return f"{content[: start + 1]}{member}{content[_skip(content, start + 1) :]}"
     space = content[start + 1 : others[0].start] or " "
     place = others[-1].value_end
     return f"{content[:place]},{space}{member}{content[place:]}"
+
+
+def _object_start(content: str, path: Sequence[str]) -> int:
+    """Where the object under `path` opens; with an empty one, that at the top."""
+    found = _find(content, path) if path else None
+    return _skip(content, 0) if found is None else found.value_start
 
 
 def _of_same_type(present: object, value: Scalar, where: str) -> Scalar:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.kinds.edits import edit_env, edit_json, edit_text, read_env, read_json, read_text
+from opsdash.kinds.edits import (
+    edit_env,
+    edit_json,
+    edit_text,
+    read_env,
+    read_json,
+    read_text,
+    remove_json,
+    with_object,
+)
 
 DOCUMENT = """{
     "comment": "caf\\u00e9",   "weight": 1.50,
@@ -45,6 +54,23 @@ def test_a_new_key_stands_behind_the_last_one_and_like_the_others() -> None:
     assert edit_json("{ }", ["b"], "x") == '{"b": "x"}'
     assert json.loads(edit_json(DOCUMENT, ["mail", "by"], "x"))["mail"]["by"] == "x"
     assert json.loads(edit_json("", ["a", "b"], "x")) == {"a": {"b": "x"}}
+
+
+def test_a_key_goes_with_its_comma_and_what_was_added_leaves_no_trace() -> None:
+    for path in (["weight"], ["mail", "provider"], ["mail", "on"], ["list"]):
+        document = json.loads(remove_json(DOCUMENT, path))
+        parent = document["mail"] if len(path) > 1 else document
+        assert path[-1] not in parent
+        assert len(parent) == (2 if len(path) > 1 else 3)
+    for content in (DOCUMENT, "{}", '{"a":1}'):
+        assert remove_json(edit_json(content, ["new"], "x"), ["new"]) == content
+        assert remove_json(content, ["new"]) == content
+    assert remove_json('{ "a": {\n  "b": 1\n} }', ["a", "b"]) == '{ "a": {} }'
+
+
+def test_an_object_is_made_where_there_is_none() -> None:
+    assert with_object('{"a": 1}', "notes") == '{"a": 1, "notes": {}}'
+    assert with_object('{"notes": {"b": 2}}', "notes") == '{"notes": {"b": 2}}'
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,8 @@ taken by a folder. A program that reads its file only when it starts needs a rel
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import secrets
 import shlex
-import stat
-import threading
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
 
+from opsdash.kinds.atomic import Change, carry_out, check_place, content_of, trouble, write_like
 from opsdash.kinds.base import (
     ActionContext,
     ActionKind,
@@ -54,15 +49,11 @@ from opsdash.kinds.shellwords import shell_command, shell_word
 from opsdash.model.operation import Abilities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Self
 
+    from opsdash.kinds.atomic import Put
     from opsdash.kinds.scalars import Scalar
-
-LARGEST: Final = 1024 * 1024
-LOCK_PATIENCE: Final = 5.0
-_ASK_EVERY: Final = 0.02
-_NEW_FILE_MODE: Final = 0o644
 
 
 class Format(StrEnum):
@@ -133,19 +124,9 @@ def _check_key(name: str, key: str | None, kind: Format, *, needed: bool) -> Non
 async def apply(options: Options, context: ActionContext) -> ActionResult:
     """Compare and swap. When cancelled, what its thread has not renamed yet is not renamed any more."""
     context.stage = "write"
-    change = _Change(
-        place=_Place.of(options, context.workspace),
-        value=options.value,
-        stamp=options.stamp,
-        action_id=context.action_id,
-        expected=context.expected,
-        patience=min(LOCK_PATIENCE, context.deadline / 2),
-    )
-    try:
-        return await in_thread(("pointer", change.place.file), change.carry_out)
-    finally:
-        if not change.abandon():
-            context.on_sent()
+    place = _Place.of(options, context.workspace)
+    swap = _Swap(place, options.value, options.stamp, context.action_id, context.expected)
+    return await carry_out(swap.carry_out, key=("pointer", place.file), shown=place.shown, context=context)
 
 
 async def read(options: ReadOptions, context: ActionContext) -> Reading:
@@ -186,7 +167,7 @@ class _Place:
     def present(self) -> str | None:
         """The value in force, None when there is none yet. Raises OSError, or ValueError for what is no pointer."""
         if self.format is not Format.SYMLINK:
-            return self.value_in(self.content())
+            return self.value_in(content_of(self.file))
         try:
             return os.readlink(self.file)  # noqa: PTH115 - a Path would not keep the text as it is
         except FileNotFoundError:
@@ -195,23 +176,6 @@ class _Place:
             if self.file.exists():
                 raise ValueError("is no symbolic link") from None
             raise
-
-    def content(self) -> str:
-        """The file's text, empty when it does not exist."""
-        try:
-            opened = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return ""
-        with open(opened, "rb") as file:  # noqa: PTH123 - of a descriptor
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise ValueError("is no regular file")
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ValueError("is larger than 1 MiB, so it is no pointer")
-        try:
-            return content.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ValueError("is no UTF-8 text") from None
 
     def value_in(self, content: str, key: str | None = None) -> str | None:
         key = key or self.key or ""
@@ -234,166 +198,55 @@ def _steps(key: str) -> list[str]:
 def _read(place: _Place) -> Reading:
     try:
         value = place.present()
-    except ValueError as error:
-        return Reading(value=None, detail=f"{place.shown} {error}")
-    except OSError as error:
-        return Reading(value=None, detail=f"{place.shown}: {error.strerror or error}")
+    except (ValueError, OSError) as error:
+        return Reading(value=None, detail=trouble(place.shown, error))
     if value is None:
         where = f"{place.key} in {place.shown}" if place.key else place.shown
         return Reading(value=None, detail=f"{where} is empty or does not exist")
     return Reading(value=value)
 
 
-class _Change:
-    """One compare-and-swap, which is either committed by its thread or abandoned by the one who waited for it."""
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """One compare-and-swap. It raises ValueError or OSError as long as nothing has changed."""
 
-    def __init__(
-        self,
-        *,
-        place: _Place,
-        value: Scalar,
-        stamp: str | None,
-        action_id: str,
-        expected: str | None,
-        patience: float,
-    ) -> None:
-        self.place = place
-        self._decision = threading.Lock()
-        self._abandoned = False
-        self._committed = False
-        self._value = value
-        self._wanted = scalar_text(value)
-        self._stamp = stamp
-        self._action_id = action_id
-        self._expected = expected
-        self._patience = patience
+    place: _Place
+    value: Scalar
+    stamp: str | None
+    action_id: str
+    expected: str | None
 
-    def carry_out(self) -> ActionResult:
+    def carry_out(self, change: Change) -> ActionResult:
         place = self.place.real()
-        try:
-            with _locked(place.file.parent, self._patience) as folder:
-                return self._swap(place, folder)
-        except ValueError as error:
-            return ActionResult(Applied.REFUSED, f"{place.shown} {error}; it was left as it is")
-        except OSError as error:
-            return ActionResult(Applied.NOT_STARTED, f"{place.shown}: {error.strerror or error}")
+        with change.locked(place.file) as put:
+            return self._swap(place, put)
 
-    def abandon(self) -> bool:
-        """Whether it was stopped before the file changed: from now on it will not change."""
-        with self._decision:
-            self._abandoned = not self._committed
-            return self._abandoned
-
-    def _commit(self) -> None:
-        with self._decision:
-            if self._abandoned:
-                raise TimeoutError("given up before it was written")
-            self._committed = True
-
-    def _swap(self, place: _Place, folder: int) -> ActionResult:
-        """Under the lock. Raises ValueError or OSError as long as nothing has changed."""
-        _sweep(place.file)
+    def _swap(self, place: _Place, put: Put) -> ActionResult:
         present = place.present()
-        if present == self._wanted:
+        wanted = scalar_text(self.value)
+        if present == wanted:
             return ActionResult(Applied.APPLIED, f"{place.shown} says {present} already", self._prior(place, present))
-        if self._expected is not None and present != self._expected:
+        if self.expected is not None and present != self.expected:
             says = "says nothing" if present is None else f"says {present}"
-            raise ValueError(f"{says}, where {self._expected} was expected")
-        beside = _beside(place.file)
-        try:
-            self._write(place, beside)
-            self._commit()
-            beside.replace(place.file)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        return ActionResult(Applied.APPLIED, f"{place.shown} says {self._wanted}{_flushed(folder)}", present)
+            raise ValueError(f"{says}, where {self.expected} was expected")
+        remark = put(lambda beside: self._write(place, beside))
+        return ActionResult(Applied.APPLIED, f"{place.shown} says {wanted}{remark}", present)
 
     def _prior(self, place: _Place, present: str) -> str | None:
         """What was there before. If it was this very action that wrote the value, what it was to replace."""
-        if self._stamp is None or place.value_in(place.content(), self._stamp) != self._action_id:
+        if self.stamp is None or place.value_in(content_of(place.file), self.stamp) != self.action_id:
             return present
-        return self._expected
+        return self.expected
 
     def _write(self, place: _Place, beside: Path) -> None:
         if place.format is Format.SYMLINK:
-            _refuse_dangling(place.file, self._wanted)
-            beside.symlink_to(self._wanted)
+            _refuse_dangling(place.file, scalar_text(self.value))
+            beside.symlink_to(scalar_text(self.value))
             return
-        content = place.edited(place.content(), place.key, self._value)
-        if self._stamp is not None:
-            content = place.edited(content, self._stamp, self._action_id)
-        _write_like(place.file, beside, content.encode("utf-8"))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, patience: float) -> Iterator[int]:
-    """The folder, locked. The file itself cannot be: renaming would leave each with a lock on a file of his own."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        until = time.monotonic() + patience
-        while not _try_lock(opened):
-            if time.monotonic() > until:
-                raise TimeoutError(f"another process has had its folder locked for {patience:g} s")
-            threading.Event().wait(_ASK_EVERY)
-        yield opened
-    finally:
-        os.close(opened)
-
-
-def _try_lock(folder: int) -> bool:
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _beside(file: Path) -> Path:
-    return file.with_name(f".{file.name}.opsdash-{secrets.token_hex(4)}")
-
-
-def _sweep(file: Path) -> None:
-    """Remove what an opsdash that died left behind. We hold the lock, so nobody is writing one."""
-    prefix = f".{file.name}.opsdash-"
-    with contextlib.suppress(OSError), os.scandir(file.parent) as entries:
-        for entry in entries:
-            if entry.name.startswith(prefix):
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)  # noqa: PTH108 - a DirEntry
-
-
-def _write_like(model: Path, beside: Path, content: bytes) -> None:
-    """Write `content`, with the mode and, where permitted, the owner of `model`, through to the disk."""
-    opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(opened, "wb") as file:  # noqa: PTH123 - of a descriptor
-        file.write(content)
-        file.flush()
-        try:
-            about = model.stat()
-        except FileNotFoundError:
-            os.fchmod(opened, _NEW_FILE_MODE)
-        else:
-            _give_to(opened, about)
-            os.fchmod(opened, stat.S_IMODE(about.st_mode))
-        os.fsync(opened)
-
-
-def _give_to(opened: int, about: os.stat_result) -> None:
-    """Owner and group need root, the group alone may be one of ours; what is not permitted stays ours."""
-    for owner in (about.st_uid, -1):
-        with contextlib.suppress(PermissionError):
-            os.fchown(opened, owner, about.st_gid)
-            return
-
-
-def _flushed(folder: int) -> str:
-    """Words for a value that is in force, but might be lost with the power."""
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        return f" (its folder could not be flushed to the disk: {error.strerror})"
-    return ""
+        content = place.edited(content_of(place.file), place.key, self.value)
+        if self.stamp is not None:
+            content = place.edited(content, self.stamp, self.action_id)
+        write_like(place.file, beside, content)
 
 
 def _refuse_dangling(link: Path, target: str) -> None:
@@ -403,44 +256,21 @@ def _refuse_dangling(link: Path, target: str) -> None:
 
 def _preflight(options: Options, place: _Place) -> Preflight:
     try:
-        detail = _try_out(options, place.real())
-    except ValueError as error:
-        return Preflight(passed=False, detail=f"{place.shown} {error}")
-    except OSError as error:
-        return Preflight(passed=False, detail=f"{place.shown}: {error.strerror or error}")
-    return Preflight(passed=True, detail=detail)
+        return Preflight(passed=True, detail=_try_out(options, place.real()))
+    except (ValueError, OSError) as error:
+        return Preflight(passed=False, detail=trouble(place.shown, error))
 
 
 def _try_out(options: Options, place: _Place) -> str:
-    folder = place.file.parent
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _try_lock(opened)  # raises where the file system has no locks; whether it is free now is no matter
-    finally:
-        os.close(opened)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError("is in a folder that cannot be written to")
-    if _is_mounted(place.file):
-        raise ValueError("is mounted by itself (as containers do), so no other file can take its place")
+    check_place(place.file)
     present = place.present()
     if place.format is Format.SYMLINK:
         _refuse_dangling(place.file, scalar_text(options.value))
     else:
-        content = place.edited(place.content(), place.key, options.value)
+        content = place.edited(content_of(place.file), place.key, options.value)
         if options.stamp is not None:
             place.edited(content, options.stamp, "preflight")
     return f"{place.shown} can be written; it says {present or 'nothing yet'}"
-
-
-def _is_mounted(file: Path) -> bool:
-    try:
-        if file.lstat().st_dev != file.parent.stat().st_dev:
-            return True
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    points = (line.split()[4] for line in mounts.splitlines() if len(line.split()) > 4)
-    return str(file) in {point.replace("\\040", " ") for point in points}
 
 
 # --- for people --------------------------------------------------------------------------------------------------
@@ -490,7 +320,6 @@ KIND = ActionKind(
     name="pointer",
     summary="a line, a key of a JSON or .env file, or a symbolic link, changed atomically",
     options=Options,
-    identity=("file", "key"),
     abilities=Abilities(cas=True, idempotent=True, read_back=True, restores=True),
     apply=apply,
     preflight=preflight,
