@@ -16,15 +16,19 @@ What can go wrong, and what is done about it:
   end, happen in a daemonic thread of the run. Nothing depends on asyncio's child watchers.
 
 "Could not be started" is a fact of its own: such a program has changed nothing.
+
+An action that calls one tool several times (`systemctl`, `kubectl`) has a `Tool`, whose calls share one deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import fcntl
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,19 +36,23 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from opsdash.kinds.base import NOTHING
+from opsdash.kinds.offload import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 OUTPUT_LIMIT: Final = 64 * 1024
+EXCERPT: Final = 300
 GRACE: Final = 0.5
 """Seconds between SIGTERM and SIGKILL."""
+ENDING_TIME: Final = 1.0
+"""Seconds of a deadline that are kept for ending the process group and reading what it said."""
 
 _LOOK_EVERY: Final = 0.2
 _REAP_WITHIN: Final = 2.0
@@ -82,7 +90,7 @@ class Finished:
 
     started: False when it could not be started at all; `problem` then says why.
     exit_code: None when it was ended by `signal`, or has not ended although it was killed (`timed_out`).
-    stdout, stderr: the first 64 KiB of each; `truncated` when there was more of either.
+    stdout, stderr: the first 64 KiB of each, or as much as was asked for; `truncated` when there was more of either.
     timed_out: it was still running at the deadline and its group was killed.
     leftover: processes of its group were still running after it had ended by itself.
     """
@@ -108,6 +116,14 @@ class Finished:
         if self.signal is not None:
             return f"was ended by {signal_name(self.signal)}"
         return f"exited with {self.exit_code}"
+
+    def evidence(self, name: str) -> str:
+        """How it ended and what it said, on one line: the evidence of an action."""
+        said = " ".join((self.stdout.strip() or self.stderr.strip()).split())
+        words = f"{name} {self.ending}"
+        if self.leftover:
+            words += "; processes of its own go on running"
+        return f"{words}: {said[:EXCERPT]}" if said else words
 
 
 def signal_name(number: int) -> str:
@@ -135,10 +151,14 @@ async def run_program(
     cwd: Path,
     env: Mapping[str, str] = NOTHING,
     timeout: float | None = None,  # the program's, not ours: afterwards its group is killed
+    limit: int = OUTPUT_LIMIT,
 ) -> Finished:
-    """Run `argv` and say how it ended. When cancelled, it kills the process group before it goes along."""
+    """Run `argv` and say how it ended. When cancelled, it kills the process group before it goes along.
+
+    limit: bytes of its output, and of its error output, that are kept.
+    """
     began = time.monotonic()
-    program = _Run(argv, cwd, minimal_environment(env))
+    program = _Run(argv, cwd, minimal_environment(env), limit)
     try:
         program.start()
         ended = await program.wait(timeout)
@@ -152,6 +172,62 @@ async def run_program(
         program.let_go()
 
 
+def time_to_run(deadline: float) -> float:
+    """Seconds that the programs of an action may take, so that its outcome can be told within `deadline`."""
+    return max(deadline - ENDING_TIME, deadline / 2)
+
+
+async def why_missing(program: str, folder: Path, env: Mapping[str, str] = NOTHING, shown: str = "") -> str:
+    """Why a program could not be started in `folder`; empty when it is there. Nothing is run.
+
+    shown: the folder as its author wrote it.
+    """
+    path = minimal_environment(env)["PATH"]
+
+    def look() -> str:
+        if not folder.is_dir():
+            return f"the folder {shown or folder} does not exist"
+        found = str(folder / program) if "/" in program else shutil.which(program, path=path)
+        if found is None:
+            return f"{program} is not on the path"
+        if not Path(found).is_file():
+            return f"{program} does not exist"
+        return "" if os.access(found, os.X_OK) else f"{program} is not executable"
+
+    return await in_thread(("program", folder, program), look)
+
+
+class Tool:
+    """A command line tool that an action calls several times. All its calls together have one deadline."""
+
+    def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], deadline: float) -> None:
+        self.argv = tuple(argv)
+        self._cwd = cwd
+        self._env = env
+        self._until = time.monotonic() + time_to_run(deadline)
+
+    def behind(self, *words: str) -> Tool:
+        """The same tool called by another program, within the same deadline: `sudo -n TOOL`."""
+        other = copy.copy(self)
+        other.argv = (*words, *self.argv)
+        return other
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left for calls."""
+        return max(0.0, self._until - time.monotonic())
+
+    async def run(self, *words: str, limit: int = OUTPUT_LIMIT) -> Finished:
+        """Call it with these arguments."""
+        if not self.left:
+            return Finished(started=False, problem="no time was left for it")
+        return await run_program([*self.argv, *words], cwd=self._cwd, env=self._env, timeout=self.left, limit=limit)
+
+    async def why_missing(self) -> str:
+        """Why it could not be started; empty when it is there."""
+        return await why_missing(self.argv[0], self._cwd, self._env)
+
+
 @dataclass(frozen=True, slots=True)
 class _Ended:
     stdout: bytes
@@ -162,10 +238,11 @@ class _Ended:
 class _Run:
     """One program. Its thread starts it and waits for its end; the event loop decides, kills and reaps."""
 
-    def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], limit: int) -> None:
         self._argv = argv
         self._cwd = cwd
         self._env = env
+        self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._launched: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[_Ended] = self._loop.create_future()
@@ -262,9 +339,9 @@ class _Run:
         try:
             with output_file() as stdout, output_file() as stderr:
                 process = self._launch(stdout, stderr)
-                wait_for_exit(process.pid, lambda: _cut(stdout, stderr))
+                wait_for_exit(process.pid, lambda: _cut(self._limit, stdout, stderr))
                 with contextlib.suppress(OSError):
-                    ended = _read(stdout, stderr)
+                    ended = _read(self._limit, stdout, stderr)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             if self._process is None:
                 self._problem = _words(error)
@@ -310,18 +387,18 @@ def output_file() -> IO[bytes]:
     return file
 
 
-def _cut(*files: IO[bytes]) -> None:
+def _cut(limit: int, *files: IO[bytes]) -> None:
     """Keep the beginning and the fact that there was more; what is appended later is cut next time."""
     for file in files:
         with contextlib.suppress(OSError):
-            if os.fstat(file.fileno()).st_size > OUTPUT_LIMIT + 1:
-                os.ftruncate(file.fileno(), OUTPUT_LIMIT + 1)
+            if os.fstat(file.fileno()).st_size > limit + 1:
+                os.ftruncate(file.fileno(), limit + 1)
 
 
-def _read(stdout: IO[bytes], stderr: IO[bytes]) -> _Ended:
-    out, err = (os.pread(file.fileno(), OUTPUT_LIMIT + 1, 0) for file in (stdout, stderr))
-    truncated = len(out) > OUTPUT_LIMIT or len(err) > OUTPUT_LIMIT
-    return _Ended(out[:OUTPUT_LIMIT], err[:OUTPUT_LIMIT], truncated)
+def _read(limit: int, stdout: IO[bytes], stderr: IO[bytes]) -> _Ended:
+    out, err = (os.pread(file.fileno(), limit + 1, 0) for file in (stdout, stderr))
+    truncated = len(out) > limit or len(err) > limit
+    return _Ended(out[:limit], err[:limit], truncated)
 
 
 def wait_for_exit(pid: int, meanwhile: Callable[[], None], every: float = _LOOK_EVERY) -> None:

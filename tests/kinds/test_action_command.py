@@ -63,6 +63,23 @@ async def test_at_the_deadline_the_outcome_is_unknown_and_what_it_said_is_eviden
     assert "halfway" in result.detail
 
 
+async def test_a_script_that_is_deaf_to_term_ends_at_the_deadline_all_the_same(tmp_path: Path) -> None:
+    script = "trap '' TERM; echo $$ >pid; while :; do sleep 0.05; done"
+    result = await act(tmp_path, script, context=a_context(tmp_path, deadline=2.0))
+    assert result.applied is Applied.UNKNOWN
+    assert "was killed after" in result.detail
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+async def test_of_fifty_megabytes_the_beginning_is_evidence(tmp_path: Path) -> None:
+    result = await act(tmp_path, "head -c 50000000 /dev/zero | tr '\\0' x")
+    assert result.applied is Applied.APPLIED
+    assert result.detail == f"/bin/sh exited with 0: {'x' * 300}"
+    reading = await look(tmp_path, "echo main; head -c 50000000 /dev/zero | tr '\\0' '\\n'; echo standby")
+    assert reading.value is None, "what was cut off may be what counts"
+
+
 async def test_a_script_that_leaves_a_daemon_has_applied_and_says_so(tmp_path: Path) -> None:
     result = await act(tmp_path, "sleep 60 & echo $! >pid")
     daemon = int((tmp_path / "pid").read_text())

@@ -14,11 +14,8 @@ killed. At the deadline its whole process group is ended, and the outcome is `un
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -31,14 +28,9 @@ from opsdash.kinds.base import (
     Reading,
     StrictOptions,
 )
-from opsdash.kinds.offload import in_thread
-from opsdash.kinds.processes import Argv, Finished, minimal_environment, run_program
+from opsdash.kinds.processes import Argv, Finished, run_program, time_to_run, why_missing
 from opsdash.kinds.shellwords import shell_command
 from opsdash.model.operation import Abilities
-
-EXCERPT: Final = 300
-ENDING_TIME: Final = 1.0
-"""Seconds of the deadline that are kept for ending the process group and reading what it said."""
 
 
 class ReadOptions(StrictOptions):
@@ -73,7 +65,7 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
     context.stage = "run"
     context.on_sent()
     finished = await _run(options.argv, options, context)
-    return ActionResult(applied=_applied(options, finished), detail=_evidence(options.argv, finished))
+    return ActionResult(applied=_applied(options, finished), detail=finished.evidence(options.argv[0]))
 
 
 def _applied(options: Options, finished: Finished) -> Applied:
@@ -90,8 +82,10 @@ async def read(options: ReadOptions, context: ActionContext) -> Reading:
     context.stage = "run"
     finished = await _run(options.argv, options, context)
     if finished.exit_code != 0 or finished.timed_out:
-        return Reading(value=None, detail=_evidence(options.argv, finished))
+        return Reading(value=None, detail=finished.evidence(options.argv[0]))
     lines = [line.strip() for line in finished.stdout.splitlines() if line.strip()]
+    if finished.truncated:
+        return Reading(value=None, detail=f"{options.argv[0]} printed more than one line that names what is in force")
     if len(lines) != 1:
         detail = f"{options.argv[0]} printed {len(lines)} lines where one names what is in force"
         return Reading(value=None, detail=detail)
@@ -99,7 +93,7 @@ async def read(options: ReadOptions, context: ActionContext) -> Reading:
 
 
 async def preflight(options: Options, context: ActionContext) -> Preflight:
-    missing = await _missing(options, context)
+    missing = await why_missing(options.argv[0], context.workspace / options.cwd, options.env, options.cwd)
     if missing:
         return Preflight(passed=False, detail=missing)
     if options.check is None:
@@ -107,26 +101,7 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
     context.stage = "check"
     finished = await _run(options.check, options, context)
     passed = None if finished.timed_out else finished.exit_code == 0
-    return Preflight(passed=passed, detail=_evidence(options.check, finished))
-
-
-async def _missing(options: Options, context: ActionContext) -> str:
-    """Why the program could not be started; empty when it is there."""
-    program = options.argv[0]
-    folder = context.workspace / options.cwd
-    path = minimal_environment(options.env)["PATH"]
-
-    def look() -> str:
-        if not folder.is_dir():
-            return f"the folder {options.cwd} does not exist"
-        found = str(folder / program) if "/" in program else shutil.which(program, path=path)
-        if found is None:
-            return f"{program} is not on the path"
-        if not Path(found).is_file():
-            return f"{program} does not exist"
-        return "" if os.access(found, os.X_OK) else f"{program} is not executable"
-
-    return await in_thread(("command", folder, program), look)
+    return Preflight(passed=passed, detail=finished.evidence(options.check[0]))
 
 
 async def _run(argv: Argv, options: Options | ReadOptions, context: ActionContext) -> Finished:
@@ -134,7 +109,7 @@ async def _run(argv: Argv, options: Options | ReadOptions, context: ActionContex
         argv,
         cwd=context.workspace / options.cwd,
         env={**options.env, **_told(context)},
-        timeout=max(context.deadline - ENDING_TIME, context.deadline / 2),
+        timeout=time_to_run(context.deadline),
     )
 
 
@@ -143,15 +118,6 @@ def _told(context: ActionContext) -> dict[str, str]:
     if context.expected is not None:
         told["OPSDASH_FROM"] = context.expected
     return {**told, **context.environment}
-
-
-def _evidence(argv: Argv, finished: Finished) -> str:
-    said = " ".join((finished.stdout.strip() or finished.stderr.strip()).split())
-    parts = [f"{argv[0]} {finished.ending}"]
-    if finished.leftover:
-        parts.append("processes of its own go on running")
-    words = "; ".join(parts)
-    return f"{words}: {said[:EXCERPT]}" if said else words
 
 
 def manual(raw: Mapping[str, Any]) -> str:
@@ -166,7 +132,6 @@ KIND = ActionKind(
     name="command",
     summary="run a program",
     options=Options,
-    identity=("argv",),
     abilities=Abilities(read_back=True),
     apply=apply,
     preflight=preflight,
