@@ -117,9 +117,9 @@ class Finished:
             return f"was ended by {signal_name(self.signal)}"
         return f"exited with {self.exit_code}"
 
-    def evidence(self, name: str) -> str:
-        """How it ended and what it said, on one line: the evidence of an action."""
-        said = " ".join((self.stdout.strip() or self.stderr.strip()).split())
+    def evidence(self, name: str, said: str | None = None) -> str:
+        """How it ended and what it said (or the part of it that is worth telling), on one line."""
+        said = " ".join((self.stdout.strip() or self.stderr.strip() if said is None else said).split())
         words = f"{name} {self.ending}"
         if self.leftover:
             words += "; processes of its own go on running"
