@@ -197,6 +197,10 @@ async def why_missing(program: str, folder: Path, env: Mapping[str, str] = NOTHI
     return await in_thread(("program", folder, program), look)
 
 
+class ToolError(Exception):
+    """A tool did not say what it was asked for; the text is for people."""
+
+
 class Tool:
     """A command line tool that an action calls several times. All its calls together have one deadline."""
 

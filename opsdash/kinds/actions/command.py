@@ -132,6 +132,7 @@ KIND = ActionKind(
     name="command",
     summary="run a program",
     options=Options,
+    identity=("argv",),
     abilities=Abilities(read_back=True),
     apply=apply,
     preflight=preflight,

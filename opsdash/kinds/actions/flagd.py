@@ -510,6 +510,7 @@ KIND = ActionKind(
     name="flagd",
     summary="flags of a flagd file (OpenFeature), flipped together",
     options=Options,
+    identity=("file", "prefix"),
     abilities=Abilities(cas=True, idempotent=True, read_back=True, restores=True, marks=True, settle=SETTLE),
     apply=apply,
     preflight=preflight,

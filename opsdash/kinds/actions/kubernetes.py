@@ -32,7 +32,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
 from opsdash.kinds.bodies import load_json
-from opsdash.kinds.processes import Argv, Finished, Tool
+from opsdash.kinds.processes import Argv, Finished, Tool, ToolError
 from opsdash.kinds.scalars import scalar_text
 from opsdash.kinds.shellwords import shell_command
 from opsdash.model.operation import Abilities
@@ -177,10 +177,6 @@ def _check_form(options: _Place, other: str, has_other: bool) -> None:
         raise ValueError("`service` and `key` belong together: the service, and the label of its selector")
 
 
-class _UnreadableError(Exception):
-    """kubectl did not say what is asked for; the text is for people."""
-
-
 # --- what is in force --------------------------------------------------------------------------------------------
 
 
@@ -234,12 +230,12 @@ def _evidence(tool: Tool, finished: Finished) -> str:
 
 
 async def _get(tool: Tool, kind: str, names: Sequence[str], key: str | None) -> list[_Object]:
-    """The objects of these names, in their order. Raises _UnreadableError."""
+    """The objects of these names, in their order. Raises ToolError."""
     finished = await tool.run("get", kind, *names, "--output=json", limit=LARGEST)
     if finished.exit_code != 0:
-        raise _UnreadableError(_evidence(tool, finished))
+        raise ToolError(_evidence(tool, finished))
     if finished.truncated:
-        raise _UnreadableError(f"{tool.argv[0]} printed more than 1 MiB")
+        raise ToolError(f"{tool.argv[0]} printed more than 1 MiB")
     return await _objects(finished, kind, names, key)
 
 
@@ -247,13 +243,13 @@ async def _objects(finished: Finished, kind: str, names: Sequence[str], key: str
     try:
         said = await load_json(finished.stdout.encode())
     except ValueError as error:
-        raise _UnreadableError(f"what kubectl printed is no JSON: {error}") from None
+        raise ToolError(f"what kubectl printed is no JSON: {error}") from None
     items = said.get("items") if isinstance(said, dict) and "items" in said else [said]
     found = {_at(item, "metadata", "name"): item for item in items} if isinstance(items, list) else {}
     try:
         return [_object(found.get(name), kind, name, key) for name in names]
     except ValueError as error:
-        raise _UnreadableError(str(error)) from None
+        raise ToolError(str(error)) from None
 
 
 def _object(item: Any, kind: str, name: str, key: str | None) -> _Object:
@@ -296,7 +292,7 @@ async def read(options: ReadOptions, context: ActionContext) -> Reading:
             [service] = await _get(tool, "service", [options.service], options.key)
             return Reading(service.value, service.version, by=service.by)
         deployments = await _get(tool, "deployment", options.deployments, None)
-    except _UnreadableError as error:
+    except ToolError as error:
         return Reading(None, detail=str(error))
     running = _running(deployments)
     return Reading(
@@ -317,7 +313,7 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
         if options.service is not None:
             return await _point(options, patches)
         return await _replace(options, patches)
-    except _UnreadableError as error:
+    except ToolError as error:
         return ActionResult(Applied.NOT_STARTED, str(error))
 
 
@@ -407,7 +403,7 @@ class _Patches:
         """Whether kubectl shows the object as it was to become."""
         try:
             [found] = await _objects(finished, target.kind, [target.name], key)
-        except _UnreadableError as error:
+        except ToolError as error:
             return self._unknown(f"{target.kind} {target.name} was patched, but {error}")
         if found.value == value and found.by == self.context.action_id:
             return None
@@ -419,7 +415,7 @@ class _Patches:
         """
         try:
             [found] = await _get(self.tool, target.kind, [target.name], key)
-        except _UnreadableError as error:
+        except ToolError as error:
             return self._unknown(f"{evidence}; then {error}")
         if found.value == value and found.by == self.context.action_id:
             return None
@@ -449,7 +445,7 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
             needed = [("patch", f"deployment.apps/{each.name}") for each in deployments]
             needed.append(("watch", "deployments.apps"))
             words, usable = _told(deployments), True
-    except _UnreadableError as error:
+    except ToolError as error:
         return Preflight(passed=False, detail=str(error))
     answers = await asyncio.gather(*(_may(tool, verb, what) for verb, what in needed))
     if False in answers:
@@ -525,6 +521,7 @@ KIND = ActionKind(
     name="kubernetes",
     summary="the selector of a service, or which deployment has pods, by kubectl",
     options=Options,
+    identity=("service", "key"),
     abilities=Abilities(idempotent=True, read_back=True, marks=True, self_reverts=APPLIED_AGAIN, settle=5.0),
     apply=apply,
     preflight=preflight,

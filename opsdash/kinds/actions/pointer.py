@@ -320,6 +320,7 @@ KIND = ActionKind(
     name="pointer",
     summary="a line, a key of a JSON or .env file, or a symbolic link, changed atomically",
     options=Options,
+    identity=("file", "key"),
     abilities=Abilities(cas=True, idempotent=True, read_back=True, restores=True),
     apply=apply,
     preflight=preflight,

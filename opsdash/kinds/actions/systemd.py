@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
 from opsdash.kinds.fields import Duration
-from opsdash.kinds.processes import Argv, Tool
+from opsdash.kinds.processes import Argv, Tool, ToolError
 from opsdash.kinds.shellwords import shell_command
 from opsdash.model.operation import Abilities
 
@@ -142,10 +142,6 @@ def _names(text: str) -> set[str]:
     return {_full(name) for name in text.split(", ")}
 
 
-class _UnreadableError(Exception):
-    """systemd did not say what is asked for; the text is for people."""
-
-
 @dataclass(frozen=True, slots=True)
 class _State:
     """A unit as systemd shows it. `name` is what the author calls it."""
@@ -176,20 +172,20 @@ class _State:
 
 
 async def _show(tool: Tool, units: Sequence[str]) -> list[_State]:
-    """The present states of units, in their order. Raises _UnreadableError."""
+    """The present states of units, in their order. Raises ToolError."""
     finished = await tool.run("show", f"--property={','.join(_SHOWN)}", *units)
     if finished.exit_code != 0:
-        raise _UnreadableError(finished.evidence(tool.argv[0]))
+        raise ToolError(finished.evidence(tool.argv[0]))
     blocks = [block for block in finished.stdout.split("\n\n") if block.strip()]
     if len(blocks) != len(units) or finished.truncated:
-        raise _UnreadableError(f"{tool.argv[0]} told of {len(blocks)} units where {len(units)} were asked for")
+        raise ToolError(f"{tool.argv[0]} told of {len(blocks)} units where {len(units)} were asked for")
     return [_state(unit, block) for unit, block in zip(units, blocks, strict=True)]
 
 
 def _state(unit: str, block: str) -> _State:
     said = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     if said.get("ActiveState") not in _KNOWN:
-        raise _UnreadableError(f"{unit} is said to be {said.get('ActiveState')!r}, which is no known state")
+        raise ToolError(f"{unit} is said to be {said.get('ActiveState')!r}, which is no known state")
     *texts, last_ran = (said.get(key, "") for key in _SHOWN)
     load, error, active, sub, file, invocation, restarts = texts
     error = error.partition(" ")[2].strip('"')
@@ -215,7 +211,7 @@ async def read(options: ReadOptions, context: ActionContext) -> Reading:
     context.stage = "run"
     try:
         states = await _show(options.tool(context), options.units)
-    except _UnreadableError as error:
+    except ToolError as error:
         return Reading(None, detail=str(error))
     serving = tuple(state.name for state in states if state.active in _SERVING)
     return Reading(_in_force(states), detail=_told(states), serving=serving)
@@ -230,7 +226,7 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
     tool = options.tool(context)
     try:
         states = await _show(tool, [options.unit, *options.old])
-    except _UnreadableError as error:
+    except ToolError as error:
         return ActionResult(Applied.NOT_STARTED, str(error))
     hindrance = _hindrance(options, states, context.expected)
     if hindrance:
@@ -293,7 +289,7 @@ class _Jobs:
     def _unknown(self, words: str) -> ActionResult:
         return ActionResult(Applied.UNKNOWN, "; ".join([*self._done, words]))
 
-    def _unreadable(self, error: _UnreadableError) -> ActionResult:
+    def _unreadable(self, error: ToolError) -> ActionResult:
         return self._unknown(str(error)) if self._begun else ActionResult(Applied.NOT_STARTED, str(error))
 
     async def _start(self) -> ActionResult | None:
@@ -304,7 +300,7 @@ class _Jobs:
         self._context.stage = "wait until it is active"
         try:
             wrong = await self._until_steady()
-        except _UnreadableError as error:
+        except ToolError as error:
             wrong = str(error)
         if wrong:
             left = "" if self._options.first == "stop" else f"; {_them(self._options.old)} left as it was"
@@ -340,7 +336,7 @@ class _Jobs:
                 if failed is not None:
                     return failed
             left = [state for state in await _show(self._tool, old) if state.active not in _ENDED]
-        except _UnreadableError as error:
+        except ToolError as error:
             return self._unreadable(error)
         if left:
             return self._unknown(f"{_them(old)} stopped, but {_told(left)}")
@@ -377,7 +373,7 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
         return Preflight(passed=False, detail=missing)
     try:
         states = await _show(tool, [options.unit, *options.old])
-    except _UnreadableError as error:
+    except ToolError as error:
         return Preflight(passed=False, detail=str(error))
     wrong = _hindrance(options, states, None)
     if wrong:
