@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,14 +13,20 @@ from opsdash.kinds.actions.kubernetes import Options, ReadOptions, apply, manual
 from opsdash.kinds.base import ActionContext, ActionResult, Applied, Preflight, Reading
 from opsdash.kinds.processes import run_program
 from opsdash.kinds.resolver import Resolver
+from opsdash.model.switch import SwitchKind
+from tests.engine.support import http, loaded_from, serving
+from tests.mechanisms.duty import on_duty, truths
+from tests.mechanisms.howtos import workspace_of
 from tests.mechanisms.kubernetes_server import MisbehaveError, as_it_should, kubernetes
 from tests.mechanisms.support import binary
 from tests.nonblocking import nothing_of_ours_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from tests.engine.support import Request
+    from tests.mechanisms.duty import Duty
     from tests.mechanisms.kubernetes_server import Cluster
 
 SERVICE = {"service": "mail", "key": "example.org/side"}
@@ -330,3 +337,65 @@ def test_the_manual_lines_for_deployments_keep_their_order() -> None:
     ]
     patch = json.dumps([{"op": "replace", "path": "/spec/selector/example.org~1side", "value": "green"}])
     assert manual(GREEN) == f"kubectl patch service mail --type=json '--patch={patch}'"
+
+
+# --- the operation of the how-to ---------------------------------------------------------------------------------
+
+PAGE = "howto-switch-kubernetes.md"
+
+
+def test_the_component_of_the_page_is_valid(tmp_path: Path) -> None:
+    loaded = loaded_from(workspace_of(PAGE, tmp_path))
+    assert loaded.problems == ()
+    switch = loaded.operation.components["mail"].switch
+    assert switch is not None
+    assert (switch.abilities.cas, switch.abilities.restores) == (True, True)
+
+
+@asynccontextmanager
+async def gateway(cluster: Cluster, folder: Path) -> AsyncIterator[Duty]:
+    """The operation of the page. The front door is answered by the side to which the service sends."""
+    cluster.service("mail", {"app": "mail", "version": "blue"})
+    for side in ("blue", "green"):
+        cluster.pod(f"{side}-1", {"app": "mail", "version": side})
+
+    async def health(_: Request) -> bytes:
+        return http(json.dumps({"side": cluster.of("services", "mail")["spec"]["selector"]["version"]}))
+
+    async with serving(health=health) as target:
+        changes = {
+            "kubeconfig: /etc/opsdash/kubeconfig, context: prod": f"kubeconfig: {cluster.folder}/kubeconfig",
+            "https://mail.example": target.url,
+            "http://{host}": target.url,
+            "  verify: [front]": "  verify: [front]\n  deadline: 10s",
+            "providers: ": "defaults: {every: 1s, timeout: 2s, down_after: 2, up_after: 1}\nproviders: ",
+        }
+        async with on_duty(workspace_of(PAGE, folder / "workspace", changes), "mail") as duty:
+            yield duty
+
+
+async def test_a_failover_is_committed_and_manifests_applied_again_are_drift(cluster: Cluster, tmp_path: Path) -> None:
+    async with gateway(cluster, tmp_path) as duty:
+        over = await duty.carry_out(SwitchKind.FAILOVER)
+        assert over["state"] == "committed"
+        assert truths(over) == {"A": "true", "B": "true", "C": "stateless", "D": "true"}
+        assert duty.active == "green"
+        cluster.edit("services", "mail", lambda found: found["spec"]["selector"].update({"version": "blue"}))
+        await duty.look_again()
+        assert duty.active == "blue"
+
+
+async def test_a_patch_whose_answer_is_lost_is_observed_and_not_sent_again(cluster: Cluster, tmp_path: Path) -> None:
+    async with gateway(cluster, tmp_path) as duty:
+
+        def lost(method: str, path: str) -> None:
+            if method == "PATCH":
+                raise MisbehaveError("close")
+
+        cluster.after = lost
+        over = await duty.carry_out(SwitchKind.FAILOVER)
+        assert over["state"] == "committed", "the facts say that it took effect"
+        assert len(cluster.patches()) == 1
+        cluster.after = as_it_should
+        back = await duty.carry_out(SwitchKind.FAILBACK)
+        assert (back["state"], duty.active) == ("committed", "blue")

@@ -5,7 +5,9 @@ What systemctl itself may do wrong is in tests/kinds/test_action_systemd.py.
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +16,19 @@ from opsdash.kinds.actions.systemd import Options, ReadOptions, apply, manual, p
 from opsdash.kinds.base import ActionContext, ActionResult, Applied, Preflight, Reading
 from opsdash.kinds.processes import run_program
 from opsdash.kinds.resolver import Resolver
+from opsdash.model.switch import SwitchKind
+from tests.engine.support import http, loaded_from, serving
+from tests.mechanisms.duty import on_duty, truths
+from tests.mechanisms.howtos import workspace_of
 from tests.mechanisms.systemd_server import DEAF, FAILS, FLAPS, NEVER_READY, RESTARTS, systemd
 from tests.nonblocking import nothing_of_ours_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from tests.engine.support import Request
+    from tests.mechanisms.duty import Duty
     from tests.mechanisms.systemd_server import Systemd
 
 BOTH = ("mailer-a", "mailer-b.service")
@@ -192,3 +200,78 @@ async def test_the_manual_lines_have_the_same_effect(manager: Systemd, first: st
     finished = await run_program(["bash", "-c", manual(raw)], cwd=manager.folder, timeout=10)
     assert finished.exit_code == 0, finished.stderr
     assert (await look(manager)).value == "mailer-b.service"
+
+
+# --- the operation of the how-to ---------------------------------------------------------------------------------
+
+PAGE = "howto-switch-systemd.md"
+
+
+def test_the_component_of_the_page_is_valid(tmp_path: Path) -> None:
+    loaded = loaded_from(workspace_of(PAGE, tmp_path))
+    assert loaded.problems == ()
+    switch = loaded.operation.components["mail"].switch
+    assert switch is not None
+    assert "boots" in switch.abilities.self_reverts
+
+
+@asynccontextmanager
+async def gateway(manager: Systemd, folder: Path) -> AsyncIterator[Duty]:
+    """The operation of the page. The front door is answered by whichever unit is active."""
+
+    async def health(_: Request) -> bytes:
+        active = [unit for unit in ("mailer-a", "mailer-b") if manager.state(unit) == "active"]
+        return http(json.dumps({"unit": f"{active[-1]}.service"})) if active else http("{}", status=503)
+
+    async with serving(health=health) as target:
+        systemctl = manager.folder / "systemctl"
+        changes = {
+            "kind: systemd,": f"kind: systemd, program: [{systemctl}],",
+            "argv: [systemctl,": f"argv: [{systemctl},",
+            ", sudo: true": ", steady: 200ms",
+            "http://127.0.0.1:8025": target.url,
+            "  verify: [delivery]": "  verify: [delivery]\n  deadline: 2s",
+            "providers:\n": "defaults: {every: 1s, timeout: 2s, down_after: 2, up_after: 1}\nproviders:\n",
+        }
+        async with on_duty(workspace_of(PAGE, folder / "workspace", changes), "mail") as duty:
+            yield duty
+
+
+async def test_a_failover_is_committed_and_a_unit_started_by_hand_is_drift(manager: Systemd, tmp_path: Path) -> None:
+    async with gateway(manager, tmp_path) as duty:
+        over = await duty.carry_out(SwitchKind.FAILOVER)
+        assert over["state"] == "committed"
+        assert truths(over) == {"A": "true", "B": "true", "C": "true", "D": "true"}
+        assert duty.active == "b"
+        manager.put("mailer-a", "active", "running")
+        await duty.look_again()
+        assert duty.active is None, "two of them are nobody"
+        manager.put("mailer-a", "inactive", "dead")
+        await duty.look_again()
+        assert duty.active == "b"
+        back = await duty.carry_out(SwitchKind.FAILBACK)
+        assert (back["state"], manager.state("mailer-a"), manager.state("mailer-b")) == (
+            "committed",
+            "active",
+            "inactive",
+        )
+
+
+async def test_a_primary_that_has_crashed_is_left_by_the_same_key(manager: Systemd, tmp_path: Path) -> None:
+    async with gateway(manager, tmp_path) as duty:
+        manager.put("mailer-a", "failed", "failed")
+        manager.write("mailer-a", last="7")
+        await duty.look_again()
+        assert duty.active == "a"
+        assert (await duty.carry_out(SwitchKind.FAILOVER))["state"] == "committed"
+
+
+async def test_a_backup_that_does_not_stay_up_is_no_switch_and_users_notice_nothing(
+    manager: Systemd, tmp_path: Path
+) -> None:
+    async with gateway(manager, tmp_path) as duty:
+        manager.write("mailer-b", FAILS)
+        over = await duty.carry_out(SwitchKind.FAILOVER)
+        assert over["state"] == "no_effect"
+        assert truths(over)["A"] == "false"
+        assert (duty.active, manager.state("mailer-a")) == ("a", "active")
