@@ -203,10 +203,10 @@ async def test_a_server_that_makes_no_sense_is_not_believed(cluster: Cluster, ho
         raise MisbehaveError(how)
 
     cluster.before = misbehave
-    reading = await look(cluster, deadline=1.5)
+    reading = await look(cluster, deadline=1.0)
     assert reading.value is None
     assert reading.detail
-    result = await act(cluster, GREEN, deadline=1.5)
+    result = await act(cluster, GREEN, deadline=1.0)
     assert result.applied is Applied.NOT_STARTED
 
 
