@@ -12,6 +12,8 @@ from tests.mechanisms.consul_server import consul
 from tests.mechanisms.dns_update_server import APP, BLUE, GREEN, SECRETS, ZONE, knot
 from tests.mechanisms.etcd_server import etcd
 from tests.mechanisms.haproxy_server import haproxy
+from tests.mechanisms.kubernetes_server import kubernetes
+from tests.mechanisms.support import binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.mechanisms.dns_update_server import NameServer
     from tests.mechanisms.haproxy_server import HAProxy
+    from tests.mechanisms.kubernetes_server import Cluster
     from tests.mechanisms.matrix import Mechanism
 
 SIDES = ("one", "two")
@@ -204,6 +207,73 @@ def record(_: Path) -> Iterator[Record]:
         yield Record(server)
 
 
+@dataclass
+class Flag:
+    """A flag of a flag file, whose variants are the sides."""
+
+    file: Path
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        place = f"kind: flagd, file: '{self.file}'"
+        action = f"{{{place}, mode: '{{to.as}}', flags: {{provider: '{{to.as}}'}}}}"
+        return f"  read: {{{place}, flags: [provider]}}\n  action: {action}\n"
+
+    def names(self) -> tuple[str, str]:
+        return SIDES
+
+    def serves(self) -> str | None:
+        found: str = json.loads(self.file.read_text(encoding="utf-8"))["flags"]["provider"]["defaultVariant"]
+        return found
+
+    def lead(self, side: str) -> None:
+        flag = {"state": "ENABLED", "variants": {name: name for name in SIDES}, "defaultVariant": side}
+        beside = self.file.with_suffix(".new")
+        beside.write_text(json.dumps({"flags": {"provider": flag}}), encoding="utf-8")
+        beside.replace(self.file)
+
+
+@contextlib.contextmanager
+def of_flagd(folder: Path) -> Iterator[Flag]:
+    found = Flag(folder / "flags.json")
+    found.lead("one")
+    yield found
+
+
+@dataclass
+class ServiceInKubernetes:
+    """The selector of a service, by the real kubectl."""
+
+    cluster: Cluster
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        folder = self.cluster.folder
+        use = {"kind": "kubernetes", "kubeconfig": f"{folder}/kubeconfig", "env": {"HOME": str(folder)}}
+        use |= {"service": "shop", "key": "side"}
+        return f"  read: {json.dumps(use)}\n  action: {json.dumps({**use, 'value': '{to.as}'})}\n"
+
+    def names(self) -> tuple[str, str]:
+        return SIDES
+
+    def serves(self) -> str | None:
+        found: str = self.cluster.of("services", "shop")["spec"]["selector"]["side"]
+        return found
+
+    def lead(self, side: str) -> None:
+        self.cluster.edit("services", "shop", lambda found: found["spec"]["selector"].update({"side": side}))
+
+
+@contextlib.contextmanager
+def of_kubernetes(folder: Path) -> Iterator[ServiceInKubernetes]:
+    binary("kubectl", "kubernetes-client")
+    with kubernetes(folder) as cluster:
+        cluster.service("shop", {"side": "one"})
+        for side in SIDES:
+            cluster.pod(side, {"side": side})
+        yield ServiceInKubernetes(cluster)
+
+
 MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "pointer": pointer,
     "command": command,
@@ -211,5 +281,7 @@ MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "consul": of_consul,
     "haproxy": of_haproxy,
     "dns_update": record,
+    "flagd": of_flagd,
+    "kubernetes": of_kubernetes,
 }
 """By the name of the action kind."""
