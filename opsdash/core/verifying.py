@@ -191,7 +191,16 @@ def _reads_wanted(switch: Switch, event: ReadDone) -> tuple[Truth, str]:
         left = plan.kind is SwitchKind.RESTORE and event.value != plan.expected
         left = left or (switch.undoing and event.value != plan.wanted)
         return (Truth.TRUE if left else Truth.FALSE), evidence
+    if event.value != wanted and _serves_too(switch, event):
+        return Truth.TRUE, f"{evidence}: the new side serves, and not alone"
     return (Truth.TRUE if event.value == wanted else Truth.FALSE), evidence
+
+
+def _serves_too(switch: Switch, event: ReadDone) -> bool:
+    """Whether the mechanism sees the new side serve beside others. That this is a split is for the next fact to say."""
+    old_out = switch.plan.old_out
+    seen = event.serving or ()
+    return old_out is not None and old_out.mechanism and not switch.undoing and switch.plan.wanted in seen
 
 
 # --- what the samples add up to ------------------------------------------------------------------------------------

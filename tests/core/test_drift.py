@@ -159,3 +159,16 @@ def test_where_nobody_knew_who_served_before_only_the_new_side_may_be_left(
     timeline.advance(60)
     facts = timeline.switch("email").facts
     assert next(fact.truth for fact in facts if fact.name is FactName.OLD_OUT) is truth
+
+
+def test_a_mechanism_that_names_both_sides_as_serving_is_split() -> None:
+    outside = mail_outside(serving={"email/switch": ("pm-prod", "ses-eu")})
+    spec = mail_switch(old_out=OldOut(stateless=False, mechanism=True), served_by=None)
+    timeline = Timeline(operation(email(switch=spec)), outside=outside)
+    timeline.advance(1)
+    timeline.all_ok()
+    timeline.confirm("email")
+    timeline.advance(1)
+    outside.says["email/switch"] = "pm-prod+ses-eu"
+    timeline.advance(60)
+    assert timeline.switch("email").state is SwitchState.SPLIT

@@ -116,7 +116,7 @@ async def test_what_somebody_else_has_moved_is_not_moved_again(desk: Desk) -> No
 
     switch = await desk.ended(await desk.confirm(plan))
 
-    assert switch["state"] == "aborted"
+    assert switch["state"] == "refused"
     assert "already" in switch["detail"]
     await desk.until("it is seen who serves", lambda: desk.row("email")["active"] == "ses")
 
