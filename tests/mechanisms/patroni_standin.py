@@ -8,7 +8,7 @@ the old leader comes back as a replica on the new timeline. `test_patroni_real.p
     python -m tests.mechanisms.patroni_standin --members pg0,pg1,pg2
 
 runs it as a process, which prints one line of JSON: the members' URLs, and that of its control (GET: what it is in;
-PATCH: `Standin.change`).
+GET /writes: as a proxy in front of the cluster would answer; PATCH: `Standin.change`).
 """
 
 from __future__ import annotations
@@ -158,6 +158,12 @@ class Standin:
             names = ("leader", "timeline", "failover", "paused", "store", "looping", "posts", "probes")
             found = {name: getattr(self, name) for name in names}
             return {**found, "members": {name: asdict(member) for name, member in self.members.items()}}
+
+    def writing(self) -> str | None:
+        """Where a proxy sends writes to that goes by `/primary`."""
+        with self.lock:
+            leader = self.members.get(self.leader or "")
+            return leader.name if leader is not None and leader.runs and leader.postgres == "primary" else None
 
     def until_led_by(self, leader: str | None) -> None:
         """Wait until that member leads, and everybody else follows."""
@@ -376,6 +382,7 @@ class Standin:
             return 400, "Switchover could be performed only from a specific leader"
         if self.paused and not candidate:
             return 400, "Switchover is possible only to a specific candidate in a paused state"
+        action = "switchover" if leader else action
         if leader and leader == candidate:
             return 400, "Switchover target and source are the same"
         if leader and leader != self.leader:
@@ -497,8 +504,8 @@ class _Handler(BaseHTTPRequestHandler):
         with standin.lock:
             if standin.store == "down":
                 return None
-            action = "switchover" if leader else action
             refused = standin.refusal(action, leader, candidate)
+            action = "switchover" if leader else action
             if refused is not None:
                 return refused
             if standin.store != "read-only":
@@ -545,7 +552,11 @@ class _Control(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
     def do_GET(self) -> None:
-        self._say(200, self.standin.told())
+        if self.path != "/writes":
+            self._say(200, self.standin.told())
+            return
+        writing = self.standin.writing()
+        self._say(200 if writing else 503, {"member": writing, "at": time.time()})
 
     def do_PATCH(self) -> None:
         knobs = json.loads(self.rfile.read(int(self.headers["content-length"])))

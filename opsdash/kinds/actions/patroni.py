@@ -249,8 +249,8 @@ def _writing(nodes: Mapping[str, Node | str]) -> list[str]:
 # --- preflight ---------------------------------------------------------------------------------------------------
 
 _WITHOUT_LEADER: Final = (
-    "the cluster has no leader, so there is nobody to switch over from; Patroni elects one by itself unless it is "
-    "paused or all members lag too much (`when_leader_is_gone: failover` would promote the candidate all the same)"
+    "the cluster has no leader to switch over from; Patroni elects one by itself, unless it is paused or all members "
+    "lag too much (see `when_leader_is_gone`)"
 )
 
 
@@ -642,27 +642,19 @@ def _patience(context: ActionContext) -> float:
 # --- for people --------------------------------------------------------------------------------------------------
 
 _BODY: Final = (
-    'import json, sys; members = json.load(sys.stdin)["members"]; '
-    'leader = next(each["name"] for each in members if each["role"] in ("leader", "standby_leader")); '
-    'print(json.dumps({"leader": leader, "candidate": sys.argv[1]}))'
+    'import json, sys; said = json.load(sys.stdin); print(json.dumps({"candidate": sys.argv[1], "leader": next('
+    'each["name"] for each in said["members"] if each["role"] in ("leader", "standby_leader"))}))'
 )
 
 
 def manual(raw: Mapping[str, Any]) -> str:
-    """On a member by patronictl; from here by curl, from whoever leads at that moment."""
+    """The same by curl, from whoever leads at that moment. (On a member: `patronictl switchover --candidate …`.)"""
     url, candidate = str(raw["urls"][0]).rstrip("/"), str(raw["candidate"])
-    curl = ["curl", "--silent", "--show-error", *_manual_tls(raw)]
+    curl = ["curl", "-sS", *_manual_tls(raw)]
     login = (raw.get("auth") or {}).get("basic")
-    post = [*curl, *(["--user", f"{login['user']}:{login['password']}"] if login else []), "--request", "POST"]
-    ask = f"{shell_command([*curl, f'{url}/cluster'])} | {shell_command(['python3', '-c', _BODY, candidate])}"
-    lines = [
-        f"# on a member: {shell_command(['patronictl', 'switchover', '--candidate', candidate, '--force'])}",
-        f'{shell_command(post)} --data-raw "$({ask})" {shell_word(f"{url}/switchover")}',
-    ]
-    if raw.get("when_leader_is_gone") == "failover":
-        words = [*post, "--data-raw", json.dumps({"candidate": candidate}, ensure_ascii=False), f"{url}/failover"]
-        lines.append(f"# without a leader (what {candidate} has not received is lost): {shell_command(words)}")
-    return "\n".join(lines)
+    user = ["-u", f"{login['user']}:{login['password']}"] if login else []
+    body = f"{shell_command([*curl, f'{url}/cluster'])} | {shell_command(['python3', '-c', _BODY, candidate])}"
+    return f'{shell_command([*curl, *user])} -d "$({body})" {shell_word(f"{url}/switchover")}'
 
 
 def _manual_tls(raw: Mapping[str, Any]) -> list[str]:
