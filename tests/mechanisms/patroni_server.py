@@ -168,14 +168,20 @@ class RealCluster:
         return next((each["name"] for each in self.cluster()["members"] if each["role"] == "leader"), None)
 
     def until_well(self, *, members: int = 3) -> str:
-        """Wait until somebody leads and so many members are there, the others streaming from it. Its name."""
+        """Wait until somebody leads and so many members are there, the others streaming from it. Its name.
+
+        Each is asked itself as well: what the store says of a member is as old as the member's last loop.
+        """
 
         def well() -> str | None:
             listed = self.cluster()["members"]
             timelines = {each.get("timeline") for each in listed}
             streaming = sum(each["state"] == "streaming" for each in listed)
-            is_well = len(listed) == members and streaming == members - 1 and len(timelines) == 1
-            return self.leader() if is_well else None
+            if len(listed) != members or streaming != members - 1 or len(timelines) != 1:
+                return None
+            own = [json.loads(ask("GET", self.members[each["name"]].url)[1]) for each in listed]
+            roles = sorted(each["role"] for each in own if each["state"] == "running")
+            return self.leader() if roles == ["primary", *["replica"] * (members - 1)] else None
 
         name: str = until(well, within=ELECTED_WITHIN, what=f"a cluster of {members}")
         return name

@@ -44,6 +44,7 @@ switch:
     loop_wait: 1s
 {more}
   served_by: {{check: writes, value: facts.member, times: 2}}
+  old_out: mechanism
   verify: [writes]
   deadline: 5s
 """

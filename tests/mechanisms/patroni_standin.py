@@ -40,6 +40,7 @@ class Member:
 
     alive: its machine is up; else connections are refused.  frozen: it accepts them and does nothing (SIGSTOP).
     postgres: "primary" or "replica", which is not who holds the lock.  lag: bytes, None for unknown.
+    says: the state that it tells of itself, where the store is behind.
     stumbles: it does not take the lock when it is its turn.  sees: the answer that it gives for `/cluster`, as a member
     does that is cut off from the store's majority.
     """
@@ -54,6 +55,7 @@ class Member:
     lag: int | None = 0
     tags: dict[str, Any] = field(default_factory=dict)
     watchdog_failed: bool = False
+    says: str | None = None
     stumbles: bool = False
     sees: dict[str, Any] | None = None
     seen_at: float = 0.0
@@ -343,8 +345,9 @@ class Standin:
     def status(self, member: Member) -> dict[str, Any]:
         """What a member says of itself on `/primary` and its like."""
         writing = member.postgres == "primary"
-        running = member.state in {"running", "streaming", "in archive recovery"}
-        found: dict[str, Any] = {"state": "running" if running else member.state, "role": member.postgres}
+        state = member.says or member.state
+        running = state in {"running", "streaming", "in archive recovery"}
+        found: dict[str, Any] = {"state": "running" if running else state, "role": member.postgres}
         if running:
             found |= {"postmaster_start_time": "2026-11-25 23:25:32.302668+00:00", "server_version": 150018}
             found["xlog"] = (

@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -164,22 +165,25 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
         return ActionResult(Applied.REFUSED, detail)
     if cluster.leader is None and options.when_leader_is_gone == "refuse":
         return ActionResult(Applied.REFUSED, f"{_WITHOUT_LEADER}; nothing was sent")
-    context.stage = "send"
     return await _send(options, asking, survey, cluster)
 
 
 async def _send(options: Options, asking: _Asking, survey: _Survey, cluster: Cluster) -> ActionResult:
-    """To the first member that answers; to the next only as long as nothing was sent."""
+    """To the first member that answers; to the next only as long as nothing was sent. What it takes to get that far is
+    shared among them; once it is sent, all of the rest is its.
+    """
     leader = cluster.leader
     action = "failover" if leader is None else "switchover"
     wanted = (
         {"candidate": options.candidate} if leader is None else {"leader": leader.name, "candidate": options.candidate}
     )
     failures: list[str] = []
-    for url in survey.in_order(options.urls):
-        sender = _Sender(asking.context)
+    urls = survey.in_order(options.urls)
+    for number, url in enumerate(urls):
         try:
-            async with asyncio.timeout_at(asking.until) as limit:
+            async with asyncio.timeout(max(0.0, asking.until - _now()) / (len(urls) - number)) as limit:
+                # Rescheduling fails where the time was up in this very moment, and then nothing is sent.
+                sender = _Sender(asking.context, before=partial(limit.reschedule, asking.until))
                 response = await fetch(asking.post(url, action, json.dumps(wanted).encode()), sender)
         except FAILURES as error:
             words = f"{_place(url)}: {'no answer in time' if limit.expired() else explain(error)[2]} ({sender.stage})"
@@ -354,6 +358,10 @@ def _look_at_member(cluster: Cluster, member: Member, node: Node | str, found: _
         found.problems.append(f"{member.name} does not answer, so Patroni would not promote it ({node})")
     elif node.watchdog_failed:
         found.problems.append(f"{member.name} has no working watchdog, which Patroni demands of a leader")
+    elif node.state == "unknown":
+        found.doubts.append(f"Patroni on {member.name} could not ask its PostgreSQL")
+    elif node.state != "running" and member.state in _MAY_TAKE_OVER:
+        found.problems.append(f"{member.name} is {node.state or 'in a state that is not told'} by now")
     if member.lag is None:
         found.doubts.append(f"how far {member.name} lags behind is not known")
     if member.state == _FROM_ARCHIVE:
@@ -541,10 +549,14 @@ class _Aside:
 
 
 class _Sender:
-    """Stands between an exchange and the context, to notice the moment in which something is sent."""
+    """Stands between an exchange and the context, to notice the moment in which something is sent.
 
-    def __init__(self, context: ActionContext) -> None:
+    before: called at that moment; what it raises stops the exchange before anything is sent.
+    """
+
+    def __init__(self, context: ActionContext, before: Callable[[], None]) -> None:
         self._context = context
+        self._before = before
         self.sent = False
 
     @property
@@ -558,6 +570,7 @@ class _Sender:
     @stage.setter
     def stage(self, stage: str) -> None:
         if stage == "send" and not self.sent:
+            self._before()
             self.sent = True
             self._context.on_sent()
         self._context.stage = stage
