@@ -102,6 +102,7 @@ class Settings:
     """What of `GET /config` a switch depends on."""
 
     loop_wait: float | None = None
+    ttl: float | None = None
     largest_lag: int | None = None
     strictly_synchronous: bool = False
 
@@ -199,9 +200,9 @@ def parse_settings(document: Any) -> Settings:
     mode = document.get("synchronous_mode")
     # Any of a quorum may be promoted; the other mode wants the very standby that is written to.
     strict = mode is True or (isinstance(mode, str) and mode.lower() in {"on", "true", "yes", "1"})
-    wait = document.get("loop_wait")
     return Settings(
-        loop_wait=float(wait) if isinstance(wait, int | float) and not isinstance(wait, bool) else None,
+        loop_wait=_seconds(document.get("loop_wait")),
+        ttl=_seconds(document.get("ttl")),
         largest_lag=_count(document.get("maximum_lag_on_failover")),
         strictly_synchronous=strict,
     )
@@ -209,6 +210,10 @@ def parse_settings(document: Any) -> Settings:
 
 def _text(value: Any) -> str:
     return value[: 2 * _NAME_LENGTH] if isinstance(value, str) else ""
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _count(value: Any) -> int | None:

@@ -120,7 +120,7 @@ async def test_somebody_who_is_faster_is_noticed_by_patroni_itself(cluster: Stan
     cluster.change(leader="pg2", members={"pg0": {"sees": old}})
     result = await switch(cluster, tmp_path, urls=cluster.urls[:1])
     assert result.applied is Applied.REFUSED
-    assert "412: leader name does not match" in result.detail
+    assert "412 Precondition Failed: leader name does not match" in result.detail
     assert len(cluster.posts) == 1
     assert cluster.leader == "pg2"
 
@@ -143,7 +143,7 @@ async def test_what_patroni_drops_is_unknown_until_it_is_looked_at(cluster: Stan
     cluster.change(members={"pg1": {"lag": 5 << 20}})
     result = await switch(cluster, tmp_path)
     assert result.applied is Applied.UNKNOWN
-    assert "503: Switchover failed" in result.detail
+    assert "503 Service Unavailable: Switchover failed" in result.detail
     assert (await look(cluster, tmp_path)).value == "pg0"
 
 
@@ -153,7 +153,7 @@ async def test_what_patroni_no_longer_waits_for_is_unknown_and_comes_about_later
     cluster.change(looping=False, polls=3)
     result = await switch(cluster, tmp_path)
     assert result.applied is Applied.UNKNOWN
-    assert "503: Switchover status unknown" in result.detail
+    assert "503 Service Unavailable: Switchover status unknown" in result.detail
     assert (await look(cluster, tmp_path)).value == "pg0"
     cluster.change(looping=True)
     await asyncio.to_thread(cluster.until_led_by, "pg1")
@@ -176,12 +176,12 @@ async def test_a_key_that_could_not_be_written_may_have_been_written(cluster: St
     ("canned", "applied", "words"),
     [
         ({"status": 202, "text": "Switchover scheduled"}, Applied.UNKNOWN, "patronictl flush"),
-        ({"status": 500, "text": "oops"}, Applied.UNKNOWN, "500: oops"),
+        ({"status": 500, "text": "oops"}, Applied.UNKNOWN, "500 Internal Server Error: oops"),
         ({"status": 200, "text": "<html>welcome</html>"}, Applied.UNKNOWN, "says nothing of what was done"),
         ({"status": 200, "text": "\x1b]0;evil\x07" + "x" * 100_000}, Applied.UNKNOWN, "says nothing"),
         ({"close": True}, Applied.UNKNOWN, "closed the connection without an answer"),
         ({"close": True, "effect": True}, Applied.UNKNOWN, "after the request had been sent"),
-        ({"status": 400, "text": "no"}, Applied.REFUSED, "400: no"),
+        ({"status": 400, "text": "no"}, Applied.REFUSED, "400 Bad Request: no"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -207,7 +207,7 @@ async def test_a_refusal_says_which_condition_the_candidate_fails(cluster: Stand
 async def test_a_wrong_password_changes_nothing(cluster: Standin, tmp_path: Path) -> None:
     result = await switch(cluster, tmp_path, auth={"basic": {"user": "ops", "password": "wrong-one"}})
     assert result.applied is Applied.REFUSED
-    assert "401: not authenticated; it wants another login" in result.detail
+    assert "401 Unauthorized: not authenticated; it wants another login" in result.detail
     assert "wrong-one" not in result.detail
 
 
@@ -522,7 +522,7 @@ async def close(_: LoopbackServer, reader: asyncio.StreamReader, _writer: asynci
         (b"HTTP/1.0 200 OK\r\n\r\n{}", "not what Patroni says of a cluster"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 50_000, "no JSON"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 100_000, "longer than 64 KiB"),
-        (b"HTTP/1.0 404 Not Found\r\n\r\nnothing\nhere", "404: nothing here"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\nnothing\nhere", "404 Not Found: nothing here"),
         (b'HTTP/1.0 200 OK\r\n\r\n{"members": [{"name": "\\ud800"}, {"name": "\\ud800"}]}', "names a member twice"),
         (drip, "no answer in time"),
         (hang, "no answer in time"),
@@ -646,17 +646,18 @@ async def test_patronis_own_limit_counts_where_it_is_smaller(cluster: Standin, t
 
 
 async def test_a_longer_loop_than_was_said_is_told(cluster: Standin, tmp_path: Path) -> None:
-    found = await could(cluster, tmp_path, loop_wait="5s")
+    found = await could(cluster, tmp_path, loop_wait="5s", ttl="20s")
     assert found.passed is True
     assert "Patroni's loop_wait is 10 s, longer than `loop_wait` says" in found.detail
+    assert "Patroni's ttl is 30 s, longer than `ttl` says" in found.detail
 
 
 @pytest.mark.parametrize(
     ("auth", "admitted", "words"),
     [
         (AUTH, True, "streaming"),
-        (None, False, "401: no auth header received"),
-        ({"basic": {"user": "ops", "password": "wrong-one"}}, False, "401: not authenticated"),
+        (None, False, "401 Unauthorized: no auth header received"),
+        ({"basic": {"user": "ops", "password": "wrong-one"}}, False, "401 Unauthorized: not authenticated"),
     ],
 )
 async def test_the_login_is_tried_by_a_request_that_can_do_nothing(
@@ -718,6 +719,7 @@ def test_abilities_follow_the_options() -> None:
     careful = KIND.abilities_with(Options.model_validate({**keys, "loop_wait": "5s"}))
     assert careful.cas
     assert careful.settle == 40.0
+    assert KIND.abilities_with(Options.model_validate({**keys, "ttl": "50s"})).settle == 70.0
     assert KIND.abilities == KIND.abilities_with(Options.model_validate(keys))
     assert not KIND.abilities_with(Options.model_validate({**keys, "when_leader_is_gone": "failover"})).cas
 

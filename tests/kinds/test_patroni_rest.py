@@ -140,8 +140,8 @@ def test_what_is_no_answer_of_a_member_is_told(status: int, said: Any) -> None:
 
 
 def test_settings_are_read_where_they_can_be() -> None:
-    said = {"loop_wait": 10, "maximum_lag_on_failover": 1048576, "synchronous_mode": True}
-    assert parse_settings(said) == Settings(10.0, 1048576, True)
+    said = {"loop_wait": 10, "ttl": 30, "maximum_lag_on_failover": 1048576, "synchronous_mode": True}
+    assert parse_settings(said) == Settings(10.0, 30.0, 1048576, True)
     assert parse_settings({"synchronous_mode": "quorum", "loop_wait": "x"}) == Settings()
     with pytest.raises(ValueError, match="configuration"):
         parse_settings([])

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from opsdash.model.views import PlanView, SwitchView
 
 
-def component(urls: Mapping[str, str], front_door: str, *, login: tuple[str, str], more: str = "") -> str:
+def component(
+    urls: Mapping[str, str], front_door: str, *, login: tuple[str, str], ttl: str = "0s", more: str = ""
+) -> str:
     """A database with three members; `front_door` is the check that writes, and tells which member did."""
     providers = "\n".join(f"  {name}: {{rest: '{url}'}}" for name, url in urls.items())
     members = ", ".join(f"'{url}'" for url in urls.values())
@@ -42,6 +44,7 @@ switch:
     auth: {{basic: {{user: {login[0]}, password: {login[1]}}}}}
     candidate: "{{to.as}}"
     loop_wait: 1s
+    ttl: {ttl}
 {more}
   served_by: {{check: writes, value: facts.member, times: 2}}
   old_out: mechanism

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from opsdash.kinds.actions import patroni as kind
 from opsdash.model.switch import SwitchKind
 from tests.engine.support import eventually, loaded_from, write_workspace
 from tests.mechanisms.patroni_server import LOGIN, ROOT, StandinServer, patroni
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 def nothing_blocks() -> Iterator[None]:
     with nothing_of_ours_blocks():
         yield
-
-
-@pytest.fixture(autouse=True)
-def short_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-in's members lose the lock after half a second: nobody has to wait for half a minute."""
-    monkeypatch.setattr(kind, "TTL", 0.0)
 
 
 @pytest.fixture
@@ -89,7 +82,7 @@ async def test_what_patroni_no_longer_waits_for_is_committed_when_it_comes_about
     plan = await db.plan(SwitchKind.FAILOVER)
     verdict = await db.confirm(plan)
     await eventually(lambda: db.switch(verdict["subject"])["state"] == "verifying")
-    assert "503: Switchover status unknown" in db.switch(verdict["subject"])["detail"]
+    assert "503 Service Unavailable: Switchover status unknown" in db.switch(verdict["subject"])["detail"]
     cluster.change(looping=True)
     assert (await db.ended(verdict["subject"]))["state"] == "committed"
     assert len(cluster.told()["posts"]) == 1, "it was not sent again"
@@ -142,3 +135,4 @@ def test_the_component_of_the_how_to_is_a_valid_one(tmp_path: Path) -> None:
     switch = loaded.operation.components["orders-db"].switch
     assert switch is not None
     assert switch.abilities.cas
+    assert switch.deadline == 50.0

@@ -222,7 +222,7 @@ async def test_an_engine_switches_it_and_the_database_itself_says_who_wrote(
     who_writes(cluster, tmp_path / "bin/who-writes")
     front_door = "{kind: command, argv: [bin/who-writes], facts: {member: output}}"
     urls = {name: cluster.members[name].url for name in (leader, *(each for each in cluster.members if each != leader))}
-    text = component(urls, front_door, login=LOGIN)
+    text = component(urls, front_door, login=LOGIN, ttl="20s")
     async with shop(tmp_path, text, active=leader) as db:
         there = await db.carry_out(SwitchKind.FAILOVER, candidate, within=60)
         assert there["state"] == "committed", there

@@ -13,8 +13,8 @@ primaries are seen.
 
 The action is a switchover from the leader that the plan was made for. Patroni compares that name when it is asked and
 again when the leader steps down; when somebody else was faster nothing is changed. It is sent once. An answer that
-leaves it open (503, no answer in time, one that nobody knows) is `unknown`: it may still come about, within two loops
-and half a minute.
+leaves it open (503, no answer in time, one that nobody knows) is `unknown`: it may still come about, within two of
+Patroni's loops and the life of a lock.
 
 Without a leader Patroni promotes a member by itself, unless it is paused or all lag too much. With
 `when_leader_is_gone: failover` the action then is a failover to the candidate: Patroni looks neither at its lag nor at
@@ -25,20 +25,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
 from opsdash.kinds.bodies import decode_text, load_json
 from opsdash.kinds.credentials import Auth, Login
+from opsdash.kinds.endpoints import MAX_ANSWER, EndpointOptions, authority, request_to, send_once
 from opsdash.kinds.failures import FAILURES, ProtocolError, explain
-from opsdash.kinds.fields import Duration, Size
+from opsdash.kinds.fields import Duration, Size  # noqa: TC001 - pydantic reads them
 from opsdash.kinds.patroni_rest import (
     Cluster,
     Member,
@@ -50,14 +49,14 @@ from opsdash.kinds.patroni_rest import (
     parse_node,
     parse_settings,
 )
+from opsdash.kinds.sending import EXCERPT, curl_tls, patience, told
 from opsdash.kinds.shellwords import shell_command, shell_word
-from opsdash.kinds.tls import TlsSettings
-from opsdash.kinds.transport import Request, Response, build_request, fetch, parse_url
+from opsdash.kinds.transport import Request, Response, fetch, parse_url
 from opsdash.model.operation import Abilities
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-    from typing import Self, TypeVar
+    from typing import TypeVar
 
     from opsdash.kinds.resolver import Resolver
 
@@ -66,16 +65,12 @@ if TYPE_CHECKING:
 NO_LEADER: Final = "no leader"
 """What `read` says when nobody holds the lock: that is known, other than who leads when members disagree."""
 
-MAX_ANSWER: Final = 64 * 1024
-EXCERPT: Final = 200
 LATE: Final = 1.0
 """Seconds that members are waited for once one of them has answered."""
 SURVEY: Final = 4.0
 """Seconds that members are waited for where none answers."""
 ASIDE: Final = 2.0
 """Seconds for a second round of questions."""
-TTL: Final = 30.0
-"""For so long, by default, a leader that has died keeps its lock; only then the candidate takes it."""
 
 _MAY_TAKE_OVER: Final = frozenset({"running", "streaming"})
 _FROM_ARCHIVE: Final = "in archive recovery"
@@ -101,31 +96,15 @@ class BasicAuth(StrictOptions):
     """User and password, as `restapi.authentication` has them in Patroni's configuration."""
 
 
-class ReadOptions(StrictOptions):
-    urls: Annotated[tuple[Annotated[str, AfterValidator(_member_url)], ...], Field(min_length=1, max_length=16)]
+class ReadOptions(EndpointOptions):
+    endpoints: Annotated[
+        tuple[Annotated[str, AfterValidator(_member_url)], ...], Field(alias="urls", min_length=1, max_length=16)
+    ]
     """The REST API of every member, such as `https://10.0.0.11:8008`. All are asked; a change goes to the first that
     answers."""
 
     auth: BasicAuth | None = None
     """How to log in: `{basic: {user, password}}`. Patroni wants it for changes only. It is sent to `urls` alone."""
-
-    verify_tls: bool = True
-    """Whether a member's certificate must be trusted and carry its name."""
-
-    ca: Path | None = None
-    """File with the certificate authorities to trust instead of the system's, relative to the workspace."""
-
-    client_cert: Path | None = None
-    """File with our own certificate, where `restapi.verify_client` asks for one."""
-
-    client_key: Path | None = None
-    """File with its key, where that is not in the same file."""
-
-    @model_validator(mode="after")
-    def _a_key_belongs_to_a_certificate(self) -> Self:
-        if self.client_key is not None and self.client_cert is None:
-            raise ValueError("`client_key` without `client_cert`")
-        return self
 
 
 class Options(ReadOptions):
@@ -141,7 +120,10 @@ class Options(ReadOptions):
     `maximum_lag_on_failover`; the smaller one counts."""
 
     loop_wait: Duration = 10.0
-    """Patroni's `loop_wait`. The effect is waited for two of these and 30 s before anybody says that there is none."""
+    """Patroni's `loop_wait`. The effect is looked for over two of these and `ttl` before anybody says there is none."""
+
+    ttl: Duration = 30.0
+    """Patroni's `ttl`: so long a leader that has died keeps its lock, and only then the candidate takes it."""
 
 
 # --- apply -------------------------------------------------------------------------------------------------------
@@ -150,7 +132,7 @@ class Options(ReadOptions):
 async def apply(options: Options, context: ActionContext) -> ActionResult:
     """Look who leads, then send one request. What came of it is judged by table (`patroni_rest.judge`)."""
     context.stage = "survey"
-    asking = _Asking(options, context, _now() + _patience(context))
+    asking = _Asking(options, context, _now() + patience(context))
     survey = await asking.survey()
     cluster = survey.agreed
     if cluster is None:
@@ -169,36 +151,25 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
 
 
 async def _send(options: Options, asking: _Asking, survey: _Survey, cluster: Cluster) -> ActionResult:
-    """To the first member that answers; to the next only as long as nothing was sent. What it takes to get that far is
-    shared among them; once it is sent, all of the rest is its.
-    """
     leader = cluster.leader
     action = "failover" if leader is None else "switchover"
     wanted = (
         {"candidate": options.candidate} if leader is None else {"leader": leader.name, "candidate": options.candidate}
     )
-    failures: list[str] = []
-    urls = survey.in_order(options.urls)
-    for number, url in enumerate(urls):
-        try:
-            async with asyncio.timeout(max(0.0, asking.until - _now()) / (len(urls) - number)) as limit:
-                # Rescheduling fails where the time was up in this very moment, and then nothing is sent.
-                sender = _Sender(asking.context, before=partial(limit.reschedule, asking.until))
-                response = await fetch(asking.post(url, action, json.dumps(wanted).encode()), sender)
-        except FAILURES as error:
-            words = f"{_place(url)}: {'no answer in time' if limit.expired() else explain(error)[2]} ({sender.stage})"
-            if sender.sent:
-                return ActionResult(Applied.UNKNOWN, f"{words}, after the request had been sent", _name_of(leader))
-            failures.append(words)
-            continue
-        return _judged(options, cluster, f"POST {_place(url)}/{action}", response)
-    return ActionResult(Applied.NOT_STARTED, f"{'; '.join(failures)}; nothing was sent")
+    body = json.dumps(wanted).encode()
+    answered = await send_once(
+        survey.in_order(options.endpoints), asking.until, asking.context, lambda url: asking.post(url, action, body)
+    )
+    if isinstance(answered, ActionResult):
+        return replace(answered, prior=_name_of(leader))
+    url, response = answered
+    return _judged(options, cluster, f"POST {authority(url)}/{action}", response)
 
 
 def _judged(options: Options, cluster: Cluster, asked: str, response: Response) -> ActionResult:
     text = decode_text(response.body, response.header("content-type"))
     answer = judge(response.status, text, options.candidate)
-    parts = [f"{asked}: {_told(response)}", answer.words]
+    parts = [f"{asked}: {told(response)}", answer.words]
     member = cluster.member(options.candidate)
     if response.status == HTTPStatus.PRECONDITION_FAILED and member is not None:
         # Patroni does not say which of its conditions the candidate fails.
@@ -212,7 +183,7 @@ def _judged(options: Options, cluster: Cluster, asked: str, response: Response) 
 async def read(options: ReadOptions, context: ActionContext) -> Reading:
     """Who holds the lock, as all say; and who accepts writes, as each says of itself."""
     context.stage = "read"
-    asking = _Asking(options, context, _now() + _patience(context))
+    asking = _Asking(options, context, _now() + patience(context))
     survey = await asking.survey(with_nodes=True)
     cluster = survey.agreed
     if cluster is None:
@@ -274,11 +245,11 @@ class _Findings:
 async def preflight(options: Options, context: ActionContext) -> Preflight:
     """Everything that Patroni looks at, told with its reason; and the login, by a request that can do nothing."""
     context.stage = "preflight"
-    asking = _Asking(options, context, _now() + _patience(context))
+    asking = _Asking(options, context, _now() + patience(context))
     survey = await asking.survey(with_nodes=True)
     if not survey.clusters:
         return Preflight(passed=False, detail=survey.problem)
-    first = survey.in_order(options.urls)[0]
+    first = survey.in_order(options.endpoints)[0]
     cluster = survey.agreed
     if cluster is None:
         admitted, words = await asking.probe(first)
@@ -298,8 +269,12 @@ def _look(options: Options, cluster: Cluster, nodes: Mapping[str, Node | str], s
     member = cluster.member(options.candidate)
     if cluster.paused:
         found.remarks.append("the cluster is in maintenance mode (paused): Patroni does nothing by itself afterwards")
-    if settings.loop_wait is not None and settings.loop_wait > options.loop_wait:
-        found.remarks.append(f"Patroni's loop_wait is {settings.loop_wait:g} s, longer than `loop_wait` says")
+    for key, real, said in (
+        ("loop_wait", settings.loop_wait, options.loop_wait),
+        ("ttl", settings.ttl, options.ttl),
+    ):
+        if real is not None and real > said:
+            found.remarks.append(f"Patroni's {key} is {real:g} s, longer than `{key}` says")
     if member is None:
         there = ", ".join(each.name for each in cluster.members) or "none"
         cluster_name = cluster.scope or "the cluster"
@@ -400,7 +375,7 @@ class _Survey:
         return ""
 
     def _each(self, what: Callable[[Cluster], str]) -> str:
-        return ", ".join(f"{_place(url)} says {what(cluster)}" for url, cluster in self.clusters.items())
+        return ", ".join(f"{authority(url)} says {what(cluster)}" for url, cluster in self.clusters.items())
 
     def in_order(self, urls: Iterable[str]) -> list[str]:
         """Those that answered, as the author has ordered them."""
@@ -437,12 +412,7 @@ class _Asking:
         self.context = context
         self.until = until
         self._options = options
-        self._tls = TlsSettings(
-            verify=options.verify_tls,
-            ca=_absolute(context.workspace, options.ca),
-            certificate=_absolute(context.workspace, options.client_cert),
-            key=_absolute(context.workspace, options.client_key),
-        )
+        self._tls = options.tls(context.workspace)
 
     async def survey(self, *, with_nodes: bool = False) -> _Survey:
         """Ask all of `urls` for the cluster, and if wanted for themselves."""
@@ -451,18 +421,18 @@ class _Asking:
 
         async def cluster(url: str) -> None:
             try:
-                response = await window.ask(self._get(f"{url}/cluster", ours=True))
+                response = await window.ask(self._get(url, "/cluster", ours=True))
                 found.clusters[url] = parse_cluster(await _document(response, {HTTPStatus.OK}))
             except (*FAILURES, ValueError) as error:
-                found.silent[_place(url)] = _why(error)
+                found.silent[authority(url)] = _why(error)
             else:
                 window.answered()
 
         async def node(url: str) -> None:
             found.nodes[url] = await self._node(url, window, ours=True)
 
-        questions = [cluster(url) for url in self._options.urls]
-        questions += [node(url) for url in self._options.urls if with_nodes]
+        questions = [cluster(url) for url in self._options.endpoints]
+        questions += [node(url) for url in self._options.endpoints if with_nodes]
         await asyncio.gather(*questions)
         return found
 
@@ -491,18 +461,18 @@ class _Asking:
     async def _node(self, url: str, window: _Round, *, ours: bool) -> Node | str:
         """What a member says of itself, or why it says nothing."""
         try:
-            response = await window.ask(self._get(f"{url}/primary", ours=ours))
+            response = await window.ask(self._get(url, "/primary", ours=ours))
             return parse_node(
                 response.status, await _document(response, {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE})
             )
         except (*FAILURES, ValueError) as error:
-            return f"{_place(url)}: {_why(error)}"
+            return f"{authority(url)}: {_why(error)}"
 
     async def settings(self, url: str) -> Settings:
         """Patroni's configuration. What cannot be read is not known, and Patroni holds to it all the same."""
         window = _Round(min(self.until, _now() + ASIDE))
         try:
-            response = await window.ask(self._get(f"{url}/config", ours=True))
+            response = await window.ask(self._get(url, "/config", ours=True))
             return parse_settings(await _document(response, {HTTPStatus.OK}))
         except (*FAILURES, ValueError):
             return Settings()
@@ -513,26 +483,24 @@ class _Asking:
         try:
             response = await window.ask(self._fetch(self.post(url, "switchover", _PROBE)))
         except FAILURES as error:
-            return None, f"whether the login is accepted is not known: {_place(url)}: {_why(error)}"
+            return None, f"whether the login is accepted is not known: {authority(url)}: {_why(error)}"
         if response.status == HTTPStatus.BAD_REQUEST:
             return True, ""
         if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return False, f"{_place(url)} does not admit changes by this login: {_told(response)}"
-        return None, f"whether the login is accepted is not known: {_place(url)}: {_told(response)}"
+            return False, f"{authority(url)} does not admit changes by this login: {told(response)}"
+        return None, f"whether the login is accepted is not known: {authority(url)}: {told(response)}"
 
     def post(self, url: str, action: str, body: bytes) -> Request:
         headers = [("Content-Type", "application/json"), *self._login()]
-        return self._request("POST", f"{url}/{action}", headers, body)
+        return request_to(url, f"/{action}", method="POST", tls=self._tls, headers=headers, body=body)
 
-    async def _get(self, url: str, *, ours: bool) -> Response:
+    async def _get(self, url: str, path: str, *, ours: bool) -> Response:
         """ours: a place that the author has named; what a member's `api_url` leads to never sees the password."""
-        return await self._fetch(self._request("GET", url, self._login() if ours else ()))
+        headers = self._login() if ours else ()
+        return await self._fetch(request_to(url, path, method="GET", tls=self._tls, headers=headers))
 
     async def _fetch(self, request: Request) -> Response:
         return await fetch(request, _Aside(self.context.resolver))
-
-    def _request(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes = b"") -> Request:
-        return build_request(method, parse_url(url), headers=headers, body=body, max_body=MAX_ANSWER, tls=self._tls)
 
     def _login(self) -> Sequence[tuple[str, str]]:
         auth = self._options.auth
@@ -546,34 +514,6 @@ class _Aside:
 
     resolver: Resolver
     stage: str = ""
-
-
-class _Sender:
-    """Stands between an exchange and the context, to notice the moment in which something is sent.
-
-    before: called at that moment; what it raises stops the exchange before anything is sent.
-    """
-
-    def __init__(self, context: ActionContext, before: Callable[[], None]) -> None:
-        self._context = context
-        self._before = before
-        self.sent = False
-
-    @property
-    def resolver(self) -> Resolver:
-        return self._context.resolver
-
-    @property
-    def stage(self) -> str:
-        return self._context.stage
-
-    @stage.setter
-    def stage(self, stage: str) -> None:
-        if stage == "send" and not self.sent:
-            self._before()
-            self.sent = True
-            self._context.on_sent()
-        self._context.stage = stage
 
 
 def _by_name(cluster: Cluster, survey: _Survey) -> dict[str, Node | str]:
@@ -592,7 +532,7 @@ def _by_name(cluster: Cluster, survey: _Survey) -> dict[str, Node | str]:
 async def _document(response: Response, statuses: set[HTTPStatus]) -> Any:
     """The JSON of an answer with one of these statuses. Raises ProtocolError."""
     if response.status not in statuses:
-        raise ProtocolError(f"it answers {_told(response)}")
+        raise ProtocolError(f"it answers {told(response)}")
     if response.truncated:
         raise ProtocolError(f"its answer is longer than {MAX_ANSWER // 1024} KiB")
     try:
@@ -607,13 +547,6 @@ def _why(error: BaseException) -> str:
     return f"its answer {error}" if isinstance(error, ValueError) else explain(error)[2]
 
 
-def _told(response: Response) -> str:
-    """Status and beginning of an answer, on one line."""
-    text = decode_text(response.body[: 4 * EXCERPT], response.header("content-type"))
-    said = " ".join(text.split())[:EXCERPT]
-    return f"{response.status}: {said}" if said else str(response.status)
-
-
 def _origin(url: str) -> str:
     """Scheme and authority of a URL; "" where it is none."""
     try:
@@ -621,10 +554,6 @@ def _origin(url: str) -> str:
     except ValueError:
         return ""
     return f"{'https' if target.tls else 'http'}://{target.authority}"
-
-
-def _place(url: str) -> str:
-    return parse_url(url).authority
 
 
 def _name_of(leader: Member | None) -> str:
@@ -639,17 +568,8 @@ def _bytes(count: int) -> str:
     return f"{count} bytes"
 
 
-def _absolute(workspace: Path, path: Path | None) -> str | None:
-    return None if path is None else str(workspace / path)
-
-
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _patience(context: ActionContext) -> float:
-    """A little less than the deadline: what was found out is worth more than being cut off."""
-    return max(context.deadline - 0.5, context.deadline * 0.8)
 
 
 # --- for people --------------------------------------------------------------------------------------------------
@@ -663,19 +583,11 @@ _BODY: Final = (
 def manual(raw: Mapping[str, Any]) -> str:
     """The same by curl, from whoever leads at that moment. (On a member: `patronictl switchover --candidate …`.)"""
     url, candidate = str(raw["urls"][0]).rstrip("/"), str(raw["candidate"])
-    curl = ["curl", "-sS", *_manual_tls(raw)]
+    curl = ["curl", "-sS", *curl_tls(raw)]
     login = (raw.get("auth") or {}).get("basic")
     user = ["-u", f"{login['user']}:{login['password']}"] if login else []
     body = f"{shell_command([*curl, f'{url}/cluster'])} | {shell_command(['python3', '-c', _BODY, candidate])}"
     return f'{shell_command([*curl, *user])} -d "$({body})" {shell_word(f"{url}/switchover")}'
-
-
-def _manual_tls(raw: Mapping[str, Any]) -> list[str]:
-    words = ["--insecure"] if raw.get("verify_tls") is False else []
-    for key, option in (("ca", "--cacert"), ("client_cert", "--cert"), ("client_key", "--key")):
-        if raw.get(key) is not None:
-            words += [option, str(raw[key])]
-    return words
 
 
 def undo(raw: Mapping[str, Any], prior: str) -> Mapping[str, Any]:
@@ -688,7 +600,7 @@ def refine(options: Options) -> Abilities:
         idempotent=True,
         read_back=True,
         restores=True,
-        settle=2 * options.loop_wait + TTL,
+        settle=2 * options.loop_wait + options.ttl,
     )
 
 
