@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 MEMBERS = ("pg0", "pg1", "pg2")
 LOGIN = ("opsdash", "sesame")
-ELECTED_WITHIN = 60.0
+WELL_WITHIN = 120.0
 
 
 def ask(
@@ -124,6 +124,10 @@ class RealMember:
             started(self.argv, log=log, ready=ready, cwd=Path("/"), env={"LC_ALL": "C.UTF-8"})
         )
 
+    def said(self) -> str:
+        """What both have printed since the last start."""
+        return (self.folder / "patroni.log").read_text(encoding="utf-8", errors="replace")
+
     def kill(self) -> None:
         """End both as a power cut would."""
         assert self.server is not None
@@ -183,7 +187,11 @@ class RealCluster:
             roles = sorted(each["role"] for each in own if each["state"] == "running")
             return self.leader() if roles == ["primary", *["replica"] * (members - 1)] else None
 
-        name: str = until(well, within=ELECTED_WITHIN, what=f"a cluster of {members}")
+        try:
+            name: str = until(well, within=WELL_WITHIN, what=f"a cluster of {members}")
+        except TimeoutError as error:
+            logs = [f"--- {name}\n{member.said()[-2000:]}" for name, member in self.members.items()]
+            raise TimeoutError("\n".join([str(error), *logs])) from error
         return name
 
     def configure(self, **keys: Any) -> None:
