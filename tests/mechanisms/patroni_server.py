@@ -245,7 +245,7 @@ def real_patroni() -> Iterator[RealCluster]:
     etcd_program = binary("etcd", "etcd-server")
     prefix, owner = as_somebody_else()
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opsdash-pg-", dir="/tmp")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opsdash-pg-")))
         folder.chmod(0o755)
         store, port = stack.enter_context(_etcd(etcd_program, folder))
         members = {}
