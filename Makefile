@@ -15,8 +15,10 @@ PY := .venv/bin/python
 JOBS ?= 2
 ARGS ?=
 
-.PHONY: help venv lock demo test lint format types contracts docs docs-check wheel smoke check bench bench-peers \
-	crash-matrix pictures clean
+SERVERS := .venv-servers
+
+.PHONY: help venv lock demo test test-servers lint format types contracts docs docs-check wheel smoke check bench \
+	bench-peers crash-matrix pictures clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +34,14 @@ demo: venv ## open the board on the example operation
 
 test: venv ## run the tests
 	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+test-servers: venv $(SERVERS)/.ready ## run the tests of servers that CI does not install: Patroni (wants PostgreSQL, etcd)
+	OPSDASH_PATRONI="$(CURDIR)/$(SERVERS)/bin/patroni" $(PY) -m pytest -m servers $(ARGS)
+
+$(SERVERS)/.ready: requirements/servers.txt
+	$(PY) -m venv $(SERVERS)
+	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 lint: venv ## style, and whether everything is formatted
 	$(PY) -m ruff check .
@@ -74,6 +84,6 @@ crash-matrix: venv ## kill engines in the middle of switches, thirty pairs for e
 pictures: venv ## draw the pictures of the board in docs/pictures/
 	$(PY) -m tools.pictures
 
-clean: ## remove what was built; .venv, too
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove what was built; the environments, too
+	rm -rf .venv $(SERVERS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find opsdash tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,6 @@
-"""The mechanisms of the crash matrix: each a real one, started by itself, with a way to ask it who serves."""
+"""The mechanisms of the crash matrix: each started by itself, with a way to ask it who serves. All but Patroni, whose
+switches take seconds, are real ones.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.mechanisms.dns_update_server import APP, BLUE, GREEN, SECRETS, ZONE, 
 from tests.mechanisms.etcd_server import etcd
 from tests.mechanisms.haproxy_server import haproxy
 from tests.mechanisms.kubernetes_server import kubernetes
-from tests.mechanisms.support import binary
+from tests.mechanisms.patroni_server import LOGIN as PATRONI_LOGIN
+from tests.mechanisms.patroni_server import ask, patroni
+from tests.mechanisms.support import binary, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from tests.mechanisms.haproxy_server import HAProxy
     from tests.mechanisms.kubernetes_server import Cluster
     from tests.mechanisms.matrix import Mechanism
+    from tests.mechanisms.patroni_server import StandinServer
 
 SIDES = ("one", "two")
 
@@ -274,6 +279,39 @@ def of_kubernetes(folder: Path) -> Iterator[ServiceInKubernetes]:
         yield ServiceInKubernetes(cluster)
 
 
+@dataclass
+class MembersOfPatroni:
+    """Two members of a cluster: the stand-in, which is switched in a fraction of a second."""
+
+    cluster: StandinServer
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        use: dict[str, Any] = {"kind": "patroni", "urls": self.cluster.urls}
+        login = {"user": PATRONI_LOGIN[0], "password": PATRONI_LOGIN[1]}
+        action = {**use, "auth": {"basic": login}, "candidate": "{to.as}", "loop_wait": "0s", "ttl": "0s"}
+        return f"  read: {json.dumps(use)}\n  action: {json.dumps(action)}\n"
+
+    def names(self) -> tuple[str, str]:
+        return ("pg0", "pg1")
+
+    def serves(self) -> str | None:
+        return dict(zip(self.names(), SIDES, strict=True)).get(self.cluster.leader or "")
+
+    def lead(self, side: str) -> None:
+        candidate = dict(zip(SIDES, self.names(), strict=True))[side]
+        leader = until(lambda: self.cluster.leader, what="a leader")
+        if leader != candidate:
+            wanted = {"leader": leader, "candidate": candidate}
+            assert ask("POST", f"{self.cluster.urls[0]}/switchover", wanted, login=PATRONI_LOGIN)[0] == 200
+
+
+@contextlib.contextmanager
+def of_patroni(folder: Path) -> Iterator[MembersOfPatroni]:
+    with patroni(folder, members=("pg0", "pg1")) as cluster:
+        yield MembersOfPatroni(cluster)
+
+
 MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "pointer": pointer,
     "command": command,
@@ -283,5 +321,6 @@ MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "dns_update": record,
     "flagd": of_flagd,
     "kubernetes": of_kubernetes,
+    "patroni": of_patroni,
 }
 """By the name of the action kind."""
