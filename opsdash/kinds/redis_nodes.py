@@ -482,9 +482,7 @@ class _HandOver:
 
     async def _look(self, old: Conversation, new: Conversation, started: float) -> ActionResult | None:
         """What has become of it; None as long as it goes on."""
-        before = read_role(await old.ask("ROLE"))
-        if before.is_primary:
-            self._state = failover_state(await old.ask("INFO", "replication"))
+        if await self._is_still_primary(old):
             if self._state == "no-failover":
                 words = f"{self._present} gave up by itself: {self._target} did not catch up within "
                 words += f"{format_duration(self._limit)}; {self._present} is the primary as before"
@@ -497,6 +495,15 @@ class _HandOver:
         seconds = asyncio.get_running_loop().time() - started
         words = f"{self._target} is the primary, {self._present} follows it ({format_duration(seconds)})"
         return ActionResult(Applied.APPLIED, words, prior=self._present)
+
+    async def _is_still_primary(self, old: Conversation) -> bool:
+        """Role and state come from one reply: of two, one from before and one from after the end are the picture of a
+        primary that has given up.
+        """
+        told = await old.ask("INFO", "replication")
+        role = info_line(told, "role")
+        self._state = failover_state(told) if role is not None else ""
+        return role == "master" if role is not None else read_role(await old.ask("ROLE")).is_primary
 
     def broken(self, words: str) -> ActionResult:
         """What is known when the conversation does not go on."""

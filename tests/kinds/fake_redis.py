@@ -142,9 +142,14 @@ def a_node(**replies: Any) -> Fake:
     )
 
 
-def info(state: str) -> str:
-    """INFO replication of a primary."""
-    return f"# Replication\r\nrole:master\r\nmaster_failover_state:{state}\r\n"
+def info(state: str, role: str = "master") -> str:
+    """INFO replication."""
+    return f"# Replication\r\nrole:{role}\r\nmaster_failover_state:{state}\r\n"
+
+
+def info_like_role(fake: Fake) -> Any:
+    """INFO replication that agrees with ROLE."""
+    return lambda _: info("no-failover", fake.replies["ROLE"][0])
 
 
 def master(*replicas: Fake, offset: int = 1000, acknowledged: int = 1000) -> list[Any]:

@@ -28,6 +28,7 @@ from tests.kinds.fake_redis import (
     Word,
     a_node,
     info,
+    info_like_role,
     master,
     slave,
     started,
@@ -44,6 +45,7 @@ class Trio:
     def __init__(self, a: Fake, b: Fake, c: Fake) -> None:
         self.a, self.b, self.c = a, b, c
         a.replies |= {"ROLE": master(b, c), "FAILOVER": self._hand_over}
+        a.replies["INFO replication"] = info_like_role(a)
         b.replies |= {"ROLE": slave(a), "REPLICAOF NO ONE": self._promote}
         c.replies |= {"ROLE": slave(a)}
 
@@ -233,7 +235,7 @@ async def test_a_hand_over_that_does_not_end_is_unknown_and_is_not_aborted(trio:
 async def test_a_target_that_does_not_take_the_role_leaves_it_unknown(trio: Trio, tmp_path: Path) -> None:
     def half(_: list[str]) -> Word:
         trio.a.replies["ROLE"] = slave(trio.b, "connect")
-        return OK
+        return OK  # and stays there
 
     trio.a.replies["FAILOVER"] = half
     result = await switch(trio, tmp_path, context=a_context(tmp_path, deadline=1.6))
@@ -248,9 +250,43 @@ async def test_a_primary_that_gives_up_by_itself_has_changed_nothing(trio: Trio,
     assert "gave up by itself" in result.detail
 
 
+@pytest.mark.parametrize("asked", [1, 2, 3])
+async def test_a_hand_over_that_ends_between_two_questions_is_no_giving_up(
+    trio: Trio, tmp_path: Path, asked: int
+) -> None:
+    def begin(_: list[str]) -> Word:
+        questions = 0
+
+        def while_it_goes_on(words: list[str]) -> Any:
+            nonlocal questions
+            questions += 1
+            if questions > asked:
+                trio._hand_over([])
+                trio.a.replies["INFO replication"] = info("no-failover", "slave")
+            if words[0] == "INFO":
+                return info("no-failover", "slave") if questions > asked else info("waiting-for-sync")
+            return slave(trio.b) if questions > asked else master(trio.b, trio.c)
+
+        trio.a.replies |= {"ROLE": while_it_goes_on, "INFO replication": while_it_goes_on}
+        return OK
+
+    trio.a.replies["FAILOVER"] = begin
+    assert (await switch(trio, tmp_path)).applied is Applied.APPLIED
+
+
+async def test_without_a_look_at_its_state_it_is_waited_for_and_never_said_to_have_given_up(
+    trio: Trio, tmp_path: Path
+) -> None:
+    trio.a.replies |= {"INFO replication": No("NOPERM no"), "FAILOVER": OK}
+    result = await switch(trio, tmp_path, context=a_context(tmp_path, deadline=1.6))
+    assert result.applied is Applied.UNKNOWN
+    trio.a.replies["FAILOVER"] = trio._hand_over
+    assert (await switch(trio, tmp_path)).applied is Applied.APPLIED
+
+
 async def test_a_node_that_breaks_while_it_hands_over_leaves_it_unknown(trio: Trio, tmp_path: Path) -> None:
     def begin(_: list[str]) -> Word:
-        trio.a.replies["ROLE"] = Raw(b"*3\r\n$6\r\nmas", then=CLOSE)
+        trio.a.replies["INFO replication"] = Raw(b"$300\r\nrole:mas", then=CLOSE)
         return OK
 
     trio.a.replies["FAILOVER"] = begin

@@ -28,6 +28,7 @@ from tests.kinds.fake_redis import (
     Word,
     a_node,
     a_sentinel,
+    info_like_role,
     master,
     row,
     slave,
@@ -50,6 +51,7 @@ class Realm:
         self.sentinels = sentinels
         self.chosen = self.b
         self.a.replies |= {"ROLE": master(self.b, self.c), "FAILOVER": self._hand_over}
+        self.a.replies["INFO replication"] = info_like_role(self.a)
         self.b.replies["ROLE"] = slave(self.a)
         self.c.replies["ROLE"] = slave(self.a)
         self.know(b={"slave_priority": 10})

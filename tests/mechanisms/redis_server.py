@@ -208,6 +208,10 @@ class Watch:
         """Which primary they name, all of them."""
         return {":".join(node("SENTINEL", "GET-MASTER-ADDR-BY-NAME", GROUP)) for node in self.nodes}
 
+    def at_rest(self) -> bool:
+        """Whether none of them is failing over; that lasts for some time after all name the new primary."""
+        return not any("failover_in_progress" in self.about(each)["flags"] for each in range(len(self.nodes)))
+
     def about(self, sentinel: int = 0) -> dict[str, str]:
         """What one of them knows of the primary."""
         row = self.nodes[sentinel]("SENTINEL", "MASTER", GROUP)

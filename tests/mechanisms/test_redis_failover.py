@@ -204,7 +204,7 @@ async def test_a_failover_is_committed_a_drift_is_seen_and_a_failback_leads_home
         assert f"FAILOVER TO 127.0.0.1 {group[1].port} TIMEOUT 5000" in plan["manual"]
 
         switch = await orders.carry_out(SwitchKind.FAILOVER, "b")
-        assert (switch["state"], orders.active) == ("committed", "b"), switch
+        assert (switch["state"], orders.active) == ("committed", "b"), str(switch)
         assert truths(switch)["A"] == "true"
         assert f"{group[1].name} is the primary, {group[0].name} follows it" in switch["detail"]
 
@@ -217,7 +217,7 @@ async def test_a_failover_is_committed_a_drift_is_seen_and_a_failback_leads_home
         await eventually(lambda: orders.active == "b")
         until(lambda: group[0].follows(group[1]))
         switch = await orders.carry_out(SwitchKind.FAILBACK)
-        assert (switch["state"], orders.active) == ("committed", "a"), switch
+        assert (switch["state"], orders.active) == ("committed", "a"), str(switch)
 
 
 async def test_a_dead_primary_fails_the_plan_with_what_to_do_by_hand_unless_promotion_is_allowed(
@@ -234,6 +234,6 @@ async def test_a_dead_primary_fails_the_plan_with_what_to_do_by_hand_unless_prom
         assert await orders.refused(SwitchKind.FAILOVER, "b")
     async with shop(tmp_path / "bold", group.nodes, read_it, f"{action}, promote: if_primary_dead}}") as orders:
         switch = await orders.carry_out(SwitchKind.FAILOVER, "b")
-        assert (switch["state"], orders.active) == ("committed", "b"), switch
+        assert (switch["state"], orders.active) == ("committed", "b"), str(switch)
         assert "was promoted alone" in switch["detail"]
         until(lambda: group[2].follows(group[1]))
