@@ -272,11 +272,25 @@ class Survey:
         return Choice("", tuple(sorted(before)), tuple(sorted(beside)), tuple(sorted(later)))
 
     @property
+    def doubting(self) -> list[str]:
+        """Sentinels that miss the primary, and may begin to replace it at any moment."""
+        return [view.place.name for view in self.answering if view.primary and view.primary.is_missed]
+
+    @property
     def failover_timeout(self) -> float:
         """The longest one that a sentinel has, in seconds."""
-        return (
-            max((view.primary.number("failover-timeout") for view in self.answering if view.primary), default=0) / 1000
-        )
+        return max(self._settings("failover-timeout"), default=0) / 1000
+
+    @property
+    def longest_pause(self) -> float:
+        """Seconds for which writes may be held without a sentinel taking the primary for dead: half of `down-after`.
+
+        While a primary holds writes it holds the sentinels' own PUBLISH, and behind that their PING is not answered.
+        """
+        return min(self._settings("down-after-milliseconds"), default=0) / 2000
+
+    def _settings(self, key: str) -> list[int]:
+        return [view.primary.number(key) for view in self.answering if view.primary]
 
 
 async def survey(asking: Asking, sentinels: Iterable[str], nodes: Sequence[str], *, audit: bool = False) -> Survey:

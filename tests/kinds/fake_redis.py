@@ -177,6 +177,7 @@ def row(of: Fake, **facts: Any) -> list[str]:
         "slave-priority": 100,
         "slave-repl-offset": 1000,
         "failover-timeout": 180000,
+        "down-after-milliseconds": 30000,
         **{key.replace("_", "-"): value for key, value in facts.items()},
     }
     return [str(word) for pair in told.items() for word in pair]

@@ -156,6 +156,20 @@ async def test_the_primary_hands_over_and_then_one_sentinel_is_told_once(realm: 
     assert sent == [0], "told once, before the first of both left"
 
 
+async def test_writes_are_held_for_no_longer_than_the_sentinels_can_bear(realm: Realm, tmp_path: Path) -> None:
+    realm.know(a={"down_after_milliseconds": 5000}, b={"slave_priority": 10})
+    assert (await ask(realm, tmp_path)).passed is True
+    assert (await switch(realm, tmp_path)).applied is Applied.APPLIED
+    assert realm.changes[0] == f"FAILOVER TO 127.0.0.1 {realm.b.port} TIMEOUT 2500"
+
+
+async def test_sentinels_that_bear_little_are_told_of_beforehand(realm: Realm, tmp_path: Path) -> None:
+    realm.know(a={"down_after_milliseconds": 1000}, b={"slave_priority": 10}, only=1)
+    checked = await ask(realm, tmp_path)
+    assert checked.passed is None
+    assert "writes may be held for 0.5 s only" in checked.detail
+
+
 async def test_without_coordination_the_sentinels_are_told_alone_and_the_price_is_named(
     realm: Realm, tmp_path: Path
 ) -> None:
@@ -225,6 +239,7 @@ NOBODY = No("ERR No such master with that name")
     ("change", "told"),
     [
         (lambda r: r.know(flags="master,failover_in_progress", b={"slave_priority": 10}, only=1), "is in progress"),
+        (lambda r: r.know(flags="master,s_down", b={"slave_priority": 10}, only=1), "may replace it at any moment"),
         (lambda r: r.know(b={"slave_priority": 10, "flags": "slave,s_down"}), "gets no answer from"),
         (lambda r: r.know(b={"slave_priority": 10, "flags": "slave,disconnected"}, only=1), "gets no answer from"),
         (lambda r: r.know(b={"slave_priority": 10, "last_ok_ping_reply": 9000}), "gets no answer from"),

@@ -231,7 +231,7 @@ def sentinels(
     *,
     number: int = 3,
     quorum: int = 2,
-    down_after: int = 1000,
+    down_after: int = 5000,
     failover_timeout: int = 10_000,
     periods: Mapping[str, int] | None = None,
     lines: Sequence[str] = (),

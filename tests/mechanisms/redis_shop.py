@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from opsdash.core.views import incident_view
+from opsdash.model.inputs import TimerFired
 from opsdash.model.switch import SwitchKind
 from tests.engine.support import eventually, eventually_asked, running, write_workspace
 from tests.mechanisms.redis_server import Client, Node, RedisError
@@ -105,6 +106,16 @@ class Shop:
     @property
     def active(self) -> str | None:
         return self.row["active"]
+
+    async def active_is(self, provider: str) -> None:
+        """Wait until that one serves, with the mechanism being read as it is every half minute."""
+
+        async def seen() -> bool:
+            self.engine.runner.put(TimerFired(("read", "orders")))
+            await self.engine.runner.settled()
+            return self.active == provider
+
+        await eventually_asked(seen, hint=lambda: self.row)
 
     @property
     def statuses(self) -> list[str]:

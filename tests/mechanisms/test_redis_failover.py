@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from opsdash.core import switching
 from opsdash.kinds.actions.redis_failover import Options, ReadOptions, apply, manual, preflight, read
 from opsdash.kinds.base import ActionContext, ActionResult, Applied, Preflight, Reading
 from opsdash.kinds.processes import run_program
@@ -192,10 +191,7 @@ async def test_the_manual_command_does_the_same(group: Group, tmp_path: Path) ->
 # --- in an engine ------------------------------------------------------------------------------------------------
 
 
-async def test_a_failover_is_committed_a_drift_is_seen_and_a_failback_leads_home(
-    group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(switching, "READ_EVERY", 0.3)
+async def test_a_failover_is_committed_a_drift_is_seen_and_a_failback_leads_home(group: Group, tmp_path: Path) -> None:
     nodes = f"nodes: {group.names}"
     action = f"{{kind: redis_failover, {nodes}, target: '{{to.as}}'}}"
     async with shop(tmp_path, group.nodes, f"{{kind: redis_failover, {nodes}}}", action) as orders:
@@ -210,11 +206,11 @@ async def test_a_failover_is_committed_a_drift_is_seen_and_a_failback_leads_home
 
         until(lambda: group.moved_to(group[1]))
         group[1]("FAILOVER", "TO", "127.0.0.1", group[0].port, "TIMEOUT", 2000)
-        await eventually(lambda: orders.active == "a")
+        await orders.active_is("a")
         assert "opsdash did not do that" in orders.notes, "somebody else has moved it"
 
         group[0]("FAILOVER", "TO", "127.0.0.1", group[1].port, "TIMEOUT", 2000)
-        await eventually(lambda: orders.active == "b")
+        await orders.active_is("b")
         until(lambda: group[0].follows(group[1]))
         switch = await orders.carry_out(SwitchKind.FAILBACK)
         assert (switch["state"], orders.active) == ("committed", "a"), str(switch)

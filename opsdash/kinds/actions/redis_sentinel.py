@@ -16,8 +16,10 @@ split.
 
 Therefore `coordinated`: a primary that answers is sent `FAILOVER TO target`, then one sentinel `SENTINEL FAILOVER`, by
 which all take notice. Measured: no write lost, never two primaries, all sentinels agree after 2.0 s. (Without the
-second step they name the old one for 29 s, then fail over themselves, with equal priorities to another replica.) A
-primary that does not answer, and that most sentinels miss as well, is replaced by `SENTINEL FAILOVER` alone.
+second step they name the old one for 29 s, then fail over themselves, with equal priorities to another replica.)
+While writes are held, so is what the sentinels publish, and a pause longer than their `down-after-milliseconds` made
+them replace the primary meanwhile: it is kept to half of that. A primary that does not answer, and that most sentinels
+miss as well, is replaced by `SENTINEL FAILOVER` alone.
 
 Sentinel takes no target. It chooses the replica with the smallest `replica-priority`, among equals the one with the
 most data. Give the nodes 10, 20, 30 in the order of the providers, in their files and by CONFIG SET. Where another one
@@ -71,6 +73,8 @@ FAILOVER_TIMEOUT: Final = 180.0
 MARGIN: Final = 5.0
 MAX_PAUSE: Final = 5.0
 ANNOUNCED_WITHIN: Final = 10.0
+SHORT_PAUSE: Final = 1.5
+"""Seconds that a hand-over under writes needs: a replica says once a second how far it is."""
 _LOOK_EVERY: Final = 0.1
 _STEPS: Final = 5
 _REVERTS: Final = "the sentinels move the role again when they find the new primary down"
@@ -115,7 +119,8 @@ class Options(ReadOptions):
     """How many bytes the target may be behind."""
 
     max_pause: Annotated[Duration, Field(ge=0.1, le=60)] = MAX_PAUSE
-    """How long writes may wait for the target to catch up (`coordinated`); then the primary gives up, and goes on."""
+    """How long writes may wait for the target to catch up (`coordinated`); then the primary gives up, and goes on.
+    It is never more than half of the sentinels' `down-after-milliseconds`: they would take the primary for dead."""
 
     failover_timeout: Annotated[Duration, Field(ge=1)] = FAILOVER_TIMEOUT
     """The `failover-timeout` that the sentinels have: so long, and 5 s, the effect is awaited."""
@@ -199,6 +204,8 @@ def _unfit_to_receive(options: Options, found: Survey, choice: Choice) -> str:
     """Why the primary, which answers, must not hand over to the target: the sentinels have to follow it afterwards."""
     if found.group.present != found.present:
         return f"the sentinels name {found.present}, and the nodes do not agree with them ({found.group.told})"
+    if found.doubting:
+        return f"{', '.join(found.doubting)} gets no answer from {found.present}, and may replace it at any moment"
     rivals = choice.beside + choice.later
     if rivals:
         return f"the sentinels could choose {', '.join(rivals)} as well. {_prefer(options.target)}"
@@ -241,7 +248,7 @@ class _Switch:
     async def hand_over_and_tell(self) -> ActionResult:
         """The primary hands over; then the sentinels are told, or follow by themselves after a while."""
         options = self.options
-        pause, until = options.max_pause, self.until - RESERVE
+        pause, until = min(options.max_pause, self.found.longest_pause), self.until - RESERVE
         result = await hand_over(
             self.found.group, options.target, self.ways[1], self.context, max_pause=pause, until=until
         )
@@ -412,6 +419,9 @@ def _fitness(options: Options, found: Survey) -> tuple[bool | None, list[str]]:
     if not coordinated:
         state = "goes on taking writes for about 10 s, which are lost" if alive else "answers neither us nor them"
         warnings.append(f"{found.present} {state}")
+    if coordinated and found.longest_pause < SHORT_PAUSE:
+        words = f"so short is `down-after-milliseconds` that writes may be held for {found.longest_pause:g} s only"
+        warnings.append(f"{words}; under writes {found.present} may give up, and nothing is changed then")
     if found.failover_timeout > options.failover_timeout:
         actual = format_duration(found.failover_timeout)
         warnings.append(f"the sentinels' failover-timeout is {actual}: write `failover_timeout: {actual}`")
