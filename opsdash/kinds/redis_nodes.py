@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -38,6 +39,8 @@ RESERVE: Final = 0.5
 AFTERWARDS: Final = 1.0
 """Seconds of a deadline that are kept for what follows a hand-over."""
 LONGEST_LOOK: Final = 2.0
+PATIENCE: Final = 3.0
+"""Seconds after the longest pause within which a hand-over has ended, or nobody knows what has become of it."""
 _LOOK_EVERY: Final = 0.02
 _LOOK_LATER: Final = 0.2
 _SHORTEST_PAUSE: Final = 0.1
@@ -365,17 +368,16 @@ def too_late(target: str, lag: int, max_lag: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Whether our user may give the commands: True, False with the ones that it may not, or None: not to be told."""
+    """Whether our user may give the commands: True, False with the rights that it lacks, or None: not to be told."""
 
     answer: bool | None
     user: str = ""
-    denied: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.user or 'we'} may not give {', '.join(self.denied) or 'a command that cannot be told'}"
+    lacks: tuple[str, ...] = ()
 
 
 UNTOLD: Final = Allowed(None)
+UNTOLD_WORDS: Final = "what we may do is not to be told without +acl|whoami +acl|dryrun (Redis 7)"
+_LACKING: Final = re.compile(r"no permissions to run the '([a-z0-9|_-]{1,40})' command")
 
 
 async def allowed(talk: Conversation, *commands: tuple[str, ...]) -> Allowed:
@@ -384,14 +386,20 @@ async def allowed(talk: Conversation, *commands: tuple[str, ...]) -> Allowed:
     if not isinstance(user, str):
         return UNTOLD
     replies = [await talk.ask("ACL", "DRYRUN", user, *words) for words in commands]
-    denied = tuple(" ".join(words[:2]) for words, reply in zip(commands, replies, strict=True) if _is_denied(reply))
-    if denied:
-        return Allowed(False, user, denied)
+    found = [_LACKING.search(reply) for reply in replies if isinstance(reply, str)]
+    lacks = tuple(f"+{match[1]}" for match in found if match is not None)
+    if lacks:
+        return Allowed(False, user, lacks)
     return Allowed(True if all(reply == "OK" for reply in replies) else None, user)
 
 
-def _is_denied(reply: Reply) -> bool:
-    return isinstance(reply, str) and "no permissions" in reply
+def lacking(found: Mapping[str, Allowed]) -> str:
+    """Which rights are lacking where; empty where none is. found: by server."""
+    by_words: dict[str, list[str]] = {}
+    for name, each in found.items():
+        if each.answer is False:
+            by_words.setdefault(f"{shown(each.user)} lacks {' '.join(each.lacks)}", []).append(name)
+    return "; ".join(f"{words} on {', '.join(names)}" for words, names in by_words.items())
 
 
 # --- the hand-over -----------------------------------------------------------------------------------------------
@@ -440,7 +448,7 @@ async def hand_over(
         return ActionResult(Applied.NOT_STARTED, "there is not enough time left to hand over; nothing was changed")
     over = _HandOver(present, target, context, limit=pause)
     try:
-        async with asyncio.timeout_at(until - RESERVE), AsyncExitStack() as stack:
+        async with asyncio.timeout_at(min(until - RESERVE, loop.time() + pause + PATIENCE)), AsyncExitStack() as stack:
             old = await stack.enter_async_context(conversation(parse_place(present), way, context))
             new = await stack.enter_async_context(conversation(parse_place(target), way, Aside(context.resolver)))
             return await over.carry_out(old, new, known)

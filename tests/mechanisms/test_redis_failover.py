@@ -171,7 +171,7 @@ async def test_a_user_with_no_more_than_its_rights_can_do_it_all(group: Group, t
         node("ACL", "SETUSER", "opsdash", *TELLING, "-failover")
     checked = await ask(group, 0, tmp_path, auth=login)
     assert (checked.passed, checked.credentials) == (False, False)
-    assert "opsdash may not give FAILOVER TO" in checked.detail
+    assert checked.detail == f"opsdash lacks +failover on {', '.join(group.names)}"
     refused = await switch(group, 0, tmp_path, auth=login)
     assert refused.applied is Applied.REFUSED
     assert "NOPERM" in refused.detail

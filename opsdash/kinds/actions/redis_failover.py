@@ -34,6 +34,7 @@ from opsdash.kinds.fields import Duration, Size
 from opsdash.kinds.redis_nodes import (
     RESERVE,
     UNTOLD,
+    UNTOLD_WORDS,
     Allowed,
     Aside,
     Group,
@@ -43,6 +44,7 @@ from opsdash.kinds.redis_nodes import (
     failover_words,
     hand_over,
     info_line,
+    lacking,
     look_at,
     look_at_group,
     patience,
@@ -335,9 +337,9 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
     names = [name for name, each in group.seen.items() if each.role is not None]
     audits = await asyncio.gather(*(_audit(options, way, context, name, within) for name in names))
     found = dict(zip(names, audits, strict=True))
-    denied = [f"{each.allowed} on {name}" for name, each in found.items() if each.allowed.answer is False]
-    if denied:
-        return Preflight(passed=False, detail="; ".join(denied), credentials=False)
+    lacks = lacking({name: each.allowed for name, each in found.items()})
+    if lacks:
+        return Preflight(passed=False, detail=lacks, credentials=False)
     passed, detail = _fitness(options, group, found)
     told = all(each.allowed.answer for each in found.values())
     words = "; ".join((detail, *_remarks(options, group, found)))
@@ -388,7 +390,7 @@ def _remarks(options: Options, group: Group, found: Mapping[str, _Audit]) -> lis
     if options.persist and without:
         remarks.append(f"without a configuration file, so that a restart undoes it: {', '.join(without)}")
     if any(each.allowed.answer is None for each in found.values()):
-        remarks.append("what we may do is not to be told without +acl|whoami +acl|dryrun (Redis 7)")
+        remarks.append(UNTOLD_WORDS)
     return remarks
 
 

@@ -43,6 +43,7 @@ from opsdash.kinds.fields import Duration, Size
 from opsdash.kinds.redis_nodes import (
     RESERVE,
     UNTOLD,
+    UNTOLD_WORDS,
     Allowed,
     Aside,
     PlaceNames,
@@ -50,6 +51,7 @@ from opsdash.kinds.redis_nodes import (
     at,
     failover_words,
     hand_over,
+    lacking,
     patience,
     redis_cli,
     says_no,
@@ -368,9 +370,9 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
     permissions = {view.place.name: view.allowed for view in found.answering if view.allowed is not None}
     if options.coordinated:
         permissions |= await _node_permissions(options, context, found, within)
-    denied = [f"{each} on {name}" for name, each in permissions.items() if each.answer is False]
-    if denied:
-        return Preflight(passed=False, detail="; ".join(denied), credentials=False)
+    lacks = lacking(permissions)
+    if lacks:
+        return Preflight(passed=False, detail=lacks, credentials=False)
     passed, words = _fitness(options, found)
     told = bool(permissions) and all(each.answer for each in permissions.values())
     detail = "; ".join((*words, *_remarks(found, told=told)))
@@ -430,7 +432,7 @@ def _fitness(options: Options, found: Survey) -> tuple[bool | None, list[str]]:
 
 def _remarks(found: Survey, *, told: bool) -> list[str]:
     remarks = [f"{view.place.name}: {view.problem}" for view in found.views if view.primary is None]
-    return remarks if told else [*remarks, "what we may do is not to be told without +acl|whoami +acl|dryrun (Redis 7)"]
+    return remarks if told else [*remarks, UNTOLD_WORDS]
 
 
 # --- for people --------------------------------------------------------------------------------------------------
