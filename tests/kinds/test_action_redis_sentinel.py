@@ -633,6 +633,14 @@ async def test_what_our_user_may_not_do_is_found_beforehand(realm: Realm, tmp_pa
     assert (await ask(realm, tmp_path, coordinated=False)).credentials is True
 
 
+async def test_where_no_sentinel_answers_nothing_is_known_of_our_rights(realm: Realm, tmp_path: Path) -> None:
+    for sentinel in realm.sentinels:
+        sentinel.replies = {}
+    checked = await ask(realm, tmp_path, nodes=[node.name for node in realm.nodes])
+    assert (checked.passed, checked.credentials) == (False, None)
+    assert checked.detail.count(realm.sentinels[0].name) == 1
+
+
 async def test_what_our_user_may_do_cannot_always_be_told(realm: Realm, tmp_path: Path) -> None:
     realm.a.replies["ACL WHOAMI"] = No("NOPERM no")
     checked = await ask(realm, tmp_path)

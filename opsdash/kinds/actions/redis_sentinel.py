@@ -374,8 +374,9 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
     if lacks:
         return Preflight(passed=False, detail=lacks, credentials=False)
     passed, words = _fitness(options, found)
-    told = bool(permissions) and all(each.answer for each in permissions.values())
-    detail = "; ".join((*words, *_remarks(found, told=told)))
+    told = bool(found.answering) and all(each.answer for each in permissions.values())
+    remarks = [] if found.present is None else _remarks(found, told=told)
+    detail = "; ".join((*words, *remarks))
     return Preflight(passed=passed, detail=detail, credentials=True if told else None)
 
 
