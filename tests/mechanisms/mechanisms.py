@@ -17,6 +17,8 @@ from tests.mechanisms.haproxy_server import haproxy
 from tests.mechanisms.kubernetes_server import kubernetes
 from tests.mechanisms.patroni_server import LOGIN as PATRONI_LOGIN
 from tests.mechanisms.patroni_server import ask, patroni
+from tests.mechanisms.redis_server import GROUP as REDIS_GROUP
+from tests.mechanisms.redis_server import redis_group, sentinels
 from tests.mechanisms.support import binary, until
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tests.mechanisms.kubernetes_server import Cluster
     from tests.mechanisms.matrix import Mechanism
     from tests.mechanisms.patroni_server import StandinServer
+    from tests.mechanisms.redis_server import Group, Watch
 
 SIDES = ("one", "two")
 
@@ -312,6 +315,55 @@ def of_patroni(folder: Path) -> Iterator[MembersOfPatroni]:
         yield MembersOfPatroni(cluster)
 
 
+@dataclass
+class NodesOfRedis:
+    """A primary and a replica; with sentinels, by those."""
+
+    group: Group
+    watch: Watch | None = None
+    settles: float = 0.0
+
+    def switch(self) -> str:
+        if self.watch is None:
+            use: dict[str, Any] = {"kind": "redis_failover", "nodes": self.group.names}
+        else:
+            use = {"kind": "redis_sentinel", "sentinels": self.watch.names, "master": REDIS_GROUP}
+        quick = {} if self.watch is None else {"failover_timeout": "2s"}
+        action = {**use, "target": "{to.as}", **quick}
+        return f"  read: {json.dumps(use)}\n  action: {json.dumps(action)}\n"
+
+    def names(self) -> tuple[str, str]:
+        one, two = self.group.names
+        return one, two
+
+    def serves(self) -> str | None:
+        primaries = self.group.primaries()
+        known = set(primaries) if self.watch is None else self.watch.says()
+        if len(primaries) != 1 or known != set(primaries):
+            return None
+        return dict(zip(self.names(), SIDES, strict=True))[primaries[0]]
+
+    def lead(self, side: str) -> None:
+        until(lambda: self.watch is None or self.watch.at_rest(), within=60, what="sentinels at rest")
+        to, out = self.group.nodes if side == "one" else reversed(self.group.nodes)
+        if to.role != "master":
+            until(lambda: to.follows(out), what="a replica that follows")
+            out("FAILOVER", "TO", "127.0.0.1", to.port, "TIMEOUT", 2000)
+        until(lambda: self.group.moved_to(to) and self.serves() == side, within=60, what=f"{to.name} being the primary")
+
+
+@contextlib.contextmanager
+def of_redis(folder: Path) -> Iterator[NodesOfRedis]:
+    with redis_group(folder, replicas=1) as group:
+        yield NodesOfRedis(group)
+
+
+@contextlib.contextmanager
+def of_sentinels(folder: Path) -> Iterator[NodesOfRedis]:
+    with redis_group(folder, replicas=1) as group, sentinels(group, folder, failover_timeout=2000) as watch:
+        yield NodesOfRedis(group, watch)
+
+
 MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "pointer": pointer,
     "command": command,
@@ -322,5 +374,7 @@ MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "flagd": of_flagd,
     "kubernetes": of_kubernetes,
     "patroni": of_patroni,
+    "redis_failover": of_redis,
+    "redis_sentinel": of_sentinels,
 }
 """By the name of the action kind."""

@@ -608,6 +608,7 @@ KIND = ActionKind(
     name="patroni",
     summary="a PostgreSQL cluster under Patroni: switchover, and failover where that was decided",
     options=Options,
+    identity=("urls",),
     abilities=Abilities(cas=True, idempotent=True, read_back=True, restores=True, settle=50.0),
     apply=apply,
     preflight=preflight,

@@ -426,6 +426,7 @@ KIND = ActionKind(
     name="redis_failover",
     summary="the role of a Redis primary, handed over to a replica (FAILOVER)",
     options=Options,
+    identity=("nodes",),
     abilities=Abilities(cas=True, idempotent=True, read_back=True, restores=True, settle=MAX_PAUSE + 1),
     apply=apply,
     preflight=preflight,

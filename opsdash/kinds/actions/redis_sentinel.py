@@ -459,6 +459,7 @@ KIND = ActionKind(
     name="redis_sentinel",
     summary="the role of a Redis primary, moved by its sentinels, without two primaries where that can be",
     options=Options,
+    identity=("sentinels", "master"),
     abilities=Abilities(read_back=True, self_reverts=_REVERTS, settle=FAILOVER_TIMEOUT + MARGIN),
     apply=apply,
     preflight=preflight,
