@@ -164,7 +164,8 @@ async def _after_cut(folder: Path, mechanism: Mechanism, entries: Sequence[Entry
     workspace = write_workspace(folder / f"{side}-{cut}", **{COMPONENT: component(mechanism)})
     journal = MemoryJournal(entries[:cut])
     last = entries[cut - 1]
-    place = last.data.get("state", "intent") if last.type != "switch_intended" else "intent"
+    advanced = [entry.data["state"] for entry in entries[:cut] if entry.type == "switch_advanced"]
+    place = advanced[-1] if advanced else "intent"
     async with running(workspace, journal=journal) as two:
         switch_id = next(entry.data["switch"]["id"] for entry in entries if entry.type == "switch_intended")
 
