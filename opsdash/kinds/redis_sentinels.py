@@ -10,6 +10,7 @@ one may go on taking writes until somebody tells it.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,11 @@ MAX_REPLICAS: Final = 256 * 1024
 MISSED_AFTER: Final = 3000
 """Milliseconds without an answer to a sentinel's PING, sent every second, from which on it misses a node."""
 IN_PROGRESS: Final = "failover_in_progress"
-_DOWN: Final = frozenset({"s_down", "o_down", "disconnected"})
+HESITATES_FOR: Final = 10_000
+"""Milliseconds after which a sentinel that finds a primary down, and does nothing, is kept from it: by the last
+failover (it waits for twice `failover-timeout`), or because the others do not agree."""
+_FOUND_DOWN: Final = frozenset({"s_down", "o_down"})
+_DOWN: Final = _FOUND_DOWN | {"disconnected"}
 
 
 # --- one sentinel ------------------------------------------------------------------------------------------------
@@ -66,6 +71,17 @@ class Known:
     def is_missed(self) -> bool:
         """Whether the sentinel gets no answer from it, be it officially down yet or not."""
         return bool(self.flags & _DOWN) or self.number("last-ok-ping-reply") > MISSED_AFTER
+
+    @property
+    def replaced_in(self) -> float:
+        """Seconds until the sentinel may begin to replace it by itself, as a primary; infinite where it does not think
+        of it, or has thought of it for so long that something keeps it from doing so.
+        """
+        if self.flags & _FOUND_DOWN:
+            since = max(self.number("s-down-time"), self.number("o-down-time"))
+            return 0.0 if since < HESITATES_FOR else math.inf
+        remaining = self.number("down-after-milliseconds") - self.number("last-ok-ping-reply")
+        return max(0, remaining) / 1000 if self.is_missed else math.inf
 
     @property
     def priority(self) -> int:
@@ -275,6 +291,11 @@ class Survey:
     def doubting(self) -> list[str]:
         """Sentinels that miss the primary, and may begin to replace it at any moment."""
         return [view.place.name for view in self.answering if view.primary and view.primary.is_missed]
+
+    @property
+    def replaced_in(self) -> float:
+        """Seconds until the first sentinel may begin to replace the primary by itself."""
+        return min((view.primary.replaced_in for view in self.answering if view.primary), default=math.inf)
 
     @property
     def failover_timeout(self) -> float:

@@ -401,7 +401,7 @@ async def test_a_dead_primary_is_replaced_by_the_sentinels_alone(dead: Realm, tm
 
 
 async def test_an_equal_replica_is_no_obstacle_then_but_is_told_beforehand(dead: Realm, tmp_path: Path) -> None:
-    dead.know(flags="master,s_down")
+    dead.know(flags="master,disconnected")
     checked = await ask(dead, tmp_path)
     assert checked.passed is None
     assert f"could choose {dead.c.name} as well" in checked.detail
@@ -409,9 +409,34 @@ async def test_an_equal_replica_is_no_obstacle_then_but_is_told_beforehand(dead:
     assert (await switch(dead, tmp_path)).applied is Applied.APPLIED
 
 
+@pytest.mark.parametrize(
+    ("facts", "begun"),
+    [
+        ({"flags": "master,disconnected", "last_ok_ping_reply": 10_000}, True),
+        ({"flags": "master,disconnected", "last_ok_ping_reply": 26_000}, False),
+        ({"flags": "master,s_down", "last_ok_ping_reply": 31_000, "s_down_time": 1000}, False),
+        ({"flags": "master,s_down,o_down", "s_down_time": 9000, "o_down_time": 8000}, False),
+        ({"flags": "master,s_down,o_down", "s_down_time": 60_000, "o_down_time": 59_000}, True),
+        ({"flags": "master,s_down", "s_down_time": "garbage"}, False),
+    ],
+)
+async def test_sentinels_that_are_about_to_replace_it_by_themselves_are_not_told_to(
+    dead: Realm, tmp_path: Path, facts: dict[str, Any], begun: bool
+) -> None:
+    dead.know(a=facts, b={"slave_priority": 10})
+    assert (await ask(dead, tmp_path)).passed is (None if begun else False)
+    dead.a.replies["ROLE"] = slave(dead.b)
+    result = await switch(dead, tmp_path)
+    assert result.applied is (Applied.APPLIED if begun else Applied.REFUSED), result
+    assert dead.changes == ([TELL] if begun else [])
+    if not begun:
+        assert "the sentinels replace it by themselves" in result.detail
+        assert (await switch(dead, tmp_path, coordinated=False)).applied is Applied.REFUSED
+
+
 async def test_a_primary_that_only_we_do_not_reach_is_not_replaced(dead: Realm, tmp_path: Path) -> None:
     dead.know(b={"slave_priority": 10})
-    dead.know(flags="master,s_down", b={"slave_priority": 10}, only=1)  # one in three is not most of them
+    dead.know(flags="master,disconnected", b={"slave_priority": 10}, only=1)  # one in three is not most of them
     result = await switch(dead, tmp_path)
     assert result.applied is Applied.REFUSED
     assert "the sentinels reach it" in result.detail
@@ -689,8 +714,8 @@ def test_the_manual_command_has_references_in_place_of_secrets() -> None:
     sentinel = 'REDISCLI_AUTH="$(cat /run/secrets/sentinel)" redis-cli -h s1 -p 26379 SENTINEL'
     assert manual(raw) == (
         f"set -- $({sentinel} GET-MASTER-ADDR-BY-NAME orders); "
-        'REDISCLI_AUTH="$REDIS" redis-cli --user ops -h $1 -p $2 FAILOVER TO 10.0.0.2 6379 TIMEOUT 5000; '
-        f"sleep 6; {sentinel} FAILOVER orders"
+        'REDISCLI_AUTH="$REDIS" redis-cli --user ops -h $1 -p $2 FAILOVER TO 10.0.0.2 6379 TIMEOUT 2000; '
+        f"sleep 3; {sentinel} FAILOVER orders"
     )
     assert manual({**raw, "coordinated": False}) == f"{sentinel} FAILOVER orders"
 
@@ -698,7 +723,7 @@ def test_the_manual_command_has_references_in_place_of_secrets() -> None:
 @pytest.mark.skipif(shutil.which("redis-cli") is None, reason="redis-cli is not installed; apt-get install redis-tools")
 async def test_the_manual_command_sends_the_same(realm: Realm, tmp_path: Path) -> None:
     raw = {"sentinels": [each.name for each in realm.sentinels], "master": GROUP, "target": realm.b.name}
-    line = manual(raw).replace("sleep 6", "true")
+    line = manual(raw).replace("sleep 3", "true")
     done = await run_program(("sh", "-c", line), cwd=tmp_path, env={}, timeout=5.0)
     assert done.stdout.split() == ["OK", "OK"], done
-    assert realm.changes == [realm.hand_over, TELL]
+    assert realm.changes == [f"FAILOVER TO 127.0.0.1 {realm.b.port} TIMEOUT 2000", TELL]

@@ -133,15 +133,30 @@ async def test_without_coordination_both_serve_until_the_old_one_is_demoted_and_
     assert writer.lost_on(group[1]), "acknowledged by the old one after its successor had been named"
 
 
-async def test_a_killed_primary_is_replaced(desk: Desk) -> None:
-    group = desk.group
-    group[0].server.kill()
-    until(lambda: all("disconnected" in desk.watch.about(each)["flags"] for each in range(3)), what="its being missed")
-    result = await desk.switch(1)
-    assert result.applied is Applied.APPLIED, result
-    found = await desk.look()
-    assert (found.value, found.serving) == (group[1].name, (group[1].name,))
-    until(lambda: group[2].follows(group[1]))
+async def test_a_killed_primary_is_replaced_before_the_sentinels_would_do_it(group: Group, tmp_path: Path) -> None:
+    with sentinels(group, tmp_path, down_after=30_000) as watch:
+        desk = Desk(group, watch, tmp_path)
+        group[0].server.kill()
+        until(lambda: all("disconnected" in watch.about(each)["flags"] for each in range(3)), what="its being missed")
+        assert (await desk.ask(1)).passed is None
+        result = await desk.switch(1)
+        assert result.applied is Applied.APPLIED, result
+        found = await desk.look()
+        assert (found.value, found.serving) == (group[1].name, (group[1].name,))
+        until(lambda: group[2].follows(group[1]))
+
+
+async def test_sentinels_that_are_about_to_replace_it_are_left_to_do_it(group: Group, tmp_path: Path) -> None:
+    with sentinels(group, tmp_path, down_after=2000) as watch:
+        desk = Desk(group, watch, tmp_path)
+        group[0].server.kill()
+        until(lambda: all("disconnected" in watch.about(each)["flags"] for each in range(3)), what="its being missed")
+        refused = await desk.switch(1)
+        assert refused.applied is Applied.REFUSED
+        assert "the sentinels replace it by themselves" in refused.detail
+        until(lambda: watch.says() == {group[1].name}, what="their doing so")
+        found = await desk.look()
+        assert (found.value, found.serving) == (group[1].name, (group[1].name,))
 
 
 async def test_a_frozen_primary_is_replaced_once_the_sentinels_miss_it_and_seen_when_it_comes_back(
@@ -240,7 +255,7 @@ async def test_users_with_no_more_than_their_rights_can_do_it_all(desk: Desk) ->
 async def test_the_manual_command_does_the_same(desk: Desk) -> None:
     binary("redis-cli", "redis-tools")
     raw = {"sentinels": desk.watch.names, "master": GROUP, "target": desk.group[1].name}
-    line = manual(raw).replace("sleep 6", "sleep 1")
+    line = manual(raw).replace("sleep 3", "sleep 1")
     done = await run_program(("sh", "-c", line), cwd=desk.folder, env={}, timeout=10.0)
     assert done.stdout.split() == ["OK", "OK"], done
     until(lambda: desk.watch.says() == {desk.group[1].name}, what="all sentinels naming the new primary")

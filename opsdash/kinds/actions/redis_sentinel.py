@@ -19,7 +19,8 @@ which all take notice. Measured: no write lost, never two primaries, all sentine
 second step they name the old one for 29 s, then fail over themselves, with equal priorities to another replica.)
 While writes are held, so is what the sentinels publish, and a pause longer than their `down-after-milliseconds` made
 them replace the primary meanwhile: it is kept to half of that. A primary that does not answer, and that most sentinels
-miss as well, is replaced by `SENTINEL FAILOVER` alone.
+miss as well, is replaced by `SENTINEL FAILOVER` alone, unless they are about to do that by themselves: then nothing is
+sent, because two failovers at once chose two different winners.
 
 Sentinel takes no target. It chooses the replica with the smallest `replica-priority`, among equals the one with the
 most data. Give the nodes 10, 20, 30 in the order of the providers, in their files and by CONFIG SET. Where another one
@@ -74,7 +75,11 @@ if TYPE_CHECKING:
 FAILOVER_TIMEOUT: Final = 180.0
 MARGIN: Final = 5.0
 MAX_PAUSE: Final = 5.0
+MANUAL_PAUSE: Final = 2
 ANNOUNCED_WITHIN: Final = 10.0
+HANDS_OFF: Final = 5.0
+"""Seconds in which a failover that one sentinel was told to make gets known to the others. If they began with one of
+their own meanwhile, there would be two, with different winners: seen with Redis 7.0."""
 SHORT_PAUSE: Final = 1.5
 """Seconds that a hand-over under writes needs: a replica says once a second how far it is."""
 _LOOK_EVERY: Final = 0.1
@@ -220,6 +225,11 @@ def _not_to_be_replaced(options: Options, found: Survey) -> str:
     role = found.group.role(present)
     if role is not None and not role.is_primary:
         return f"the sentinels name {present}, which says that it is a replica ({found.group.told})"
+    if role is None and found.replaced_in < HANDS_OFF:
+        words = (
+            f"{present} does not answer ({found.group.problem(present)}), and the sentinels replace it by themselves"
+        )
+        return f"{words} within {found.replaced_in:.0f} s or so: a command now would be a second failover"
     if not options.coordinated or found.is_missed(present):
         return ""
     silent = found.group.seen.get(present)
@@ -447,8 +457,8 @@ def manual(raw: Mapping[str, Any]) -> str:
     if raw.get("coordinated") is False:
         return tell
     find = f"set -- $({sentinel} GET-MASTER-ADDR-BY-NAME {master})"
-    pause = round(MAX_PAUSE) + 1
-    return f"{find}; {redis_cli(raw)} -h $1 -p $2 {failover_words(raw, MAX_PAUSE)}; sleep {pause}; {tell}"
+    hand_over = f"{redis_cli(raw)} -h $1 -p $2 {failover_words(raw, MANUAL_PAUSE)}"
+    return f"{find}; {hand_over}; sleep {MANUAL_PAUSE + 1}; {tell}"
 
 
 def refine(options: Options) -> Abilities:
