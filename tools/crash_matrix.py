@@ -13,8 +13,11 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,11 @@ async def tried(kind: str, pairs: int, seed: int) -> Row:
     return row
 
 
+def alone(kind: str, pairs: int, seed: int) -> Row:
+    """The same in a process of its own."""
+    return asyncio.run(tried(kind, pairs, seed))
+
+
 def commit() -> str:
     """The commit that was tried, with a mark where the tree was not that."""
     words = ["git", "-C", str(PAGE.parents[1]), "describe", "--always", "--dirty"]
@@ -110,10 +118,12 @@ def main() -> int:
     )
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="mechanisms at a time")
     arguments = parser.parse_args()
     kinds = arguments.kinds or list(MECHANISMS)
     now = datetime.fromtimestamp(system_clock().wall, UTC)
-    rows = [asyncio.run(tried(kind, arguments.pairs, arguments.seed)) for kind in kinds]
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        rows = list(pool.map(alone, kinds, repeat(arguments.pairs), repeat(arguments.seed)))
     if not arguments.kinds:
         PAGE.write_text(page(rows, now, arguments.pairs), encoding="utf-8")
         print(f"written: {PAGE}")
