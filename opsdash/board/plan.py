@@ -205,6 +205,7 @@ class PlanDialog(Dialog[None]):
                     )
                 return
             refused = verdict["refused"]
+            self.request = uuid4().hex  # what is asked next is another request: this one has its verdict
             self.message = f"Refused: {refused['reason']}" if refused else "Refused."
             if refused and refused["override"]:
                 self.message += f" {refused['override']}"
@@ -275,6 +276,7 @@ class PlanDialog(Dialog[None]):
         if self.editing_reason:
             self.reason = clean(event.value.strip(), 400)
             self.editing_reason = False
+            self.message = ""
             event.input.value = ""
             self._show_field()
             self.draw()

@@ -422,3 +422,16 @@ async def test_a_board_that_becomes_read_only_refuses_the_plan_that_is_open(boar
         stage.session._read_only = True
         await stage.press("y")
         assert stage.session.submitted == []
+
+
+async def test_what_was_refused_is_asked_again_as_a_request_of_its_own(board: Board) -> None:
+    """The engine answers a request that it has answered before with the same verdict."""
+    async with board() as stage:
+        await stage.press("f")
+        stage.session.refuse = {"rule": "reason", "reason": "overriding proof needs a reason", "override": None}
+        await stage.press("y")
+        assert "Refused: overriding proof needs a reason" in stage.screen
+        stage.session.refuse = None
+        await stage.press("y")
+        first, second = (key for _, _, key in stage.session.submitted)
+        assert first != second
