@@ -28,7 +28,7 @@ from opsdash.core.steps import (
     undo_trouble,
 )
 from opsdash.model.effects import Apply, CancelTimer, Poll, Read, SetTimer
-from opsdash.model.incident import EntryKind
+from opsdash.model.incident import EntryKind, IncidentKind
 from opsdash.model.records import (
     ApprovalAsked,
     Proved,
@@ -203,7 +203,7 @@ def _blocked(plan: Plan, intent: SwitchIntent) -> Refused | None:
 def _noticed_at(draft: Draft, component: str) -> float | None:
     times = [since for _, since in draft.state(component).failures]
     incident = draft.incident(component)
-    if incident is not None:
+    if incident is not None and incident.kind is not IncidentKind.NOTE:
         times.append(incident.opened_at)
     return min(times, default=None)
 

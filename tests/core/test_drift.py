@@ -172,3 +172,12 @@ def test_a_mechanism_that_names_both_sides_as_serving_is_split() -> None:
     outside.says["email/switch"] = "pm-prod+ses-eu"
     timeline.advance(60)
     assert timeline.switch("email").state is SwitchState.SPLIT
+
+
+def test_a_note_about_drift_is_no_failure_that_somebody_took_long_to_decide_about() -> None:
+    timeline = switched()
+    timeline.read("email", "pm-prod")
+    assert timeline.incident("email") is not None
+    timeline.advance(600)
+    timeline.confirm("email")
+    assert timeline.switch("email").noticed_at is None
