@@ -21,7 +21,7 @@ from opsdash.service.session import SessionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "parse"]
 
 
 class Entry(NamedTuple):
@@ -88,22 +88,38 @@ def _dispatch(words: list[str]) -> int:
     if name is None:
         from opsdash.cli import board
 
-        return board.run(_top_parser().parse_args(words))
+        return board.run(parse(words))
+    module = _module(name)
+    arguments = _parser(name, module).parse_args([*after, *before])
+    arguments.command = name
+    code: int = module.run(arguments)
+    return code
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """A command line's arguments; nothing is carried out. Raises UsageError, and argparse's SystemExit."""
+    before, name, after = _split(list(words))
+    parser = _top_parser() if name is None else _parser(name, _module(name))
+    return parser.parse_args([*after, *before])
+
+
+def _module(name: str) -> Any:
     entry = COMMANDS.get(name)
     if entry is None:
         raise UsageError(f"there is no command {name!r}. {_nearest(name)}")
-    module: Any = import_module(f"opsdash.cli.{entry.module}")
+    return import_module(f"opsdash.cli.{entry.module}")
+
+
+def _parser(name: str, module: Any) -> argparse.ArgumentParser:
+    summary = COMMANDS[name].summary
     parser = argparse.ArgumentParser(
         prog=f"opsdash {name}",
-        description=f"{entry.summary[0].upper()}{entry.summary[1:]}.",
+        description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"example:\n  {module.EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.configure(parser)
-    arguments = parser.parse_args([*after, *before])
-    arguments.command = name
-    code: int = module.run(arguments)
-    return code
+    return parser
 
 
 def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, places_of
-from opsdash.cli.terminal import dim, moment, out, out_json, say, table
+from opsdash.cli.terminal import dim, moment, out_json, out_lines, say, table
 from opsdash.core import evidence
 from opsdash.core.views import switch_times
 from opsdash.errors import JournalTooNew, KindError
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json or arguments.format == "json":
         out_json({**document, "status": document["outcome"], "journal_problems": problems})
     else:
-        out(evidence.markdown(document, moment))
+        out_lines(evidence.markdown(document, moment))
     if problems:
         say(f"the journal is not what was written in {len(problems)} places: opsdash journal verify")
     return exits.FAILED if problems else exits.OK

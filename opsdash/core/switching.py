@@ -302,6 +302,8 @@ def applied(draft: Draft, event: ApplyDone) -> None:
         _taken_back(draft, switch, event)
     elif event.result in NOT_CARRIED_OUT:
         _not_carried_out(draft, switch, event.detail)
+    elif event.result == "unknown" and _shows_nothing(switch):
+        _nobody_knows(draft, switch, event.detail)
     else:
         after = advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, prior=event.prior, step=switch.step)
         draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
@@ -320,6 +322,23 @@ def _not_carried_out(draft: Draft, switch: Switch, detail: str) -> None:
         roll_back(draft, switch, f"{step_name(switch)} was not carried out: {detail}", dropped=step_name(switch))
     else:
         end(draft, switch, SwitchEvent.NOT_APPLIED, detail=detail)
+
+
+def _shows_nothing(switch: Switch) -> bool:
+    """Whether a switch is at a step of which nothing is declared that would show that it came about."""
+    step = switch.plan.step(switch.step)
+    return step is not None and not step.verify and not step.down
+
+
+def _nobody_knows(draft: Draft, switch: Switch, detail: str) -> None:
+    """A step may have been carried out, and nothing will ever show it: no further one is begun."""
+    detail = f"nobody knows whether {switch.step} came about: {detail}"
+    if is_before(switch):
+        end(draft, switch, SwitchEvent.STUCK, detail=detail)
+        return
+    after = advance(draft, switch, SwitchEvent.STEP_FAILED, detail=detail, halted=True)
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    settle_for(draft, after, 0.0)
 
 
 def settle_for(draft: Draft, switch: Switch, seconds: float) -> None:

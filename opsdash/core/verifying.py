@@ -238,8 +238,10 @@ def _front_door(switch: Switch, live: SwitchLive) -> Fact:
 
 def _old_out(switch: Switch, live: SwitchLive) -> Fact:
     spec = switch.plan.old_out
-    if spec is None or switch.undoing:
+    if spec is None:
         return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "no `old_out` is declared")
+    if switch.undoing:
+        return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "it is for the way there, and says nothing of the way back")
     if spec.stateless:
         return Fact(FactName.OLD_OUT, Truth.STATELESS, "both may be up")
     if not switch.plan.source and not spec.mechanism:

@@ -353,6 +353,8 @@ def test_what_an_engine_recorded_is_there_without_it(opsdash: Callable[..., Ende
 
     assert opsdash("status").code == exits.NOT_KNOWN
     assert "done and verified" in opsdash("switch", "show", "greeting").out
+    assert "\n## Facts\n\n| fact | truth | evidence |\n" in opsdash("evidence", "greeting").out
+    assert opsdash("evidence", "greeting", "--json").json["outcome"] == "committed"
     assert "away" in opsdash("people").out
     incidents = opsdash("incident", "list", "--closed", "--json").json["incidents"]
     assert [each["title"] for each in incidents] == ["The file in use does not say hello"]

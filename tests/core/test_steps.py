@@ -11,7 +11,7 @@ from opsdash.model.inputs import AbortIntent, TakeOverIntent, UndoIntent
 from opsdash.model.operation import StepSpec
 from opsdash.model.records import SwitchAbortAsked, SwitchAdvanced
 from opsdash.model.status import Status
-from opsdash.model.switch import Refused, SwitchState
+from opsdash.model.switch import FactName, Refused, SwitchState
 from opsdash.testing import Outside, Timeline, call, email, mail_outside, mail_switch, operation
 
 if TYPE_CHECKING:
@@ -140,6 +140,35 @@ def test_a_fence_of_which_nobody_knows_needs_a_person_and_nothing_more_is_done()
     assert "nobody knows whether fence came about" in timeline.switch("email").detail
 
 
+def test_a_step_whose_answer_is_lost_and_that_nothing_shows_needs_a_person() -> None:
+    timeline = mail(mail_outside(results={"quiesce": "unknown"}))
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert carried_out(timeline) == ["quiesce on"]
+    assert state(timeline) is SwitchState.NEEDS_HUMAN
+    assert "nobody knows whether quiesce came about" in timeline.switch("email").detail
+    timeline.want(UndoIntent("email"))
+    timeline.advance(40)
+    assert carried_out(timeline)[1:] == ["quiesce off"]
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_a_step_whose_answer_is_lost_and_that_a_check_shows_is_gone_on_from() -> None:
+    timeline = mail(mail_outside(results={"fence": "unknown"}))
+    timeline.confirm("email")
+    timeline.advance(15)
+    assert state(timeline) is SwitchState.COMMITTED
+
+
+def test_after_the_switch_such_a_step_ends_the_sequence_and_the_facts_decide() -> None:
+    timeline = mail(mail_outside(results={"reload": "unknown"}))
+    timeline.confirm("email")
+    timeline.advance(20)
+    assert carried_out(timeline) == ["quiesce on", "fence pm-prod", "switch ses-eu", "reload done"]
+    assert state(timeline) is SwitchState.COMMITTED
+    assert any("nobody knows whether reload came about" in each.detail for each in timeline.of(SwitchAdvanced))
+
+
 def test_when_the_switch_itself_is_refused_the_steps_before_it_are_taken_back() -> None:
     timeline = mail(mail_outside(results={"switch": "refused"}))
     timeline.confirm("email")
@@ -167,6 +196,8 @@ def test_a_switch_that_is_undone_is_taken_back_in_reverse_and_reloaded_last() ->
     outside.facts = mail_outside().facts
     timeline.want(UndoIntent("email", "no mail leaves"))
     timeline.advance(40)
+    old_out = next(fact for fact in timeline.switch("email").facts if fact.name is FactName.OLD_OUT)
+    assert "way back" in old_out.evidence, "that `old_out` is not declared would not be true"
     assert carried_out(timeline) == ["switch pm-prod", "fence nobody", "quiesce off", "reload done"]
     assert state(timeline) is SwitchState.UNDONE
     timeline.check_replay()

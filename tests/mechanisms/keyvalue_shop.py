@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opsdash.core.mechanisms import PROVIDER
@@ -16,10 +14,11 @@ from opsdash.engine.clock import system_clock
 from opsdash.model import inputs as i
 from opsdash.model.effects import Read
 from opsdash.model.switch import SwitchKind
-from tests.engine.support import eventually, http, loaded_from, running, serving, status, write_workspace
+from tests.engine.support import eventually, http, running, serving, status, write_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from opsdash.engine.engine import Engine
     from opsdash.model.views import PlanView, SwitchView
@@ -140,17 +139,3 @@ async def shop(folder: Path, keys: Keys, call: Mapping[str, Any], prefix: str = 
 
 def truths(switch: SwitchView) -> dict[str, str]:
     return {fact["name"]: fact["truth"] for fact in switch["facts"]}
-
-
-def problems_of_page(page: str, folder: Path, *secrets: str) -> list[str]:
-    """What is wrong with the component that a page of docs/ shows in full, and with the degraded mode added to it."""
-    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```yaml[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
-    for secret in secrets:
-        (folder / secret).write_text("a-long-secret")
-    settings = "people:\n  maria: {name: Maria}\n  ken: {name: Ken}\n"
-    loaded = loaded_from(write_workspace(folder, settings=settings, email="".join(blocks)))
-    assert loaded.operation.components["email"].switch is not None
-    assert list(loaded.operation.components["email"].modes) == ["transactional-only"]
-    return [str(problem) for problem in loaded.problems]

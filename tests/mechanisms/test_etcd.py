@@ -17,7 +17,7 @@ from opsdash.kinds.resolver import Resolver
 from opsdash.model.switch import SwitchKind
 from tests.kinds.stores import a_dead_endpoint
 from tests.mechanisms.etcd_server import Etcd, etcd
-from tests.mechanisms.keyvalue_shop import problems_of_page, shop, truths
+from tests.mechanisms.keyvalue_shop import shop, truths
 from tests.mechanisms.support import binary
 
 if TYPE_CHECKING:
@@ -233,10 +233,3 @@ async def test_a_degraded_mode_is_left_by_putting_back_what_was_there(server: Et
         assert (entered["state"], await there.get("mode")) == ("committed", "orders-only")
         left = await there.carry_out(SwitchKind.RESTORE, "orders-only")
         assert (left["state"], await there.get("mode")) == ("committed", "normal")
-
-
-# --- its page -------------------------------------------------------------------------------------------------------
-
-
-def test_the_component_of_the_page_is_a_good_one(tmp_path: Path) -> None:
-    assert problems_of_page("howto-switch-etcd.md", tmp_path, "etcd-password") == []

@@ -3,8 +3,9 @@
     action: {kind: command, argv: [bin/use-mailer, "{to.as}"], check: [bin/use-mailer, --dry-run, "{to.as}"]}
     read:   {kind: command, argv: [bin/current-mailer]}
 
-It is given OPSDASH_ACTION_ID, OPSDASH_FROM and OPSDASH_TO, and must accept being run twice with one action id: a
-person may repeat it by hand. Exit code 0 is `applied`, a program that cannot be started changed nothing, a code
+It is given OPSDASH_ACTION_ID, and in OPSDASH_FROM and OPSDASH_TO the ids of the two providers (not their `as`; the
+first is empty when nobody knows who serves). It must accept being run twice with one action id: a person may repeat it
+by hand. Exit code 0 is `applied`, a program that cannot be started changed nothing, a code
 listed under `refused` means that it changed nothing, and any other code is `unknown`: a script that failed halfway
 looks exactly like one that failed at once. `read` prints what is in force as one line.
 
