@@ -172,7 +172,11 @@ def switch_rows(switch: SwitchView, now: float, cells: int, tz: tzinfo | None) -
     for fact in switch["facts"]:
         rows += _fact(fact, cells, live=switch["live"])
     alert = outcome.role is Role.DOWN
-    rows += [Row([]), Row([(f" {outcome.mark} {outcome.word} ", Role.ALERT if alert else outcome.role)])]
+    if switch["stated_by"]:
+        words = f" - {switch['state'].replace('_', ' ')}, as {switch['stated_by']} states "
+        rows += [Row([]), Row([(words, Role.DEGRADED)])]
+    else:
+        rows += [Row([]), Row([(f" {outcome.mark} {outcome.word} ", Role.ALERT if alert else outcome.role)])]
     if switch["in_doubt"]:
         rows += paragraphs(
             "The engine ended while this was in flight. Since then it was only observed.", cells, Role.DEGRADED

@@ -362,7 +362,9 @@ def show_switch(switch: SwitchView) -> None:
     ends = f"{switch['source_title'] or 'normal operation'} → {switch['target_title'] or 'normal operation'}"
     state = switch["state"]
     busy = Painted(f"▸ {BUSY.get(state, state)}", Role.BUSY)
-    out(bold(f"{title} of {switch['component']}: {ends}"), "  ", OUTCOMES[state][0] if state in OUTCOMES else busy)
+    stated = Painted(f"- {state.replace('_', ' ')}, as {switch['stated_by']} states", Role.DEGRADED)
+    known = stated if switch["stated_by"] else OUTCOMES.get(state, (busy, 0))[0]
+    out(bold(f"{title} of {switch['component']}: {ends}"), "  ", known)
     if switch["detail"]:
         out("  ", switch["detail"])
     for fact in switch["facts"]:

@@ -233,12 +233,20 @@ def _keys(section: Any) -> tuple[str, ...]:
     return tuple(section) if isinstance(section, dict) else ()
 
 
+PROVES_NOTHING = frozenset({"title", "owners", "tags"})
+POLICY = frozenset({"auto", "hold", "confirm", "review_after", "guards", "approve", "blockade", "steady"})
+"""Keys of a component and of its switch that say who may do it and when, not how it is done: a proof outlives them."""
+
+
 def _digest(value: dict[str, Any], provider_order: tuple[str, ...]) -> str:
     """Hash of the content: comments, layout and the order of keys do not count, except where order has a
     meaning.
     """
+    proved = {key: each for key, each in value.items() if key not in PROVES_NOTHING}
+    if isinstance(proved.get("switch"), dict):
+        proved["switch"] = {key: each for key, each in proved["switch"].items() if key not in POLICY}
     content: dict[str, Any] = {
-        "content": value,
+        "content": proved,
         "providers": provider_order,
         "failures": _keys(value.get("failures")),
     }

@@ -20,6 +20,7 @@ from opsdash.model.world import (
     EngineState,
     Flap,
     Heartbeat,
+    Moved,
     Pause,
     Proof,
     Shadow,
@@ -370,8 +371,10 @@ def _switch_reverted(world: Reader, record: r.SwitchReverted) -> Patch:
 
 
 def _blockade_lifted(world: Reader, record: r.BlockadeLifted) -> Patch:
-    switch: Switch | None = world.get("switches", record.switch)
-    return [] if switch is None else [("switches", switch.id, replace(switch, unblocked=record.who))]
+    state = _component(world, record.component)
+    if state.moved is None or state.moved.switch != record.switch:
+        return []
+    return [("components", record.component, replace(state, moved=replace(state.moved, lifted=record.who)))]
 
 
 def _would_switch(world: Reader, record: r.WouldSwitch) -> Patch:
@@ -411,12 +414,16 @@ def _switch_ended(world: Reader, record: r.SwitchEnded) -> Patch:
         facts=record.facts or switch.facts,
         ended_at=record.at,
         detail=record.detail or switch.detail,
+        stated_by=record.who,
         history=(*switch.history, (record.at, record.state.value)),
     )
     patch: Patch = [("switches", switch.id, ended)]
     state = _component(world, switch.plan.component)
     if switch.plan.kind in MOVES_PROVIDER:
         state = _provider_after(state, switch, record)
+        if switch.applied_at is not None:
+            took = max(0.0, record.at - switch.intended_at)
+            state = replace(state, moved=Moved(switch.id, switch.plan.kind, switch.who, record.at, took))
     else:
         state = _mode_after(state, switch, record)
     patch.append(("components", switch.plan.component, state))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model.operation import Component, DegradedMode, Limit, Provider, SwitchSpec
     from opsdash.model.switch import Plan, Switch
-    from opsdash.model.world import Approval
+    from opsdash.model.world import Approval, Moved
 
 PASS, WARN, FAIL, UNKNOWN = GuardResult.PASS, GuardResult.WARN, GuardResult.FAIL, GuardResult.UNKNOWN
 
@@ -345,29 +345,25 @@ def _steady(draft: Draft, component: Component, target: Provider, spec: SwitchSp
 
 def _blockade(draft: Draft, component: Component, spec: SwitchSpec) -> Guard | None:
     """Counted on the monotonic clock: a wall clock that jumps neither ends a blockade nor makes it longer."""
-    left, switch = blockade_left(draft, component, spec)
+    left, moved = blockade_left(draft, component, spec)
     title = "the last switch is long enough ago"
-    if switch is None:
+    if moved is None:
         return None
     ago = format_duration(max(0.0, draft.now.mono - draft.live("ended", component.id)))
-    words = f"{switch.plan.kind.value} by {switch.who} {ago} ago"
+    words = f"{moved.kind.value} by {moved.who} {ago} ago"
     if left <= 0:
         return guard("blockade", title, PASS, words)
-    return guard(
-        "blockade", title, WARN, f"{words}; wait {format_duration(left)} more unless you know why it is needed"
-    )
+    return guard("blockade", title, WARN, f"{words}; wait {format_duration(left)} unless you know why it is needed")
 
 
-def blockade_left(draft: Draft, component: Component, spec: SwitchSpec) -> tuple[float, Switch | None]:
+def blockade_left(draft: Draft, component: Component, spec: SwitchSpec) -> tuple[float, Moved | None]:
     """Seconds until the blockade after the last failover or failback is over, and that switch; 0 and None without."""
-    switch = draft.switch(component.id)
+    moved = draft.state(component.id).moved
     ended: float | None = draft.live("ended", component.id)
-    if switch is None or ended is None or switch.applied_at is None or switch.ended_at is None:
+    if moved is None or ended is None or moved.lifted:
         return 0.0, None
-    if switch.plan.kind not in (SwitchKind.FAILOVER, SwitchKind.FAILBACK) or switch.unblocked:
-        return 0.0, None
-    lasts = max(spec.blockade, BLOCKADE_FACTOR * max(0.0, switch.ended_at - switch.intended_at))
-    return max(0.0, ended + lasts - draft.now.mono), switch
+    lasts = max(spec.blockade, BLOCKADE_FACTOR * moved.took)
+    return max(0.0, ended + lasts - draft.now.mono), moved
 
 
 def proof(draft: Draft, component: Component, what: str, title: str) -> Guard:

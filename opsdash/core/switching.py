@@ -596,7 +596,9 @@ def end(
     plan = switch.plan
     draft.emit(SwitchEnded(draft.now.wall, switch.id, plan.component, after, found, detail, who))
     draft.set_live("switches", switch.id, None)
-    draft.set_live("ended", plan.component, draft.now.mono)
+    moved = draft.state(plan.component).moved
+    if moved is not None and moved.switch == switch.id:
+        draft.set_live("ended", plan.component, draft.now.mono)
     for timer in ("settle", "verify"):
         draft.effect(CancelTimer((timer, switch.id)))
     if after is SwitchState.COMMITTED and who is None:
@@ -682,10 +684,11 @@ def recover(draft: Draft) -> None:
         elif switch.state in LIVE_STATES:
             detail = f"in doubt: the engine ended while it was {switch.state.value}; it is only observed now"
             observe(draft, switch, SwitchEvent.ENGINE_DIED, detail, max(switch.plan.settle, SETTLE_IN_DOUBT))
-        if switch.ended_at is not None:
-            since = max(0.0, draft.now.wall - switch.ended_at)
-            draft.set_live("ended", switch.plan.component, draft.now.mono - since)
     for component in draft.operation.components.values():
+        moved = draft.state(component.id).moved
+        if moved is not None:
+            since = max(0.0, draft.now.wall - moved.at)
+            draft.set_live("ended", component.id, draft.now.mono - since)
         reviews.schedule_review(draft, component.id)
 
 

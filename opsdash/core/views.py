@@ -628,6 +628,7 @@ class Viewer:
             "cause": switch.cause.value,
             "approved_by": switch.approved_by,
             "abort_asked": switch.abort_asked,
+            "stated_by": switch.stated_by,
             "steps": list(switch.history),
             "incident": switch.incident,
         }

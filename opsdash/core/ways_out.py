@@ -125,16 +125,16 @@ def lift_blockade(draft: Draft, who: str, intent: LiftBlockadeIntent) -> Refused
     component = draft.component(intent.component)
     if component is None or component.switch is None:
         return Refused("no_switch", f"{intent.component} declares no switch")
-    left, switch = guards.blockade_left(draft, component, component.switch)
-    if switch is None or left <= 0:
+    left, moved = guards.blockade_left(draft, component, component.switch)
+    if moved is None or left <= 0:
         return Refused("state", f"there is no blockade of {component.title}")
     if not intent.reason.strip():
         return Refused(
             "reason", "ending a blockade needs a reason: why will it not go back and forth?", "--reason TEXT"
         )
-    draft.emit(BlockadeLifted(draft.now.wall, switch.id, component.id, who, intent.reason.strip()))
+    draft.emit(BlockadeLifted(draft.now.wall, moved.switch, component.id, who, intent.reason.strip()))
     draft.touch(component.id)
-    return switch.id
+    return moved.switch
 
 
 def _no_way(switch: Switch | None, component: str, what: str) -> Refused:

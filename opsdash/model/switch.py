@@ -239,7 +239,7 @@ class Switch:
         have been carried out, in order.
     halted: no further step is begun. in_doubt: the engine ended while it was in flight; it was only observed since.
     cause: who wanted it: a person, opsdash by itself, or a drill. approved_by: the second person, where one is needed.
-    abort_asked: who asked for it to be called off. unblocked: who ended the blockade after it.
+    abort_asked: who asked for it to be called off. stated_by: the person who stated its outcome.
     """
 
     id: str
@@ -267,5 +267,5 @@ class Switch:
     cause: SwitchCause = SwitchCause.PERSON
     approved_by: str | None = None
     abort_asked: str | None = None
-    unblocked: str | None = None
+    stated_by: str | None = None
     failed_at: float | None = None

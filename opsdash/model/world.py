@@ -57,13 +57,29 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The latest failover or failback of a component whose action may have been carried out, after its end.
+
+    at: when it ended, in seconds since 1970 UTC.  took: seconds from the key to that.  lifted: who ended the blockade
+    after it.
+    """
+
+    switch: str
+    kind: SwitchKind
+    who: str
+    at: float
+    took: float
+    lifted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentState:
     """What is recorded of a component.
 
     active: serving provider, None while it cannot be told; `seen` is what the mechanism said.
     generation: count of switches.  switch: id of the live or last one.
     mode: degraded mode in force; `mode_prior` what its mechanism had before.
-    blocked: the latest switch that was wanted and not begun, until one is.
+    blocked: the latest switch that was wanted and not begun, until one is.  moved: after it there is a blockade.
     on_backup_since, mode_since: carry a review time.  failures: active failure modes, as they were recognised.
     """
 
@@ -84,6 +100,7 @@ class ComponentState:
     incident: str | None = None
     overdue: tuple[str, ...] = ()
     blocked: Blocked | None = None
+    moved: Moved | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,8 +360,8 @@ class EngineLive:
 
 
 LIVE_TABLES = ("checks", "components", "switches", "alarms", "ended", "auto", "autos", "preflights", "engine")
-"""`ended`: when the last switch of a component ended. `autos`, with the one key "autos": when opsdash began switches by
-itself. Both in monotonic seconds.
+"""`ended`: when the last switch that may have moved a component ended. `autos`, with the one key "autos": when opsdash
+began switches by itself. Both in monotonic seconds.
 """
 
 

@@ -839,6 +839,7 @@ class FakeSession:
             "cause": "person",
             "approved_by": None,
             "abort_asked": None,
+            "stated_by": None,
             "steps": [(self.now, "intent written")],
             "incident": "INC-31",
         }

@@ -124,6 +124,21 @@ def test_the_order_of_steps_is_part_of_what_a_proof_proves(workspace: Workspace)
     assert hashes[0] != hashes[1]
 
 
+def test_a_proof_outlives_who_may_switch_and_when(workspace: Workspace) -> None:
+    def digest(text: str) -> str:
+        workspace.component(text)
+        return workspace.load().operation.components["email"].sha256
+
+    switch = "  verify: [delivery]\n"
+    policy = (
+        "  auto: always\n  hold: 1m\n  approve: 1\n  guards: {proof: block}\n  blockade: 2h\n  confirm: countdown\n"
+    )
+    before = digest(SOUND)
+    assert digest(SOUND.replace(switch, switch + policy, 1).replace("owners: [maria, ken]", "owners: [ken]")) == before
+    assert digest(SOUND.replace(switch, switch + "  deadline: 20s\n", 1)) != before
+    assert digest(SOUND.replace("host: ses.example", "host: ses.example.org")) != before
+
+
 def test_an_action_may_take_as_long_as_it_says(workspace: Workspace) -> None:
     text = 'action: {kind: pointer, timeout: 90s, file: provider.json, key: provider, value: "{to.as}"}'
     original = 'action: {kind: pointer, file: provider.json, key: provider, value: "{to.as}"}'
@@ -711,7 +726,7 @@ def test_the_hash_of_a_component_is_that_of_its_content(workspace: Workspace) ->
 
     before = digest("title: a\ntier: important\n")
     assert digest("# a comment\ntier:   important\ntitle: 'a'\n") == before
-    assert digest("title: b\ntier: important\n") != before
+    assert digest("title: a\ntier: essential\n") != before
     first = digest("providers: {a: {}, b: {}}\n")
     assert digest("providers: {b: {}, a: {}}\n") != first, "another one is the primary"
 

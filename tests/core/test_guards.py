@@ -320,8 +320,25 @@ def test_a_person_ends_a_blockade_with_a_reason() -> None:
     assert refused(timeline.want(LiftBlockadeIntent("email", " "))).rule == "reason"
     assert timeline.want(LiftBlockadeIntent("email", "it was a drill")) == "email-failover-1"
     assert "blockade" not in rules(timeline, "failback")
-    assert timeline.switch("email").unblocked == "maria"
+    moved = timeline.state("email").moved
+    assert moved is not None
+    assert moved.lifted == "maria"
     assert refused(timeline.want(LiftBlockadeIntent("email", "again"))).rule == "state"
+
+
+def test_a_blockade_is_not_forgotten_over_an_attempt_that_came_to_nothing() -> None:
+    timeline = mail()
+    timeline.confirm("email")
+    timeline.advance(10)
+    assert timeline.outside is not None
+    timeline.outside.results["switch"] = "refused"
+    timeline.confirm("email", "failback")
+    timeline.advance(10)
+    assert timeline.switch("email").state is SwitchState.ABORTED
+    assert guard(timeline, "blockade", "failback").result is WARN
+    timeline.confirm("email", "degrade")
+    timeline.advance(10)
+    assert guard(timeline, "blockade", "failback").result is WARN
 
 
 def test_a_slow_switch_blocks_ten_times_as_long() -> None:
