@@ -164,24 +164,25 @@ class LoopWatch:
         self._task_folder = Path(f"/proc/self/task/{threading.get_native_id()}")
         self._cpu = _cpu_clock(self._thread)
         self._over.acquire()  # noqa: SIM115, RUF100 - `stop` releases it
-        gc.callbacks.append(self._collects)
+        gc.callbacks.insert(0, self._collection_begins)  # what others do in between is part of it
+        gc.callbacks.append(self._collection_ends)
         threading.Thread(target=self._run, name="loop-watch", daemon=True).start()
 
     def stop(self) -> None:
         """Watch no more."""
         if self._over.locked():
             self._over.release()
-        with contextlib.suppress(ValueError):
-            gc.callbacks.remove(self._collects)
+        for callback in (self._collection_begins, self._collection_ends):
+            with contextlib.suppress(ValueError):
+                gc.callbacks.remove(callback)
 
-    def _collects(self, phase: str, _: dict[str, int]) -> None:
-        if threading.get_ident() != self._thread:
-            return
-        now = time.monotonic()
-        if phase == "start":
-            self._collecting_since = now
-        else:
-            self._collecting += now - self._collecting_since
+    def _collection_begins(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start" and threading.get_ident() == self._thread:
+            self._collecting_since = time.monotonic()
+
+    def _collection_ends(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "stop" and threading.get_ident() == self._thread:
+            self._collecting += time.monotonic() - self._collecting_since
 
     # --- in the thread -----------------------------------------------------------------------------------------
 

@@ -266,3 +266,24 @@ async def test_a_watch_that_has_ended_leaves_nothing_behind() -> None:
     async with watched():
         assert len(gc.callbacks) == len(before) + 1
     assert gc.callbacks == before
+
+
+async def test_what_others_do_when_garbage_is_collected_is_part_of_it() -> None:
+    def slow(phase: str, _: dict[str, int]) -> None:
+        until = time.monotonic() + 0.02
+        while phase == "start" and time.monotonic() < until:
+            pass
+
+    async def run() -> None:
+        until = time.monotonic() + LONG
+        while time.monotonic() < until:
+            gc.collect(0)
+
+    gc.callbacks.append(slow)
+    try:
+        async with watched() as w:
+            await w.as_check("shop/quick", run)
+            await w.all_told()
+            assert w.told == []
+    finally:
+        gc.callbacks.remove(slow)
