@@ -15,7 +15,7 @@ from opsdash.kinds.resolver import Resolver
 from opsdash.model.switch import SwitchKind
 from tests.engine.support import eventually
 from tests.mechanisms.redis_server import Client, Group, redis_group, redis_node
-from tests.mechanisms.redis_shop import shop, truths, writing_to
+from tests.mechanisms.redis_shop import problems_of_page, shop, truths, writing_to
 from tests.mechanisms.support import binary, until
 from tests.nonblocking import nothing_of_ours_blocks
 
@@ -186,6 +186,24 @@ async def test_the_manual_command_does_the_same(group: Group, tmp_path: Path) ->
     done = await run_program(("sh", "-c", line), cwd=tmp_path, env={}, timeout=10.0)
     assert done.stdout.strip() == "OK", done
     until(lambda: group[2].role == "master")
+
+
+async def test_a_group_with_one_password_for_everybody_is_switched_by_it(tmp_path: Path) -> None:
+    settings = {"requirepass": "s3cret", "masterauth": "s3cret"}
+    with redis_group(tmp_path, replicas=1, settings=settings, login=("s3cret",)) as group:
+        assert (await ask(group, 1, tmp_path)).credentials is False
+        refused = await switch(group, 1, tmp_path)
+        assert refused.applied is Applied.NOT_STARTED
+        assert "NOAUTH" in refused.detail
+        login = {"password": "s3cret"}
+        checked = await ask(group, 1, tmp_path, auth=login)
+        assert (checked.passed, checked.credentials) == (True, True), checked
+        assert (await switch(group, 1, tmp_path, auth=login)).applied is Applied.APPLIED
+        until(lambda: group.moved_to(group[1]), what="the old primary having logged in to the new one")
+
+
+def test_the_component_of_its_page_is_valid(tmp_path: Path) -> None:
+    assert problems_of_page("howto-switch-redis_failover.md", tmp_path, "redis-password") == []
 
 
 # --- in an engine ------------------------------------------------------------------------------------------------
