@@ -12,10 +12,11 @@ them all, gives it the role and follows it. Its OK means "begun", so both sides 
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import re
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from opsdash.kinds.resp import Conversation, Reply, Way
 
 MAX_NODES: Final = 32
+MAX_LOOKUPS: Final = 2 * MAX_NODES
+"""Names that are looked up at a time: whoever answers could tell thousands."""
 RESERVE: Final = 0.5
 """Seconds of a deadline that are kept for saying what was found."""
 AFTERWARDS: Final = 1.0
@@ -80,7 +83,7 @@ class Follower:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What ROLE says. offset: how far its data goes; -1 where a replica has none. leader, link: of a replica."""
+    """What ROLE says. offset: how far its data goes; -1 where that is not told. leader, link: of a replica."""
 
     is_primary: bool
     offset: int
@@ -126,6 +129,8 @@ class Seen:
     rejected: bool = False
 
 
+_UNREACHED: Final = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN})
+_OFFSET: Final = re.compile(r"[0-9]{1,18}")
 REJECTIONS: Final = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
 
 
@@ -145,15 +150,25 @@ async def look_at(place: Place, way: Way, resolver: Resolver, within: float) -> 
             reply = await talk.ask("ROLE")
             if isinstance(reply, ErrorReply):
                 return Seen(place, problem=shown(reply), rejected=reply.code in REJECTIONS)
-            return Seen(place, read_role(reply))
+            role = read_role(reply)
+            if role.offset < 0:  # ROLE forgets it with the link; INFO does not
+                offset = info_line(await talk.ask("INFO", "replication"), "slave_repl_offset") or ""
+                role = replace(role, offset=int(offset) if _OFFSET.fullmatch(offset) else -1)
+            return Seen(place, role)
     except TimeoutError:
         return Seen(place, problem=f"no answer within {format_duration(within)} ({aside.stage})", silent=True)
     except RejectedError as error:
         return Seen(place, problem=str(error), rejected=True)
-    except ConnectionRefusedError as error:
-        return Seen(place, problem=explain(error)[2], silent=True, out=True)
     except FAILURES as error:
-        return Seen(place, problem=explain(error)[2], silent=not isinstance(error, ProtocolError))
+        out = isinstance(error, ConnectionRefusedError)
+        return Seen(place, problem=explain(error)[2], silent=_is_silence(error), out=out)
+
+
+def _is_silence(error: BaseException) -> bool:
+    """Whether an error is the other side's silence. A name that is not found, a certificate that is not accepted and a
+    network of ours that is gone are not.
+    """
+    return isinstance(error, ConnectionError) or getattr(error, "errno", None) in _UNREACHED
 
 
 async def look(places: Iterable[Place], way: Way, resolver: Resolver, within: float) -> dict[str, Seen]:
@@ -179,10 +194,10 @@ class Directory:
 
     async def learn(self, addresses: Iterable[tuple[str, int]]) -> None:
         """Look up what has to be known to name these."""
-        hosts = {host for host, port in addresses if self._written(host, port) is None}
-        if hosts:
-            hosts |= {place.host for place in self._places}
-        await asyncio.gather(*(self._learn(host) for host in hosts - self._known.keys()))
+        told = dict.fromkeys(host for host, port in addresses if self._written(host, port) is None)
+        hosts = [*(place.host for place in self._places), *told] if told else []
+        new = [host for host in dict.fromkeys(hosts) if host not in self._known]
+        await asyncio.gather(*(self._learn(host) for host in new[:MAX_LOOKUPS]))
 
     async def _learn(self, host: str) -> None:
         try:
@@ -263,14 +278,16 @@ class Group:
         return tuple(name for name, each in self.seen.items() if each.role is not None and each.role.is_primary)
 
     def lag(self, target: str) -> int | None:
-        """Bytes that the target is behind: its living primary, or else the one among the replicas that has most."""
+        """Bytes that the target is behind: its living primary, or else the one among the replicas that has most; None
+        where that is not told.
+        """
         role = self.role(self.present)
         if role is not None and self.present is not None:
             follower = self.followers.get(self.present, {}).get(target)
             return None if follower is None else max(0, role.offset - follower.offset)
         own = self.role(target)
         offsets = [each.role.offset for each in self.seen.values() if each.role is not None]
-        return None if own is None else max(offsets) - own.offset
+        return None if own is None or own.offset < 0 else max(offsets) - own.offset
 
 
 def judge(seen: Mapping[str, Seen], directory: Directory) -> Group:
@@ -358,8 +375,10 @@ def unfit(group: Group, target: str, max_lag: int) -> str:
     return too_late(target, lag, max_lag)
 
 
-def too_late(target: str, lag: int, max_lag: int) -> str:
+def too_late(target: str, lag: int | None, max_lag: int) -> str:
     """Empty where the target lacks no more than it may."""
+    if lag is None:
+        return f"{target} does not tell how much of the data it has"
     return f"{target} is {lag} bytes behind, more than the {max_lag} of `max_lag`" if lag > max_lag else ""
 
 

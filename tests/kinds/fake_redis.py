@@ -67,12 +67,13 @@ async def read_command(reader: asyncio.StreamReader) -> list[str]:
 class Fake:
     """A server whose replies are a table: the beginning of a command, and what it gives, or a function of its words.
 
-    heard: every command.  hello: what it says before anybody asks.
+    heard: every command.  hello: what it says before anybody asks.  offset: how far its data goes.
     """
 
     replies: dict[str, Any] = field(default_factory=dict)
     heard: list[list[str]] = field(default_factory=list)
     hello: bytes = b""
+    offset: int = 1000
     port: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -128,18 +129,19 @@ HELLO = "__sentinel__:hello"
 
 def a_node(**replies: Any) -> Fake:
     """A server of Redis that allows everything, and that no sentinel watches."""
-    return Fake(
+    fake = Fake(
         {
             "ACL WHOAMI": "default",
             "ACL DRYRUN": OK,
             "PUBSUB NUMSUB": [HELLO, 0],
-            "INFO replication": info("no-failover"),
             "INFO server": "config_file:/etc/redis.conf\r\n",
             "CONFIG REWRITE": OK,
             "REPLICAOF": OK,
             **{key.replace("_", " "): reply for key, reply in replies.items()},
         }
     )
+    fake.replies["INFO replication"] = info_like_role(fake)
+    return fake
 
 
 def info(state: str, role: str = "master") -> str:
@@ -148,8 +150,8 @@ def info(state: str, role: str = "master") -> str:
 
 
 def info_like_role(fake: Fake) -> Any:
-    """INFO replication that agrees with ROLE."""
-    return lambda _: info("no-failover", fake.replies["ROLE"][0])
+    """INFO replication that agrees with ROLE, and has the offset that ROLE does not tell while a link is down."""
+    return lambda _: info("no-failover", fake.replies["ROLE"][0]) + f"slave_repl_offset:{fake.offset}\r\n"
 
 
 def master(*replicas: Fake, offset: int = 1000, acknowledged: int = 1000) -> list[Any]:
@@ -157,9 +159,9 @@ def master(*replicas: Fake, offset: int = 1000, acknowledged: int = 1000) -> lis
     return ["master", offset, [["127.0.0.1", str(each.port), str(acknowledged)] for each in replicas]]
 
 
-def slave(of: Fake, link: str = "connected", offset: int = 1000) -> list[Any]:
+def slave(of: Fake, link: str = "connected") -> list[Any]:
     """ROLE of a replica."""
-    return ["slave", "127.0.0.1", of.port, link, offset]
+    return ["slave", "127.0.0.1", of.port, link, 1000 if link == "connected" else -1]
 
 
 GROUP = "orders"

@@ -28,7 +28,6 @@ from tests.kinds.fake_redis import (
     Word,
     a_node,
     info,
-    info_like_role,
     master,
     slave,
     started,
@@ -45,7 +44,6 @@ class Trio:
     def __init__(self, a: Fake, b: Fake, c: Fake) -> None:
         self.a, self.b, self.c = a, b, c
         a.replies |= {"ROLE": master(b, c), "FAILOVER": self._hand_over}
-        a.replies["INFO replication"] = info_like_role(a)
         b.replies |= {"ROLE": slave(a), "REPLICAOF NO ONE": self._promote}
         c.replies |= {"ROLE": slave(a)}
 
@@ -359,7 +357,8 @@ async def orphans(trio: Trio, serve: Callable[..., Any]) -> Trio:
     """The primary is gone, and its replicas know it."""
     await dead(serve, trio.a)
     trio.b.replies["ROLE"] = slave(trio.a, "connect")
-    trio.c.replies["ROLE"] = slave(trio.a, "connecting", offset=1010)
+    trio.c.replies["ROLE"] = slave(trio.a, "connecting")
+    trio.c.offset = 1010
     return trio
 
 
@@ -393,7 +392,9 @@ async def test_where_it_is_allowed_the_target_is_promoted_alone(orphans: Trio, t
     [
         (lambda t: t.c.replies.update(ROLE=slave(t.a)), "still has a connection to it"),
         (lambda t: t.b.replies.update(ROLE=slave(t.a, "sync")), "still has a connection to it"),
-        (lambda t: t.c.replies.update(ROLE=slave(t.a, "connect", offset=9_000_000)), "8999000 bytes behind"),
+        (lambda t: setattr(t.c, "offset", 9_000_000), "8999000 bytes behind"),
+        (lambda t: t.b.replies.update({"INFO replication": No("NOPERM no")}), "does not tell how much"),
+        (lambda t: t.b.replies.update({"INFO replication": "slave_repl_offset:-1\r\n"}), "does not tell how much"),
         (lambda t: t.b.replies.update(ROLE=HANG), "cannot take over: no answer within"),
         (lambda t: t.b.replies.update({"PUBSUB NUMSUB": [HELLO, 3]}), "3 sentinels watch"),
     ],
@@ -420,8 +421,23 @@ async def test_a_primary_that_answers_anything_is_not_dead(trio: Trio, tmp_path:
     trio.c.replies["ROLE"] = slave(trio.a, "connect")
     result = await switch(trio, tmp_path, promote="if_primary_dead")
     assert result.applied is Applied.REFUSED
-    assert "it is not dead" in result.detail
+    assert "which does not mean that it is dead" in result.detail
     assert trio.changes == UNTOUCHED
+
+
+async def test_a_name_that_is_not_found_is_no_death(orphans: Trio, tmp_path: Path) -> None:
+    def nobody(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    context = a_context(tmp_path, resolver=Resolver(nobody))
+    name = f"redis-a:{orphans.a.port}"
+    orphans.b.replies["ROLE"] = ["slave", "redis-a", orphans.a.port, "connect", -1]
+    orphans.c.replies["ROLE"] = ["slave", "redis-a", orphans.a.port, "connect", -1]
+    nodes = [name, orphans.b.name, orphans.c.name]
+    result = await apply(options(orphans, nodes=nodes, promote="if_primary_dead"), context)
+    assert result.applied is Applied.REFUSED
+    assert "which does not mean that it is dead" in result.detail
+    assert orphans.changes == UNTOUCHED
 
 
 async def test_a_primary_that_answers_the_second_time_is_not_dead(trio: Trio, tmp_path: Path) -> None:
@@ -542,6 +558,20 @@ async def test_nobody_there_is_told(trio: Trio, tmp_path: Path, serve: Callable[
     result = await switch(trio, tmp_path)
     assert result.applied is Applied.NOT_STARTED
     assert "no node says" in result.detail
+
+
+async def test_a_node_that_tells_of_thousands_does_not_have_them_all_looked_up(trio: Trio, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def nobody(host: str, *_: Any, **__: Any) -> Any:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    trio.a.replies["ROLE"] = ["master", 1, [[f"host-{number}", "1", "1"] for number in range(1500)]]
+    names = tuple(node.name for node in trio.nodes)
+    found = await read(ReadOptions(nodes=names), a_context(tmp_path, resolver=Resolver(nobody)))
+    assert found.value == trio.a.name
+    assert 0 < len(asked) <= 64
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

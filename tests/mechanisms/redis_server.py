@@ -104,6 +104,12 @@ class Node:
         role: str = self("ROLE")[0]
         return role
 
+    @property
+    def offset(self) -> int:
+        """How far its data goes, of a replica."""
+        lines: list[str] = self("INFO", "replication").splitlines()
+        return next(int(line.partition(":")[2]) for line in lines if line.startswith("slave_repl_offset:"))
+
     def follows(self, other: Node) -> bool:
         """Whether it is a replica of the other, as both say: a primary counts one only when it has caught up."""
         role, leader = self("ROLE"), other("ROLE")

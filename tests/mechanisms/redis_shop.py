@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from opsdash.core.views import incident_view
 from opsdash.model.inputs import TimerFired
 from opsdash.model.switch import SwitchKind
-from tests.engine.support import eventually, eventually_asked, running, write_workspace
+from tests.engine.support import eventually, eventually_asked, loaded_from, running, write_workspace
 from tests.mechanisms.redis_server import Client, Node, RedisError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
-    from pathlib import Path
 
     from opsdash.engine.engine import Engine
     from opsdash.model.views import SwitchView, WallRow
+
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
 
 
 class Writer:
@@ -159,6 +163,20 @@ class Shop:
         viewer = self.engine.viewer()
         switch = viewer.draft.switch("orders")
         return None if switch is None else viewer.switch(switch)
+
+
+def problems_of_page(page: str, folder: Path, *secrets: str) -> list[str]:
+    """What is wrong with the component that a page of docs/ shows. secrets: the files that it reads."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    (component,) = re.findall(r"^```yaml\n# checks/orders\.yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    people = "people: {maria: {name: Maria}, ken: {name: Ken}}\n"
+    workspace = write_workspace(folder, settings=people, orders=component.replace("  old_out: mechanism\n", ""))
+    for secret in secrets:
+        (workspace / secret).write_text("a-long-secret\n")
+        (workspace / secret).chmod(0o600)
+    loaded = loaded_from(workspace)
+    assert loaded.operation.components["orders"].switch is not None
+    return [str(problem) for problem in loaded.problems]
 
 
 def truths(switch: SwitchView) -> dict[str, str]:

@@ -15,7 +15,7 @@ from opsdash.kinds.resolver import Resolver
 from opsdash.model.switch import SwitchKind
 from tests.engine.support import eventually
 from tests.mechanisms.redis_server import Client, Group, redis_group, redis_node
-from tests.mechanisms.redis_shop import shop, truths, writing_to
+from tests.mechanisms.redis_shop import problems_of_page, shop, truths, writing_to
 from tests.mechanisms.support import binary, until
 from tests.nonblocking import nothing_of_ours_blocks
 
@@ -132,6 +132,24 @@ async def test_a_killed_primary_is_replaced_only_where_that_is_allowed(group: Gr
     assert (found.value, found.serving) == (group[1].name, (group[1].name,))
 
 
+async def test_of_a_dead_primarys_replicas_the_one_that_lacks_much_is_not_promoted(
+    group: Group, tmp_path: Path
+) -> None:
+    group[1].freeze()
+    with contextlib.closing(Client(group[0].port)) as client:
+        for number in range(30):  # more than the buffers of the system hold for the frozen one
+            client("SET", f"key:{number}", "x" * 1_000_000)
+    until(lambda: group[2]("ROLE")[4] > 30_000_000, what="the other one having it all")
+    group[0].server.kill()
+    group[1].thaw()
+    until(lambda: all(node("ROLE")[3] != "connected" for node in group.nodes[1:]), what="the links going down")
+    behind = group[2].offset - group[1].offset
+    refused = await switch(group, 1, tmp_path, promote="if_primary_dead", max_lag=behind - 1)
+    assert refused.applied is Applied.REFUSED
+    assert f"{group[1].name} is {behind} bytes behind" in refused.detail
+    assert (await switch(group, 2, tmp_path, promote="if_primary_dead", max_lag=0)).applied is Applied.APPLIED
+
+
 async def test_a_target_that_freezes_is_left_alone(group: Group, tmp_path: Path) -> None:
     group[1].freeze()
     result = await switch(group, 1, tmp_path, expected=0)
@@ -151,7 +169,7 @@ async def test_a_primary_that_is_busy_is_neither_switched_nor_dead(group: Group,
         assert "BUSY" in found.detail
         result = await switch(group, 1, tmp_path, expected=0, promote="if_primary_dead")
         assert result.applied is Applied.REFUSED
-        assert "it is not dead" in result.detail
+        assert "which does not mean that it is dead" in result.detail
         group[0]("SCRIPT", "KILL")
 
 
@@ -186,6 +204,24 @@ async def test_the_manual_command_does_the_same(group: Group, tmp_path: Path) ->
     done = await run_program(("sh", "-c", line), cwd=tmp_path, env={}, timeout=10.0)
     assert done.stdout.strip() == "OK", done
     until(lambda: group[2].role == "master")
+
+
+async def test_a_group_with_one_password_for_everybody_is_switched_by_it(tmp_path: Path) -> None:
+    settings = {"requirepass": "s3cret", "masterauth": "s3cret"}
+    with redis_group(tmp_path, replicas=1, settings=settings, login=("s3cret",)) as group:
+        assert (await ask(group, 1, tmp_path)).credentials is False
+        refused = await switch(group, 1, tmp_path)
+        assert refused.applied is Applied.NOT_STARTED
+        assert "NOAUTH" in refused.detail
+        login = {"password": "s3cret"}
+        checked = await ask(group, 1, tmp_path, auth=login)
+        assert (checked.passed, checked.credentials) == (True, True), checked
+        assert (await switch(group, 1, tmp_path, auth=login)).applied is Applied.APPLIED
+        until(lambda: group.moved_to(group[1]), what="the old primary having logged in to the new one")
+
+
+def test_the_component_of_its_page_is_valid(tmp_path: Path) -> None:
+    assert problems_of_page("howto-switch-redis_failover.md", tmp_path, "redis-password") == []
 
 
 # --- in an engine ------------------------------------------------------------------------------------------------

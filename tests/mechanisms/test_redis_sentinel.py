@@ -15,7 +15,7 @@ from opsdash.kinds.resolver import Resolver
 from opsdash.model.switch import SwitchKind
 from tests.engine.support import eventually
 from tests.mechanisms.redis_server import GROUP, Group, Watch, redis_group, sentinels
-from tests.mechanisms.redis_shop import shop, truths, writing_to
+from tests.mechanisms.redis_shop import problems_of_page, shop, truths, writing_to
 from tests.mechanisms.support import binary, until
 from tests.nonblocking import nothing_of_ours_blocks
 
@@ -259,6 +259,11 @@ async def test_the_manual_command_does_the_same(desk: Desk) -> None:
     done = await run_program(("sh", "-c", line), cwd=desk.folder, env={}, timeout=10.0)
     assert done.stdout.split() == ["OK", "OK"], done
     until(lambda: desk.watch.says() == {desk.group[1].name}, what="all sentinels naming the new primary")
+
+
+def test_the_component_of_its_page_is_valid(tmp_path: Path) -> None:
+    secrets = ("redis-password", "sentinel-password")
+    assert problems_of_page("howto-switch-redis_sentinel.md", tmp_path, *secrets) == []
 
 
 # --- in an engine ------------------------------------------------------------------------------------------------

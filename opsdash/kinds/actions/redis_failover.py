@@ -276,7 +276,7 @@ def not_dead(options: Options, group: Group) -> str:
     if seen is None:
         return f"the replicas follow {present}, which is none of the `nodes`, so nobody can tell whether it is dead"
     if not seen.silent:
-        return f"{present} cannot hand over ({seen.problem}), and it is not dead"
+        return f"{present} cannot hand over ({seen.problem}), which does not mean that it is dead"
     if options.promote == "never":
         return f"{present} does not answer ({seen.problem}), so it cannot hand over. {_by_hand(options, present)}"
     if group.role(options.target) is None:
@@ -288,7 +288,7 @@ def not_dead(options: Options, group: Group) -> str:
         return f"{words}: it is not dead. {_by_hand(options, present)}"
     if not witnesses:
         return f"{present} does not answer us, and none of its replicas does"
-    return too_late(options.target, group.lag(options.target) or 0, options.max_lag)
+    return too_late(options.target, group.lag(options.target), options.max_lag)
 
 
 def _by_hand(options: Options, present: str) -> str:

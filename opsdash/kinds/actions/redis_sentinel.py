@@ -200,7 +200,7 @@ def unfit_for(options: Options, found: Survey, *, coordinated: bool) -> str:
     obstacle = _not_to_be_replaced(options, found)
     if obstacle or found.group.role(options.target) is None:
         return obstacle or f"{options.target} cannot take over: {found.group.problem(options.target)}"
-    return too_late(options.target, found.group.lag(options.target) or 0, options.max_lag)
+    return too_late(options.target, found.group.lag(options.target), options.max_lag)
 
 
 def _prefer(target: str) -> str:
@@ -233,8 +233,8 @@ def _not_to_be_replaced(options: Options, found: Survey) -> str:
     if not options.coordinated or found.is_missed(present):
         return ""
     silent = found.group.seen.get(present)
-    who = "the sentinels reach it" if silent is None or silent.silent else "it is not dead"
-    words = f"{present} cannot hand over ({found.group.problem(present)}), and {who}"
+    doubt = "and the sentinels reach it" if silent is None or silent.silent else "which does not mean that it is dead"
+    words = f"{present} cannot hand over ({found.group.problem(present)}), {doubt}"
     return f"{words}. If you know better: `coordinated: false`, or by hand SENTINEL FAILOVER {options.master}"
 
 
