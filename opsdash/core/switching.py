@@ -18,6 +18,7 @@ from opsdash.core import guards, incidents, mechanisms, planning, reviews, verif
 from opsdash.core.mechanisms import PROVIDER
 from opsdash.core.outcomes import CARRYING_OUT, LIVE_STATES, SwitchEvent, follow, outcome
 from opsdash.core.steps import (
+    called_off,
     first_step,
     is_before,
     next_step,
@@ -420,7 +421,7 @@ def _conclude_step(draft: Draft, switch: Switch, live: SwitchLive, *, at_deadlin
         said = {Truth.TRUE: "it is done", Truth.FALSE: "it is not done"}.get(truth, "nobody knows whether it is done")
         detail = f"it was interrupted at {name}: {said} ({evidence}); the switch itself was never begun"
         end(draft, switch, SwitchEvent.STUCK, detail=detail)
-    elif truth is Truth.TRUE and switch.abort_asked == switch.who and is_before(switch):
+    elif truth is Truth.TRUE and called_off(switch) and is_before(switch):
         roll_back(draft, switch, f"called off by {switch.abort_asked}")
     elif truth is Truth.TRUE and following is not None:
         _begin_step(draft, switch, following)

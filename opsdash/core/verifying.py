@@ -229,10 +229,12 @@ def _front_door(switch: Switch, live: SwitchLive) -> Fact:
 
 def _old_out(switch: Switch, live: SwitchLive) -> Fact:
     spec = switch.plan.old_out
-    if spec is None or switch.undoing:
+    if spec is None:
         return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "no `old_out` is declared")
     if spec.stateless:
         return Fact(FactName.OLD_OUT, Truth.STATELESS, "both may be up")
+    if switch.undoing:
+        return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "not measured on the way back")
     if not switch.plan.source and not spec.mechanism:
         return Fact(FactName.OLD_OUT, Truth.UNKNOWN, "nobody knows who served before")
     return _single(FactName.OLD_OUT, live, "no sample yet")

@@ -311,7 +311,8 @@ class SwitchView(TypedDict):
 
     ways_out: what a person can do now (undo, settle, take_over, abort).  live: not yet ended.
     step: at which of its steps, "" for the switch itself; begun: those whose action may have been carried out.
-    cause: person | auto | drill.  approved_by: the second person.  abort_asked: who asked for it to be called off.
+    cause: person | auto | drill.  approved_by: the second person.  abort_asked: who asked for it to be called off;
+    called_off: that word is enough, and what was begun is taken back after the step it is at.
     """
 
     id: str
@@ -338,6 +339,7 @@ class SwitchView(TypedDict):
     cause: str
     approved_by: str | None
     abort_asked: str | None
+    called_off: bool
     steps: list[tuple[float, str]]
     incident: str | None
 

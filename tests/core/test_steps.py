@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from opsdash.core.steps import called_off, detail_of, fact_title, may_call_off
+from opsdash.core.ways_out import ways_out
 from opsdash.model.effects import Apply
 from opsdash.model.inputs import AbortIntent, TakeOverIntent, UndoIntent
 from opsdash.model.operation import StepSpec
 from opsdash.model.records import SwitchAbortAsked, SwitchAdvanced
 from opsdash.model.status import Status
-from opsdash.model.switch import Refused, SwitchState
+from opsdash.model.switch import FactName, Refused, SwitchCause, SwitchState
 from opsdash.testing import Outside, Timeline, call, email, mail_outside, mail_switch, operation
 
 if TYPE_CHECKING:
@@ -275,6 +278,71 @@ def test_the_one_who_began_it_calls_it_off_before_the_switch_itself() -> None:
     timeline.advance(40)
     assert "switch ses-eu" not in carried_out(timeline)
     assert state(timeline) is SwitchState.UNDONE
+
+
+def test_once_it_is_called_off_what_others_ask_for_changes_nothing_any_more() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email", who="maria")
+    timeline.advance(0.5)
+    timeline.want(AbortIntent("email"), who="maria")
+    timeline.want(AbortIntent("email", "I think so too"), who="ken")
+    outside.status.pop(FENCED)
+    timeline.advance(40)
+    assert timeline.switch("email").abort_asked == "maria"
+    assert "switch ses-eu" not in carried_out(timeline)
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_of_two_people_who_agreed_on_it_each_can_call_it_off() -> None:
+    outside = mail_outside()
+    timeline = mail(outside, approvals=2)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email", who="maria")
+    timeline.confirm("email", who="ken")
+    timeline.advance(0.5)
+    assert "abort" in ways_out(timeline.switch("email"))
+    timeline.want(AbortIntent("email"), who="ken")
+    assert "abort" not in ways_out(timeline.switch("email"))
+    outside.status.pop(FENCED)
+    timeline.advance(40)
+    assert "switch ses-eu" not in carried_out(timeline)
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_what_opsdash_began_by_itself_anybody_calls_off() -> None:
+    timeline = mail()
+    timeline.confirm("email")
+    began = replace(timeline.switch("email"), cause=SwitchCause.AUTO, who="opsdash")
+    assert may_call_off(began, "ken")
+    assert called_off(replace(began, abort_asked="ken"))
+    assert not called_off(replace(began, abort_asked="ken", cause=SwitchCause.PERSON, who="maria"))
+
+
+def test_a_switch_that_was_taken_back_says_why_and_not_only_what_was_done() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    timeline.advance(40)
+    switch = timeline.switch("email")
+    assert switch.state is SwitchState.UNDONE
+    assert detail_of(switch).startswith("fence did not come about: ")
+    assert fact_title(switch, FactName.MECHANISM) == "the mechanism reads back the old side"
+
+
+def test_what_is_only_observed_any_more_cannot_be_called_off() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    timeline.advance(1)
+    again = timeline.crash()
+    refused = again.want(AbortIntent("email"))
+    assert isinstance(refused, Refused)
+    assert refused.rule == "too_late"
+    assert "only observed" in refused.reason
 
 
 def test_somebody_else_can_only_ask_for_it() -> None:
