@@ -305,9 +305,14 @@ def applied(draft: Draft, event: ApplyDone) -> None:
         _not_carried_out(draft, switch, event.detail)
     else:
         after = advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, prior=event.prior, step=switch.step)
-        draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+        draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, doubt=_doubt(event)))
         step = switch.plan.step(switch.step)
         settle_for(draft, after, switch.plan.settle if step is None else step.settle)
+
+
+def _doubt(event: ApplyDone) -> str:
+    """What an action answered that leaves open whether it took effect."""
+    return "" if event.result == "applied" else event.detail or "it did not say what became of it"
 
 
 def _not_carried_out(draft: Draft, switch: Switch, detail: str) -> None:
@@ -405,7 +410,7 @@ def _conclude(draft: Draft, switch: Switch, *, at_deadline: bool) -> bool:
     if event is not SwitchEvent.VERIFIED and not at_deadline:
         return False
     if switch.undoing:
-        _conclude_undo(draft, switch, event, found)
+        _conclude_undo(draft, switch, event, found, live.doubt)
     else:
         end(draft, switch, event, found=found)
     return True
@@ -413,7 +418,7 @@ def _conclude(draft: Draft, switch: Switch, *, at_deadline: bool) -> bool:
 
 def _conclude_step(draft: Draft, switch: Switch, live: SwitchLive, *, at_deadline: bool) -> bool:
     truth, evidence = verifying.step_truth(switch, live)
-    if truth is not Truth.TRUE and not at_deadline:
+    if truth is not Truth.TRUE and not at_deadline and verifying.is_measured(switch):
         return False
     name = step_name(switch)
     following = next_step(switch)
@@ -443,8 +448,14 @@ def _judge_the_whole(draft: Draft, switch: Switch, event: SwitchEvent, detail: s
     _measure(draft, after)
 
 
-def _conclude_undo(draft: Draft, switch: Switch, event: SwitchEvent, found: tuple[Fact, ...]) -> None:
+def _conclude_undo(draft: Draft, switch: Switch, event: SwitchEvent, found: tuple[Fact, ...], doubt: str) -> None:
+    """The four facts tell whether the switch itself was taken back; of a step only the answer of its action does."""
     left = undo_left(switch)
+    if doubt and switch.step:
+        detail = f"nobody knows whether {switch.step} was taken back: {doubt}"
+        detail += f"; not taken back yet: {', '.join(left)}" if left else ""
+        end(draft, switch, SwitchEvent.NOT_BACK, found=found, detail=detail)
+        return
     if left:
         detail = f"not taken back yet: {', '.join(left)}"
         end(draft, switch, SwitchEvent.NOT_BACK, found=found, detail=detail)
@@ -517,7 +528,7 @@ def _taken_back(draft: Draft, switch: Switch, event: ApplyDone) -> None:
         _undo_step(draft, after, left[0])
         return
     after = advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, step=switch.step)
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, doubt=_doubt(event)))
     settle_for(draft, after, switch.plan.settle)
 
 
@@ -676,5 +687,5 @@ def observe(draft: Draft, switch: Switch, event: SwitchEvent, detail: str, settl
     died = event is SwitchEvent.ENGINE_DIED
     step = switch.step if switch.undoing or is_before(switch) else ""
     after = advance(draft, switch, event, detail=detail, in_doubt=died, halted=True, step=step)
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, doubt=detail))
     settle_for(draft, after, settle)

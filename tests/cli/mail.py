@@ -44,7 +44,7 @@ failures:
 
 DO = """\
 echo "$*" >> mail/log
-test ! -e "mail/refuse-$1" || exit 1
+test ! -e "mail/fail-$1" || exit 1
 test ! -p "mail/hold-$1" || cat "mail/hold-$1"
 """
 
@@ -77,9 +77,17 @@ class Mail:
     def let_go(self, step: str) -> None:
         """The step ends, and is not held the next time."""
         gate = self.folder / f"hold-{step}"
-        writer = os.open(gate, os.O_WRONLY)
-        gate.unlink()
-        os.close(writer)
+
+        def opened() -> bool:
+            try:
+                writer = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # nobody reads yet
+                return False
+            gate.unlink()
+            os.close(writer)
+            return True
+
+        eventually(opened, lambda: f"nobody waits at {step}: {self.log}")
 
 
 def write_mail(workspace: Path, *, more: str = "", instead: tuple[str, str] = ("", "")) -> Mail:

@@ -184,7 +184,66 @@ def test_an_undo_that_stops_half_way_names_what_is_left() -> None:
     timeline.want(UndoIntent("email"))
     timeline.advance(60)
     assert state(timeline) is SwitchState.NEEDS_HUMAN
-    assert timeline.switch("email").detail == "not taken back yet: quiesce, reload"
+    detail = timeline.switch("email").detail
+    assert detail.startswith("nobody knows whether fence was taken back: ")
+    assert detail.endswith("; not taken back yet: quiesce, reload")
+
+
+def test_a_last_step_back_that_nobody_can_vouch_for_is_not_called_undone() -> None:
+    outside = mail_outside()
+    timeline = mail(outside, before=(QUIESCE, FENCE), after=())
+    outside.status[FENCED] = Status.DOWN
+    outside.results["quiesce"] = "applied"
+    timeline.confirm("email")
+    timeline.advance(2)
+    outside.results["quiesce"] = "unknown"
+    timeline.advance(40)
+    assert carried_out(timeline)[-1] == "quiesce off"
+    assert state(timeline) is SwitchState.NEEDS_HUMAN
+    assert timeline.switch("email").detail.startswith("nobody knows whether quiesce was taken back: ")
+    outside.results["quiesce"] = "applied"
+    timeline.want(UndoIntent("email"))
+    timeline.advance(40)
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_killed_at_the_last_step_back_it_is_not_called_undone_either() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    while (state(timeline), timeline.switch("email").step) != (SwitchState.UNDOING, "quiesce"):
+        timeline.advance(0.01)
+    again = timeline.crash()
+    again.advance(60)
+    assert again.switch("email").state is SwitchState.NEEDS_HUMAN
+    assert again.switch("email").detail.startswith("nobody knows whether quiesce was taken back: ")
+    again.want(UndoIntent("email"))
+    again.advance(60)
+    assert again.switch("email").state is SwitchState.UNDONE
+
+
+@pytest.mark.parametrize("answer", ["unknown", "applied"])
+def test_a_fence_that_nothing_verifies_has_to_say_that_it_worked(answer: str) -> None:
+    outside = mail_outside()
+    bare = replace(FENCE, verify=())
+    timeline = mail(outside, before=(QUIESCE, bare), after=())
+    outside.results["fence"] = answer
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert ("switch ses-eu" in carried_out(timeline)) == (answer == "applied")
+    wanted = SwitchState.COMMITTED if answer == "applied" else SwitchState.NEEDS_HUMAN
+    assert state(timeline) is wanted
+
+
+def test_what_nothing_verifies_and_nobody_vouches_for_ends_the_sequence_after_the_switch() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.results["reload"] = "unknown"
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert carried_out(timeline)[-1] == "reload done", "no warm-up"
+    assert state(timeline) is SwitchState.COMMITTED, "the facts decide"
 
 
 def test_past_the_point_of_no_return_there_is_no_undo_and_the_name_has_to_be_typed() -> None:
@@ -261,7 +320,7 @@ def test_killed_while_it_was_taken_back_a_person_is_told_what_is_left() -> None:
     again = timeline.crash()
     again.advance(60)
     assert again.switch("email").state is SwitchState.NEEDS_HUMAN
-    assert again.switch("email").detail == "not taken back yet: quiesce"
+    assert again.switch("email").detail.endswith("; not taken back yet: quiesce")
 
 
 # --- calling off -----------------------------------------------------------------------------------------------------
