@@ -41,6 +41,7 @@ from opsdash.cli.terminal import (
     table,
 )
 from opsdash.core.steps import commands_back, commands_there
+from opsdash.model.switch import MAIN
 from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError
 
@@ -368,8 +369,8 @@ def show_switch(switch: SwitchView) -> None:
     state = switch["state"]
     busy = Painted(f"▸ {BUSY.get(state, state)}", Role.BUSY)
     out(bold(f"{title} of {switch['component']}: {ends}"), "  ", OUTCOMES[state][0] if state in OUTCOMES else busy)
-    if switch["live"] and switch["step"]:
-        out(f"  at the step {switch['step']}; begun so far: {', '.join(switch['begun'])}")
+    if len(switch["sequence"]) > 1:
+        out(f"  {_steps(switch)}")
     if switch["live"] and switch["abort_asked"]:
         out(Painted(f"  {asked_words(switch)}", Role.DEGRADED))
     if switch["detail"]:
@@ -387,6 +388,14 @@ def show_switch(switch: SwitchView) -> None:
         out(Painted("  the engine ended while it was in flight; since then it was only observed", Role.DEGRADED))
     for way in switch["ways_out"]:
         out("  way out: ", _way_out(way, switch["component"]))
+
+
+def _steps(switch: SwitchView) -> str:
+    """Where it is among its steps."""
+    left = [name for name in switch["sequence"] if name not in switch["begun"]]
+    at = f"at the step {switch['step'] or MAIN}; " if switch["live"] and switch["begun"] else ""
+    begun = ", ".join(switch["begun"]) or "none"
+    return f"{at}steps begun: {begun}" + (f"; not begun: {', '.join(left)}" if left else "")
 
 
 def times(switch: SwitchView) -> str:
