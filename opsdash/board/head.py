@@ -33,9 +33,9 @@ def essential_line(state: BoardState, mono: float, cells: int) -> Line:
     line: Line = [(f" Essential: {len(works)} of {len(features)} work ", Role.BAR)]
     line += _named("NOT WORKING", features, "no", Role.ALERT)
     line += _named("NOT KNOWN", features, "unknown", Role.BAR_KEY)
-    line += _named("dropped on purpose", features, "dropped", Role.BAR)
     if len(works) == len(features):
         line.append(("✓", Role.BAR))
+    line += _dropped(state)
     return fit(clip(line, cells), cells, Role.BAR)
 
 
@@ -47,6 +47,12 @@ def _before(features: Sequence[FeatureView]) -> str:
 def _named(title: str, features: Sequence[FeatureView], works: str, role: Role) -> Line:
     named = [f"{feature['title']} ({feature['component']})" for feature in features if feature["works"] == works]
     return [(" ", Role.BAR), (f" {title}: {', '.join(named)} ", role)] if named else []
+
+
+def _dropped(state: BoardState) -> Line:
+    """What users do without, of whatever tier: it was given up on purpose, and is easily forgotten."""
+    named = [f"{title} ({row['id']})" for row in state.rows.values() for title in row["dropped"]]
+    return [("  ", Role.BAR), (f"Dropped on purpose: {', '.join(named)} ", Role.BAR_KEY)] if named else []
 
 
 def counts_line(state: BoardState, mono: float, cells: int, *, read_only: bool, tz: tzinfo | None) -> Line:

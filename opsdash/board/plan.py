@@ -21,6 +21,7 @@ from opsdash.board.lines import Line, Role, Row, cut, left, paragraphs, right, s
 from opsdash.board.page import HOLD_BACK, Dialog
 from opsdash.board.widgets import Field
 from opsdash.board.words import GUARD, KIND, sign
+from opsdash.core.steps import commands_back
 from opsdash.model.text import clean
 from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 PLAN_AGAIN = 1.0
 PLAN_GOOD_FOR = 3.0
 COUNT_EVERY = 0.1
+NO_COMMAND = "no equivalent command"
 
 
 class Count(Enum):
@@ -143,6 +145,8 @@ class PlanDialog(Dialog[None]):
             return f"In the way, and not to be overridden: {'; '.join(blocking)}."
         if plan["needs"] != "y" and not self.name_typed:
             return f"Type {plan['component']} first."
+        if plan["failed"] and not (plan["reason"] if self.reason is None else self.reason):
+            return "Overriding a guard needs a reason: e."
         return ""
 
     # --- keys ----------------------------------------------------------------------------------------------------
@@ -207,11 +211,18 @@ class PlanDialog(Dialog[None]):
             refused = verdict["refused"]
             self.request = uuid4().hex  # what is asked next is another request: this one has its verdict
             self.message = f"Refused: {refused['reason']}" if refused else "Refused."
-            if refused and refused["override"]:
-                self.message += f" {refused['override']}"
+            if refused and refused["override"] and refused["rule"] == "approval":
+                self.message += f"\n{self._on_the_command_line(plan, refused['override'])}"
         self.sending = False
         if self.drawable:
             self.reload()
+
+    @staticmethod
+    def _on_the_command_line(plan: PlanView, override: str) -> str:
+        """How somebody who is alone goes on: a command, so that it is not done by a habit of the fingers."""
+        ends = f"--to {plan['target']} " if plan["kind"] == "failover" else ""
+        end = f" {plan['target'] or plan['source']}" if plan["kind"] == "degrade" else ""
+        return f"Alone: opsdash {plan['kind']} {plan['component']}{end} {ends}{override}"
 
     def action_target(self) -> None:
         self.board.run_worker(self._next_target(), exit_on_error=False)
@@ -404,11 +415,26 @@ def _guard(guard: GuardView, age: float, cells: int) -> list[Row]:
 
 
 def _step(entry: Callable[[str, str, Role], None], step: StepPlanView) -> None:
-    entry(cut(step["name"], 9), step["manual"] or "no equivalent command", Role.CODE if step["manual"] else Role.DIM)
+    entry(cut(step["name"], 9), step["manual"] or NO_COMMAND, _code(step["manual"]))
     if step["no_return"]:
         entry("", "there is no way back after this", Role.DOWN)
     if step["verify"]:
         entry("", f"go on when {' and '.join(step['verify'])}", Role.TEXT)
+
+
+def _code(command: str) -> Role:
+    return Role.CODE if command else Role.DIM
+
+
+def _undo(entry: Callable[[str, str, Role], None], plan: PlanView) -> None:
+    """The way back; of a switch with steps in the order in which they are taken back."""
+    if not plan["undo"]:
+        entry("undo", "no way back is known", Role.DEGRADED)
+    elif not plan["steps"]:
+        entry("undo", plan["undo"], Role.CODE)
+    else:
+        for number, (name, command) in enumerate(commands_back(plan)):
+            entry("" if number else "undo", f"{name}: {command or 'nothing takes it back'}", _code(command))
 
 
 def _after(plan: PlanView, cells: int) -> list[Row]:
@@ -421,11 +447,10 @@ def _after(plan: PlanView, cells: int) -> list[Row]:
             for number, line in enumerate(lines)
         )
 
-    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
-    for step in before:
+    for step in plan["steps"][: plan["steps_before"]]:
         _step(entry, step)
-    entry("act", plan["manual"] or "no equivalent command", Role.CODE if plan["manual"] else Role.DIM)
-    for step in after:
+    entry("switch" if plan["steps"] else "act", plan["manual"] or NO_COMMAND, _code(plan["manual"]))
+    for step in plan["steps"][plan["steps_before"] :]:
         _step(entry, step)
     settle = f"wait {format_duration(plan['settle'])}, then " if plan["settle"] else ""
     entry("verify", f"{settle}four facts through the front door, for {format_duration(plan['deadline'])} at most")
@@ -433,7 +458,9 @@ def _after(plan: PlanView, cells: int) -> list[Row]:
         entry("keeps", ", ".join(plan["keeps"]), Role.OK)
     if plan["drops"]:
         entry("drops", ", ".join(plan["drops"]), Role.DEGRADED)
-    entry("undo", plan["undo"] or "no way back is known", Role.CODE if plan["undo"] else Role.DEGRADED)
+    _undo(entry, plan)
+    for note in plan["notes"]:
+        entry("note", note, Role.DEGRADED)
     if plan["last"]:
         entry("last time", plan["last"], Role.DIM)
     return [*rows, Row([])]

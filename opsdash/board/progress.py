@@ -117,7 +117,12 @@ class ProgressDialog(Dialog[None]):
             if yes:
                 self.board.want("abort", {"component": self.component, "reason": "called off on the board"})
 
-        question = f"Call it off? It is {switch['who']}'s: somebody else's is only asked for."
+        whose = (
+            "opsdash began it by itself."
+            if switch["cause"] == "auto"
+            else f"It is {switch['who']}'s: if you are somebody else, you only ask for it."
+        )
+        question = f"Call it off? What was begun is taken back. {whose}"
         self.board.push_screen(AskDialog(question, "call off"), answered)
 
     def action_settle(self) -> None:
@@ -162,11 +167,13 @@ def switch_rows(switch: SwitchView, now: float, cells: int, tz: tzinfo | None) -
     if switch["cause"] == "auto":
         rows.append(Row([("opsdash did this by itself", Role.DEGRADED)]))
     if switch["abort_asked"] and switch["live"]:
-        rows.append(Row([(f"{switch['abort_asked']} asks for it to be called off", Role.ALERT)]))
+        rows.append(Row(_asked_line(switch)))
+    if switch["live"] and "take_over" in switch["ways_out"]:
+        rows += paragraphs("Nothing has come of it for too long: it can be taken over (t).", cells, Role.ALERT)
     if switch["overrides"]:
         rows.append(Row([("overridden: " + ", ".join(switch["overrides"]), Role.DEGRADED)]))
     rows += [Row([]), Row(times_line(switch)), Row([])]
-    if len(switch["begun"]) > 1 or switch["step"]:
+    if len(switch["sequence"]) > 1:
         rows += [Row(_steps_line(switch)), Row([])]
     rows.append(Row([("FOUR FACTS", Role.HEADING)]))
     for fact in switch["facts"]:
@@ -190,12 +197,26 @@ def switch_rows(switch: SwitchView, now: float, cells: int, tz: tzinfo | None) -
     return rows
 
 
+def _asked_line(switch: SwitchView) -> Line:
+    """Who wants it to be called off, and what becomes of that."""
+    if switch["called_off"]:
+        words = " after this step, what was begun is taken back"
+        return [(f" called off by {switch['abort_asked']} ", Role.ALERT), (words, Role.TEXT)]
+    how: Line = [(f"  {switch['who']} can do that: ", Role.TEXT), ("a", Role.KEY)] if switch["live"] else []
+    return [(f" {switch['abort_asked']} asks for it to be called off ", Role.ALERT), *how]
+
+
 def _steps_line(switch: SwitchView) -> Line:
-    """The steps whose action may have been carried out, and the one that it is at."""
+    """All steps in order: those whose action may have been carried out, the one that it is at, and those to come."""
     line: Line = [("STEPS  ", Role.HEADING)]
-    for name in switch["begun"]:
-        here = switch["live"] and name == (switch["step"] or "switch")
-        line.append((f"{'▸' if here else '·'} {name}   ", Role.BACKUP if here else Role.TEXT))
+    back = switch["state"] == "undoing"
+    for name in switch["sequence"]:
+        if switch["live"] and name in switch["begun"] and name == (switch["step"] or "switch"):
+            line.append((f"{'◂' if back else '▸'} {name}   ", Role.BACKUP))
+        elif name in switch["begun"]:
+            line.append((f"• {name}   ", Role.TEXT))
+        else:
+            line.append((f"· {name} not begun   ", Role.DIM))
     return line
 
 

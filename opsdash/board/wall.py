@@ -144,7 +144,10 @@ def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool, tz: tzinf
         text, role = badge(row["badge"]) or proof(row["proof"], row["proof_at"], now)
         line += [(" ", Role.DIM), (left(text, shape.proof), Role.DIM if role is Role.OK else role)]
     if shape.next:
-        line += [(" ", Role.DIM), *clip(next_words(row, now, tz), shape.next)]
+        words = next_words(row, now, tz)
+        if not shape.proof and (warning := badge(row["badge"])):
+            words = [warning, (" · " if words else "", Role.DIM), *words]
+        line += [(" ", Role.DIM), *clip(words, shape.next)]
     return line
 
 
@@ -172,6 +175,14 @@ def hint(row: WallRow) -> Line:
     return [(row["hint"], Role.STRONG)] if row["hint"] else []
 
 
+def without(row: WallRow) -> Line:
+    """What users do without while a degraded mode is in force."""
+    mode = f"mode {row['mode']}"
+    if not row["dropped"]:
+        return [(mode, Role.DEGRADED)]
+    return [(f"without {', '.join(row['dropped'])}", Role.DEGRADED), (f" ({mode})", Role.DIM)]
+
+
 def next_words(row: WallRow, now: float, tz: tzinfo | None = None) -> Line:
     """What to do next, and about what: the most urgent first."""
     parts: list[Line] = []
@@ -184,7 +195,7 @@ def next_words(row: WallRow, now: float, tz: tzinfo | None = None) -> Line:
     if not row["covered"]:
         parts.append([("nobody covers", Role.DOWN)])
     if row["mode"]:
-        parts.append([(f"mode {row['mode']}", Role.DEGRADED)])
+        parts.append(without(row))
     parts.extend([(f"review overdue: {thing}", Role.DEGRADED)] for thing in row["overdue"])
     if row["explained_by"] and not row["held"]:
         parts.append([("because of " + ", ".join(row["explained_by"]), Role.DIM)])

@@ -9,7 +9,7 @@ from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import Line, Role, Row, beside, box, clip, fit, plain
 from opsdash.board.page import Page
 from opsdash.board.state import FILTER_HELP, Sort, needs_attention, row_filter
-from opsdash.board.wall import Wall, heading, hint
+from opsdash.board.wall import Wall, heading, hint, without
 from opsdash.board.widgets import Strips
 from opsdash.board.words import ago, clock_time, proof
 from opsdash.model.text import clean
@@ -228,6 +228,8 @@ def note_lines(row: WallRow, now: float) -> tuple[Line, Line]:
     if row["explained_by"]:
         first.append((f" · explained by {', '.join(row['explained_by'])}", Role.DIM))
     second: Line = [("   ", Role.DIM)]
+    if row["mode"]:
+        second += [*without(row), ("   ", Role.DIM)]
     if row["failure"]:
         second += [("The register says: ", Role.DIM), (row["failure"], Role.STRONG), (" → ", Role.DIM)]
         second += hint(row) or [(row["response"] or "no response", Role.TEXT)]

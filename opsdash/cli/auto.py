@@ -54,8 +54,11 @@ def _row(found: AutoView) -> list[str | Painted]:
 
 async def _resume(session: EngineSession, arguments: argparse.Namespace) -> int:
     verdict = await session.submit("resume_auto", {"reason": arguments.reason})
-    if verdict["refused"] is not None:
-        say(Painted("refused: ", Role.DOWN), refusal(verdict["refused"]))
+    why = None if verdict["refused"] is None else refusal(verdict["refused"])
+    if arguments.json:
+        out_json({"component": None, "status": "on" if why is None else "refused", "reason": why})
+    if why is not None:
+        say(Painted("refused: ", Role.DOWN), why)
         return exits.REFUSED
     say("opsdash may switch by itself again")
     return exits.OK

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, places_of
-from opsdash.cli.terminal import dim, moment, out_json, out_lines, say, table
+from opsdash.cli.terminal import Painted, Role, dim, moment, out_json, out_lines, say, table
 from opsdash.core import evidence
+from opsdash.core.steps import detail_of, undo_call, undo_sequence
 from opsdash.core.views import switch_times
 from opsdash.errors import JournalTooNew, KindError
 from opsdash.kinds.registry import action_kind
 from opsdash.model import records as r
-from opsdash.model.switch import MAIN, MOVES_PROVIDER
+from opsdash.model.switch import MOVES_PROVIDER
 from opsdash.model.text import clean
 from opsdash.storage import segments
 from opsdash.storage.codec import decode
@@ -43,18 +45,24 @@ def run(arguments: argparse.Namespace) -> int:
     """List all switches, or print the evidence of one."""
     folder = places_of(arguments).journal
     found = list(_switch_records(folder))
+    problems = [str(problem) for problem in segments.verify(folder)]
     if arguments.switch is None:
-        return _list(arguments, [record for _, record in found])
+        _list(arguments, [record for _, record in found])
+        return _judged(problems)
     wanted = _meant(arguments.switch, [record for _, record in found])
     about = [(entry, record) for entry, record in found if evidence.is_about(record, wanted)]
     document = _document(about)
-    problems = [str(problem) for problem in segments.verify(folder)]
     if arguments.json or arguments.format == "json":
         out_json({**document, "status": document["outcome"], "journal_problems": problems})
     else:
         out_lines(evidence.markdown(document, moment))
-    if problems:
-        say(f"the journal is not what was written in {len(problems)} places: opsdash journal verify")
+    return _judged(problems)
+
+
+def _judged(problems: list[str]) -> int:
+    """Evidence counts for nothing where the journal is not what was written: say where. Returns the exit code."""
+    for problem in problems:
+        say(Painted("the journal is not what was written: ", Role.DOWN), problem)
     return exits.FAILED if problems else exits.OK
 
 
@@ -96,14 +104,14 @@ def _document(about: list[tuple[Entry, Record]]) -> dict[str, Any]:
 
 
 def _by_hand(switch: Switch) -> dict[str, str]:
-    """The equivalent commands, by what they do."""
+    """The equivalent commands there and back, each way in order, by what they do."""
     plan = switch.plan
-    calls = {
-        **{step.name: step.call for step in plan.before},
-        MAIN: plan.call,
-        **{step.name: step.call for step in plan.after},
-        "undo": plan.undo_call,
-    }
+    whole = replace(switch, begun=plan.sequence)
+    calls: dict[str, ActionCall | None] = {}
+    for name in plan.sequence:
+        step = plan.step(name)
+        calls[name] = plan.call if step is None else step.call
+    calls |= {f"undo {name}": undo_call(whole, name) for name in undo_sequence(whole)}
     return {what: command for what, call in calls.items() if (command := _manual(call))}
 
 
@@ -116,22 +124,17 @@ def _manual(call: ActionCall | None) -> str:
         return f"# no equivalent command: {error}"
 
 
-def _list(arguments: argparse.Namespace, records: list[Record]) -> int:
-    begun = [record.switch.id for record in records if isinstance(record, r.SwitchIntended)]
-    switches = [
-        switch
-        for name in begun
-        if (switch := evidence.gather([each for each in records if evidence.is_about(each, name)])) is not None
-    ]
+def _list(arguments: argparse.Namespace, records: list[Record]) -> None:
+    switches = evidence.gather_all(records)
     if arguments.json:
         for switch in switches:
-            line = {"component": switch.plan.component, "status": switch.state.value, "reason": switch.detail or None}
+            reason = detail_of(switch) or None
+            line = {"component": switch.plan.component, "status": switch.state.value, "reason": reason}
             out_json({**line, "switch": switch.id, "who": switch.who, "at": switch.intended_at})
-        return exits.OK
+        return
     if not switches:
         say("no switch is in the journal")
     table([_row(switch) for switch in switches])
-    return exits.OK
 
 
 def _row(switch: Switch) -> list[Any]:

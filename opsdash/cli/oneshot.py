@@ -128,6 +128,7 @@ def _row(component: Component, results: Mapping[str, Result]) -> WallRow:
         "primary": None,
         "on_backup": False,
         "mode": None,
+        "dropped": [],
         "redundancy": "none",
         "proof": "none",
         "badge": "none",

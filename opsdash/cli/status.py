@@ -205,11 +205,13 @@ def _words(row: WallRow, now: float) -> str:
     """Why, and what to do, in a line."""
     parts = [row["failure"] or "", row["cause"] if row["status"] != "ok" else ""]
     if row["mode"]:
-        parts.append(f"degraded mode {row['mode']}")
+        parts.append(_mode(row))
     if row["switch"]:
         parts.append(f"switch {row['switch']}")
     if row["redundancy"] in {"lost", "unknown"}:
         parts.append(f"redundancy {row['redundancy']}")
+    elif row["badge"] == "not ready":
+        parts.append("backup NOT READY")
     if row["explained_by"]:
         parts.append(f"explained by {', '.join(row['explained_by'])}")
     if row["held"]:
@@ -223,6 +225,12 @@ def _words(row: WallRow, now: float) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def _mode(row: WallRow, *, name: bool = True) -> str:
+    """The degraded mode that is in force, and what users do without meanwhile."""
+    without = f", without {', '.join(row['dropped'])}" if row["dropped"] else ""
+    return f"{'degraded mode ' if name else ''}{row['mode']}{without}"
+
+
 def _text_of_one(row: WallRow, now: float) -> None:
     out(status_sign(row), f"  {row['title']} ({row['id']}, {row['tier']}) for {ago(row['since'], now)}")
     facts = {
@@ -230,7 +238,7 @@ def _text_of_one(row: WallRow, now: float) -> None:
         "failure mode": f"{row['failure']} ({row['failure_id']})" if row["failure"] else "",
         "response": row["response"] or "",
         "provider": f"{row['active'] or 'not known'}; redundancy {row['redundancy']}" if row["primary"] else "",
-        "degraded mode": row["mode"] or "",
+        "degraded mode": _mode(row, name=False) if row["mode"] else "",
         "switch": row["switch"] or "",
         "incident": f"{row['incident']}{', acknowledged' if row['acknowledged'] else ''}" if row["incident"] else "",
         "explained by": ", ".join(row["explained_by"]),

@@ -83,21 +83,24 @@ async def _lead_out(session: EngineSession, arguments: argparse.Namespace) -> in
         say(Painted("refused: ", Role.DOWN), why)
         return exits.REFUSED
     if arguments.verb == "unblock":
+        if arguments.json:
+            out_json({"component": arguments.component, "status": "unblocked", "reason": arguments.reason})
         say(f"the blockade of {arguments.component} is over")
         return exits.OK
     if arguments.verb == "abort":
-        return await _called_off(session, arguments)
+        return await _called_off(session, arguments, verdict["subject"])
     code = await follow(session, arguments.component, verdict["subject"], json=arguments.json)
     led_back = arguments.verb == "undo" or getattr(arguments, "outcome", "") in {"undone", "aborted"}
     return exits.OK if led_back and code == exits.NOT_DONE else code
 
 
-async def _called_off(session: EngineSession, arguments: argparse.Namespace) -> int:
-    """What has become of the wish: called off, or asked of whoever began it."""
+async def _called_off(session: EngineSession, arguments: argparse.Namespace, switch_id: str) -> int:
+    """Watch how it is taken back; where it is somebody else's, it was only asked for."""
     switch = await session.switch(arguments.component)
-    if switch is None or switch["live"]:
-        whose = switch["who"] if switch else "nobody"
-        say(f"asked for: it is {whose}'s; `opsdash switch show {arguments.component}` shows what becomes of it")
+    if switch is not None and switch["live"] and not switch["called_off"]:
+        if arguments.json:
+            out_json({"component": arguments.component, "status": "asked", "reason": f"it is {switch['who']}'s"})
+        say(f"asked for: it is {switch['who']}'s; `opsdash switch show {arguments.component}` shows what becomes of it")
         return exits.OK
-    show_switch(switch)
-    return exits.OK
+    code = await follow(session, arguments.component, switch_id, json=arguments.json)
+    return exits.OK if code == exits.NOT_DONE else code

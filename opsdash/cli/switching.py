@@ -40,6 +40,8 @@ from opsdash.cli.terminal import (
     sign,
     table,
 )
+from opsdash.core.steps import commands_back, commands_there
+from opsdash.model.switch import MAIN
 from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError
 
@@ -218,18 +220,9 @@ def show_plan(plan: PlanView, *, to_stderr: bool) -> None:
 
 def _by_hand(plan: PlanView) -> Iterator[tuple[str, str]]:
     """The equivalent commands in order, there and back; with the steps around the switch by their names."""
-    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
-    many = bool(plan["steps"])
-    for step in before:
-        yield f"by hand, {step['name']}", step["manual"]
-    yield "by hand, switch" if many else "by hand", plan["manual"]
-    for step in after:
-        yield f"by hand, {step['name']}", step["manual"]
-    for step in reversed([each for each in after if not each["again"]]):
-        yield f"undo by hand, {step['name']}", step["undo"]
-    yield "undo by hand, switch" if many else "undo by hand", plan["undo"]
-    for step in [*reversed(before), *(each for each in after if each["again"])]:
-        yield f"undo by hand, {step['name']}", step["undo"]
+    for what, commands in (("by hand", commands_there(plan)), ("undo by hand", commands_back(plan))):
+        for name, command in commands:
+            yield f"{what}, {name}" if plan["steps"] else what, command
 
 
 def _age(seconds: float | None) -> str:
@@ -312,12 +305,17 @@ class _Watcher:
 
     def __init__(self) -> None:
         self._place = ("", "")
+        self._begun: list[str] = []
         self._asked: str | None = None
         self._facts: dict[str, tuple[str, int]] = {}
 
     def tell(self, switch: SwitchView) -> None:
         """A line for a new state, and for each fact that changed."""
         elapsed = f"{switch['times'].get('total', 0.0):5.1f}s "
+        for name in [each for each in switch["begun"] if len(switch["begun"]) > 1 and each not in self._begun]:
+            if name != switch["step"]:
+                say(dim(elapsed), Painted(f"▸ {name}", Role.BUSY))
+        self._begun = switch["begun"]
         place = (switch["state"], switch["step"])
         if place != self._place:
             self._place = place
@@ -326,13 +324,21 @@ class _Watcher:
                 say(dim(elapsed), Painted(f"▸ {BUSY[switch['state']]}{at}", Role.BUSY))
         if switch["abort_asked"] not in {None, self._asked}:
             self._asked = switch["abort_asked"]
-            say(Painted(f"{self._asked} asks for it to be called off: opsdash switch abort", Role.DEGRADED))
+            say(Painted(asked_words(switch), Role.DEGRADED))
         for fact in switch["facts"]:
             seen = (fact["truth"], fact["hits"])
             news = seen != self._facts.get(fact["name"], ("unknown", 0))
             if news and fact["truth"] not in {"not declared", "stateless"}:
                 self._facts[fact["name"]] = seen
                 say(dim(elapsed), "  ", *_fact(fact))
+
+
+def asked_words(switch: SwitchView) -> str:
+    """Who wants it to be called off, and what becomes of that."""
+    if switch["called_off"]:
+        return f"called off by {switch['abort_asked']}: no further step is begun, and what was begun is taken back"
+    how = f"opsdash switch abort {shlex.quote(switch['component'])}"
+    return f"{switch['abort_asked']} asks for it to be called off; {switch['who']} can do that: {how}"
 
 
 def _fact(fact: FactView) -> list[str | Painted]:
@@ -365,6 +371,10 @@ def show_switch(switch: SwitchView) -> None:
     stated = Painted(f"- {state.replace('_', ' ')}, as {switch['stated_by']} states", Role.DEGRADED)
     known = stated if switch["stated_by"] else OUTCOMES.get(state, (busy, 0))[0]
     out(bold(f"{title} of {switch['component']}: {ends}"), "  ", known)
+    if len(switch["sequence"]) > 1:
+        out(f"  {_steps(switch)}")
+    if switch["live"] and switch["abort_asked"]:
+        out(Painted(f"  {asked_words(switch)}", Role.DEGRADED))
     if switch["detail"]:
         out("  ", switch["detail"])
     for fact in switch["facts"]:
@@ -380,6 +390,14 @@ def show_switch(switch: SwitchView) -> None:
         out(Painted("  the engine ended while it was in flight; since then it was only observed", Role.DEGRADED))
     for way in switch["ways_out"]:
         out("  way out: ", _way_out(way, switch["component"]))
+
+
+def _steps(switch: SwitchView) -> str:
+    """Where it is among its steps."""
+    left = [name for name in switch["sequence"] if name not in switch["begun"]]
+    at = f"at the step {switch['step'] or MAIN}; " if switch["live"] and switch["begun"] else ""
+    begun = ", ".join(switch["begun"]) or "none"
+    return f"{at}steps begun: {begun}" + (f"; not begun: {', '.join(left)}" if left else "")
 
 
 def times(switch: SwitchView) -> str:

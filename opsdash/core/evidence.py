@@ -10,11 +10,11 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from opsdash.core import steps
 from opsdash.core.evolve import evolve
 from opsdash.core.telling import tell, who_of
 from opsdash.core.views import switch_times
 from opsdash.model import records as r
-from opsdash.model.switch import FACT_TITLES
 from opsdash.model.world import World
 
 if TYPE_CHECKING:
@@ -49,6 +49,19 @@ def gather(records: Sequence[Record]) -> Switch | None:
     return None if found is None else world.get("switches", found.id)
 
 
+def gather_all(records: Iterable[Record]) -> list[Switch]:
+    """Every switch whose beginning is among the records, as it is after them; the oldest first."""
+    world = World()
+    found: dict[str, Switch] = {}
+    for record in records:
+        world.apply(evolve(world, record))
+        name = record.switch.id if isinstance(record, r.SwitchIntended) else getattr(record, "switch", "")
+        switch: Switch | None = world.get("switches", name)
+        if switch is not None:
+            found[name] = switch
+    return list(found.values())
+
+
 def document(
     switch: Switch,
     records: Sequence[Record],
@@ -79,7 +92,7 @@ def document(
         "intended_at": switch.intended_at,
         "ended_at": switch.ended_at,
         "outcome": switch.state.value,
-        "detail": switch.detail,
+        "detail": steps.detail_of(switch),
         "in_doubt": switch.in_doubt,
         "times": switch_times(switch, wall),
         "guards": [
@@ -89,7 +102,7 @@ def document(
         ],
         "steps": list(switch.begun),
         "facts": [
-            {"name": FACT_TITLES[each.name], "truth": each.truth.value, "evidence": each.evidence,
+            {"name": steps.fact_title(switch, each.name), "truth": each.truth.value, "evidence": each.evidence,
              "hits": each.hits, "needed": each.needed}
             for each in switch.facts
         ],

@@ -339,6 +339,8 @@ def _switch_advanced(world: Reader, record: r.SwitchAdvanced) -> Patch:
         changes["verifying_at"] = record.at
     elif record.state is SwitchState.UNDOING:
         changes["undoing"] = True
+        if switch.state is not SwitchState.UNDOING:
+            changes["undo_reason"] = record.detail
     return [("switches", record.switch, replace(switch, **changes))]
 
 

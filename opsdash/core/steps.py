@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.model.switch import MAIN, SwitchKind
+from opsdash.model.switch import BACK_TITLES, FACT_TITLES, MAIN, SwitchCause, SwitchKind, SwitchState
 
 if TYPE_CHECKING:
     from opsdash.model.operation import ActionCall
-    from opsdash.model.switch import Plan, Switch
+    from opsdash.model.switch import FactName, Plan, Switch
+    from opsdash.model.views import PlanView
 
 
 def first_step(plan: Plan) -> str:
@@ -76,3 +77,49 @@ def undo_trouble(switch: Switch) -> str:
     if plan.kind is SwitchKind.DEGRADE and plan.restores and switch.prior is None:
         return f"it is not known what was there before {plan.target}; put it back by hand"
     return ""
+
+
+def detail_of(switch: Switch) -> str:
+    """What there is to say of a switch in its present state; of one that was taken back, why."""
+    if not switch.undo_reason or switch.undo_reason in switch.detail:
+        return switch.detail
+    parts = [switch.undo_reason] if switch.state is SwitchState.UNDONE else [switch.undo_reason, switch.detail]
+    return "; ".join(part for part in parts if part)
+
+
+def fact_title(switch: Switch, fact: FactName) -> str:
+    """What a fact of a switch says when it is true."""
+    return (BACK_TITLES if switch.undoing else FACT_TITLES)[fact]
+
+
+# --- calling off ---------------------------------------------------------------------------------------------------
+
+
+def may_call_off(switch: Switch, who: str) -> bool:
+    """Whether this person's word is enough: whoever began it, the second person, anybody if it was opsdash itself."""
+    return switch.cause is SwitchCause.AUTO or who in (switch.who, switch.approved_by)
+
+
+def called_off(switch: Switch) -> bool:
+    """Whether it was called off by somebody whose word is enough."""
+    return switch.abort_asked is not None and may_call_off(switch, switch.abort_asked)
+
+
+# --- the commands of a plan ----------------------------------------------------------------------------------------
+
+
+def commands_there(plan: PlanView) -> list[tuple[str, str]]:
+    """The name and the equivalent command of each step of a plan, in order."""
+    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
+    steps = [(step["name"], step["manual"]) for step in before]
+    return [*steps, (MAIN, plan["manual"]), *((step["name"], step["manual"]) for step in after)]
+
+
+def commands_back(plan: PlanView) -> list[tuple[str, str]]:
+    """The same for the whole way back: in reverse, and what is done `again` comes last."""
+    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
+    again = [step for step in plan["steps"] if step["again"]]
+    first = [step for step in reversed(after) if not step["again"]]
+    last = [*(step for step in reversed(before) if not step["again"]), *again]
+    back = [(step["name"], step["undo"]) for step in first]
+    return [*back, (MAIN, plan["undo"]), *((step["name"], step["undo"]) for step in last)]

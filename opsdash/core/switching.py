@@ -18,6 +18,7 @@ from opsdash.core import guards, incidents, mechanisms, planning, reviews, verif
 from opsdash.core.mechanisms import PROVIDER
 from opsdash.core.outcomes import CARRYING_OUT, LIVE_STATES, SwitchEvent, follow, outcome
 from opsdash.core.steps import (
+    called_off,
     first_step,
     is_before,
     next_step,
@@ -302,13 +303,16 @@ def applied(draft: Draft, event: ApplyDone) -> None:
         _taken_back(draft, switch, event)
     elif event.result in NOT_CARRIED_OUT:
         _not_carried_out(draft, switch, event.detail)
-    elif event.result == "unknown" and _shows_nothing(switch):
-        _nobody_knows(draft, switch, event.detail)
     else:
         after = advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, prior=event.prior, step=switch.step)
-        draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+        draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, doubt=_doubt(event)))
         step = switch.plan.step(switch.step)
         settle_for(draft, after, switch.plan.settle if step is None else step.settle)
+
+
+def _doubt(event: ApplyDone) -> str:
+    """What an action answered that leaves open whether it took effect."""
+    return "" if event.result == "applied" else event.detail or "it did not say what became of it"
 
 
 def _not_carried_out(draft: Draft, switch: Switch, detail: str) -> None:
@@ -322,23 +326,6 @@ def _not_carried_out(draft: Draft, switch: Switch, detail: str) -> None:
         roll_back(draft, switch, f"{step_name(switch)} was not carried out: {detail}", dropped=step_name(switch))
     else:
         end(draft, switch, SwitchEvent.NOT_APPLIED, detail=detail)
-
-
-def _shows_nothing(switch: Switch) -> bool:
-    """Whether a switch is at a step of which nothing is declared that would show that it came about."""
-    step = switch.plan.step(switch.step)
-    return step is not None and not step.verify and not step.down
-
-
-def _nobody_knows(draft: Draft, switch: Switch, detail: str) -> None:
-    """A step may have been carried out, and nothing will ever show it: no further one is begun."""
-    detail = f"nobody knows whether {switch.step} came about: {detail}"
-    if is_before(switch):
-        end(draft, switch, SwitchEvent.STUCK, detail=detail)
-        return
-    after = advance(draft, switch, SwitchEvent.STEP_FAILED, detail=detail, halted=True)
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
-    settle_for(draft, after, 0.0)
 
 
 def settle_for(draft: Draft, switch: Switch, seconds: float) -> None:
@@ -423,7 +410,7 @@ def _conclude(draft: Draft, switch: Switch, *, at_deadline: bool) -> bool:
     if event is not SwitchEvent.VERIFIED and not at_deadline:
         return False
     if switch.undoing:
-        _conclude_undo(draft, switch, event, found)
+        _conclude_undo(draft, switch, event, found, live.doubt)
     else:
         end(draft, switch, event, found=found)
     return True
@@ -431,7 +418,7 @@ def _conclude(draft: Draft, switch: Switch, *, at_deadline: bool) -> bool:
 
 def _conclude_step(draft: Draft, switch: Switch, live: SwitchLive, *, at_deadline: bool) -> bool:
     truth, evidence = verifying.step_truth(switch, live)
-    if truth is not Truth.TRUE and not at_deadline:
+    if truth is not Truth.TRUE and not at_deadline and verifying.is_measured(switch):
         return False
     name = step_name(switch)
     following = next_step(switch)
@@ -439,7 +426,7 @@ def _conclude_step(draft: Draft, switch: Switch, live: SwitchLive, *, at_deadlin
         said = {Truth.TRUE: "it is done", Truth.FALSE: "it is not done"}.get(truth, "nobody knows whether it is done")
         detail = f"it was interrupted at {name}: {said} ({evidence}); the switch itself was never begun"
         end(draft, switch, SwitchEvent.STUCK, detail=detail)
-    elif truth is Truth.TRUE and switch.abort_asked == switch.who and is_before(switch):
+    elif truth is Truth.TRUE and called_off(switch) and is_before(switch):
         roll_back(draft, switch, f"called off by {switch.abort_asked}")
     elif truth is Truth.TRUE and following is not None:
         _begin_step(draft, switch, following)
@@ -450,7 +437,8 @@ def _conclude_step(draft: Draft, switch: Switch, live: SwitchLive, *, at_deadlin
     elif is_before(switch):
         end(draft, switch, SwitchEvent.STUCK, detail=f"nobody knows whether {name} came about: {evidence}")
     else:
-        _judge_the_whole(draft, switch, SwitchEvent.STEP_FAILED, f"{name} did not come about: {evidence}")
+        said = f"{name} did not come about" if truth is Truth.FALSE else f"nobody knows whether {name} came about"
+        _judge_the_whole(draft, switch, SwitchEvent.STEP_FAILED, f"{said}: {evidence}")
     return True
 
 
@@ -461,8 +449,14 @@ def _judge_the_whole(draft: Draft, switch: Switch, event: SwitchEvent, detail: s
     _measure(draft, after)
 
 
-def _conclude_undo(draft: Draft, switch: Switch, event: SwitchEvent, found: tuple[Fact, ...]) -> None:
+def _conclude_undo(draft: Draft, switch: Switch, event: SwitchEvent, found: tuple[Fact, ...], doubt: str) -> None:
+    """The four facts tell whether the switch itself was taken back; of a step only the answer of its action does."""
     left = undo_left(switch)
+    if doubt and switch.step:
+        detail = f"nobody knows whether {switch.step} was taken back: {doubt}"
+        detail += f"; not taken back yet: {', '.join(left)}" if left else ""
+        end(draft, switch, SwitchEvent.NOT_BACK, found=found, detail=detail)
+        return
     if left:
         detail = f"not taken back yet: {', '.join(left)}"
         end(draft, switch, SwitchEvent.NOT_BACK, found=found, detail=detail)
@@ -535,7 +529,7 @@ def _taken_back(draft: Draft, switch: Switch, event: ApplyDone) -> None:
         _undo_step(draft, after, left[0])
         return
     after = advance(draft, switch, SwitchEvent.APPLIED, detail=event.detail, step=switch.step)
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, doubt=_doubt(event)))
     settle_for(draft, after, switch.plan.settle)
 
 
@@ -697,5 +691,5 @@ def observe(draft: Draft, switch: Switch, event: SwitchEvent, detail: str, settl
     died = event is SwitchEvent.ENGINE_DIED
     step = switch.step if switch.undoing or is_before(switch) else ""
     after = advance(draft, switch, event, detail=detail, in_doubt=died, halted=True, step=step)
-    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono))
+    draft.set_live("switches", switch.id, SwitchLive(acted=draft.now.mono, doubt=detail))
     settle_for(draft, after, settle)

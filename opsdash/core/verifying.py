@@ -54,16 +54,28 @@ def deadline(switch: Switch) -> float:
 
 
 def step_truth(switch: Switch, live: SwitchLive) -> tuple[Truth, str]:
-    """Whether the step that a switch is at came about: its checks pass, or the mechanism reads back the new side."""
+    """Whether the step that a switch is at came about: its checks pass, or the mechanism reads back the new side.
+
+    Where nothing is declared by which it could be told, the answer of its action has to do.
+    """
     step = _step(switch)
+    if not is_measured(switch):
+        words = "nothing to verify it is declared"
+        if live.doubt:
+            return Truth.UNKNOWN, f"{live.doubt}; {words}"
+        return (Truth.UNKNOWN if switch.in_doubt and step is not None else Truth.TRUE), words
     if step is None:
         fact = _mechanism(switch, live)
-        return (Truth.TRUE if fact.truth is Truth.UNDECLARED else fact.truth), fact.evidence
+        return fact.truth, fact.evidence
     watched = (*(f"check:{check}" for check in step.verify), *(f"down:{check}" for check in step.down))
-    if not watched:
-        return (Truth.UNKNOWN if switch.in_doubt else Truth.TRUE), "nothing to verify it is declared"
     truth, _, evidence = _together(watched, live)
     return truth, evidence
+
+
+def is_measured(switch: Switch) -> bool:
+    """Whether anything tells if the step that a switch is at came about."""
+    step = _step(switch)
+    return switch.plan.read is not None if step is None else bool(step.verify or step.down)
 
 
 def involved(switch: Switch) -> set[str]:

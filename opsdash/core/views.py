@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import automatic, badges, flapping, people, planning, proofs, verifying, ways_out, windows
+from opsdash.core import automatic, badges, flapping, people, planning, proofs, steps, verifying, ways_out, windows
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
@@ -12,7 +12,6 @@ from opsdash.model.alarm import hold_words
 from opsdash.model.operation import ANCHORS, TIER_ORDER, Auto, Confirm, ResponseKind, Tier
 from opsdash.model.status import Reason, Status, worst
 from opsdash.model.switch import (
-    FACT_TITLES,
     MOVES_PROVIDER,
     Fact,
     Plan,
@@ -110,6 +109,7 @@ class Viewer:
             "primary": component.primary,
             "on_backup": state.active is not None and state.active != component.primary,
             "mode": state.mode,
+            "dropped": [each.title for each in component.features.values() if self._dropped(component, each)],
             "redundancy": health.redundancy,
             "proof": proof,
             "proof_at": proof_at,
@@ -619,16 +619,18 @@ class Viewer:
             "intended_at": switch.intended_at,
             "ended_at": switch.ended_at,
             "times": switch_times(switch, self.now.wall),
-            "facts": [_fact(fact) for fact in known],
-            "detail": switch.detail,
+            "facts": [_fact(switch, fact) for fact in known],
+            "detail": steps.detail_of(switch),
             "in_doubt": switch.in_doubt,
             "ways_out": ways_out.ways_out(switch) + (["take_over"] if ways_out.is_stale(self.draft, switch) else []),
+            "sequence": list(plan.sequence),
             "step": switch.step,
             "begun": list(switch.begun),
             "cause": switch.cause.value,
             "approved_by": switch.approved_by,
             "abort_asked": switch.abort_asked,
             "stated_by": switch.stated_by,
+            "called_off": steps.called_off(switch),
             "steps": list(switch.history),
             "incident": switch.incident,
         }
@@ -666,10 +668,10 @@ def _gaps(component: Component, failure: FailureMode, proof: str) -> list[str]:
     return gaps
 
 
-def _fact(fact: Fact) -> FactView:
+def _fact(switch: Switch, fact: Fact) -> FactView:
     return {
         "name": fact.name.value,
-        "title": FACT_TITLES[fact.name],
+        "title": steps.fact_title(switch, fact.name),
         "truth": fact.truth.value,
         "evidence": fact.evidence,
         "hits": fact.hits,

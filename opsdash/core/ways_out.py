@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.core import guards, switching
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES, SwitchEvent, follow
-from opsdash.core.steps import is_before, undo_trouble
+from opsdash.core.steps import called_off, is_before, may_call_off, undo_trouble
 from opsdash.model.records import BlockadeLifted, SwitchAbortAsked
 from opsdash.model.switch import MOVES_PROVIDER, Refused, SwitchState
 from opsdash.model.units import format_duration
@@ -40,7 +40,7 @@ def ways_out(switch: Switch) -> list[str]:
         ways.append("settle")
     if switch.state not in LIVE_STATES and follow(switch.state, SwitchEvent.TAKE_OVER):
         ways.append("take_over")
-    if can_be_called_off(switch):
+    if can_be_called_off(switch) and not called_off(switch):
         ways.append("abort")
     return ways
 
@@ -62,7 +62,7 @@ def _left(draft: Draft, switch: Switch) -> float:
 
 def can_be_called_off(switch: Switch) -> bool:
     """Whether a switch is in flight and has not done anything yet that users notice."""
-    return switch.state in LIVE_STATES and is_before(switch) and not switch.undoing
+    return switch.state in LIVE_STATES and is_before(switch) and not switch.undoing and not switch.halted
 
 
 def undo(draft: Draft, who: str, intent: UndoIntent) -> Refused | str:
@@ -105,19 +105,30 @@ def take_over(draft: Draft, who: str, intent: TakeOverIntent) -> Refused | str:
 
 
 def abort(draft: Draft, who: str, intent: AbortIntent) -> Refused | str:
-    """Call it off, as long as nothing was done that users notice. Somebody else's switch: ask for that."""
+    """Call it off, as long as nothing was done that users notice. Somebody else's switch: ask for that.
+
+    Once it has been called off, what others ask for changes nothing any more.
+    """
     switch = draft.switch(intent.component)
     if switch is None or switch.state not in LIVE_STATES:
         return _no_way(switch, intent.component, "call off")
     if not can_be_called_off(switch):
-        return Refused("too_late", "the switch itself has been carried out; wait for its outcome, then undo it")
+        return Refused("too_late", _too_late(switch))
+    if called_off(switch):
+        return switch.id
     draft.emit(SwitchAbortAsked(draft.now.wall, switch.id, intent.component, who, intent.reason))
     draft.touch(intent.component)
-    if who != switch.who:
-        return switch.id
-    if switch.state is SwitchState.INTENT:
+    if may_call_off(switch, who) and switch.state is SwitchState.INTENT:
         switching.end(draft, switch, SwitchEvent.CALLED_OFF, detail=f"called off by {who}: nothing was done")
     return switch.id
+
+
+def _too_late(switch: Switch) -> str:
+    if switch.undoing:
+        return "it is being taken back already"
+    if is_before(switch):
+        return "it was interrupted, and is only observed: no further step is begun; wait for its outcome, then undo it"
+    return "the switch itself has been carried out; wait for its outcome, then undo it"
 
 
 def lift_blockade(draft: Draft, who: str, intent: LiftBlockadeIntent) -> Refused | str:

@@ -78,6 +78,13 @@ FACT_TITLES: dict[FactName, str] = {
     FactName.FEATURES: "essential features pass",
 }
 
+BACK_TITLES: dict[FactName, str] = {
+    **FACT_TITLES,
+    FactName.MECHANISM: "the mechanism reads back the old side",
+    FactName.OLD_OUT: "the new side no longer serves",
+}
+"""The same for a switch that is, or was, taken back: `true` then speaks for the old side."""
+
 
 class Truth(StrEnum):
     """What is known of a fact. `undeclared`: the component names no way to measure it, which is no obstacle."""
@@ -240,6 +247,7 @@ class Switch:
     halted: no further step is begun. in_doubt: the engine ended while it was in flight; it was only observed since.
     cause: who wanted it: a person, opsdash by itself, or a drill. approved_by: the second person, where one is needed.
     abort_asked: who asked for it to be called off. stated_by: the person who stated its outcome.
+    undo_reason: why it is, or was, taken back.
     """
 
     id: str
@@ -269,3 +277,4 @@ class Switch:
     abort_asked: str | None = None
     stated_by: str | None = None
     failed_at: float | None = None
+    undo_reason: str = ""

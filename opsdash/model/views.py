@@ -65,6 +65,7 @@ class WallRow(TypedDict):
     spark: latencies of the last 12 runs in ms, None for a failed one. redundancy: ready | lost | unknown | none.
     proof_at: when the best backup was last proved, proof: "fresh" | "old" | "changed" | "never" | "none" (no backup).
     badge: whether one key would work now: "ready" | "stale" | "not ready" | "unknown" | "none" (nothing to switch to).
+    dropped: titles of the features that users do without, since the degraded mode that is in force gives them up.
     failure: title of the first active failure mode, response: what was decided for it, hint: the key for it and words.
     switch: state of the switch in flight, None when none is.  overdue: things whose review time has passed.
     explained_by: parents that are down.  covered: an owner is present (True also when none is declared: see owners).
@@ -85,6 +86,7 @@ class WallRow(TypedDict):
     primary: str | None
     on_backup: bool
     mode: str | None
+    dropped: list[str]
     redundancy: str
     proof: str
     proof_at: float | None
@@ -310,8 +312,10 @@ class SwitchView(TypedDict):
     """A switch, live or past. times: seconds for decide, act, settle, verify, total, as far as reached.
 
     ways_out: what a person can do now (undo, settle, take_over, abort).  live: not yet ended.
-    step: at which of its steps, "" for the switch itself; begun: those whose action may have been carried out.
-    cause: person | auto | drill.  approved_by: the second person.  abort_asked: who asked for it to be called off.
+    sequence: names of all its steps in order, the switch itself (`switch`) among them; step: at which of them it is, ""
+    for the switch itself; begun: those whose action may have been carried out.
+    cause: person | auto | drill.  approved_by: the second person.  abort_asked: who asked for it to be called off;
+    called_off: that word is enough, and what was begun is taken back after the step it is at.
     stated_by: who stated its outcome, where nobody measured it.
     """
 
@@ -334,12 +338,14 @@ class SwitchView(TypedDict):
     detail: str
     in_doubt: bool
     ways_out: list[str]
+    sequence: list[str]
     step: str
     begun: list[str]
     cause: str
     approved_by: str | None
     abort_asked: str | None
     stated_by: str | None
+    called_off: bool
     steps: list[tuple[float, str]]
     incident: str | None
 

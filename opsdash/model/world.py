@@ -286,6 +286,7 @@ class SwitchLive:
         somebody may take the switch over.
     hits, truth, seen: samples in a row, what they say, and the evidence, by fact ("A", "B", "C") or verify check.
     asked: when the next sample of a check is due, so that its samples make one chain and not a tree.
+    doubt: what the action answered, where that leaves open whether it took effect; "" where it does not.
     """
 
     acted: float = 0.0
@@ -296,6 +297,7 @@ class SwitchLive:
     truth: Mapping[str, Truth] = field(default_factory=nothing)
     seen: Mapping[str, str] = field(default_factory=nothing)
     asked: Mapping[str, float] = field(default_factory=nothing)
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ def row(component: str, title: str, **changes: Any) -> WallRow:
         "primary": None,
         "on_backup": False,
         "mode": None,
+        "dropped": [],
         "redundancy": "none",
         "proof": "none",
         "proof_at": None,
@@ -137,8 +138,8 @@ def provider(
         "primary": primary,
         "proof": changes.get("proof", "fresh"),
         "proof_at": changes.get("proof_at", START - 12 * DAY),
-        "badge": "ready",
-        "badge_why": "",
+        "badge": changes.get("badge", "ready"),
+        "badge_why": changes.get("badge_why", ""),
         "checks": [
             check(
                 "api",
@@ -293,6 +294,7 @@ def _rows() -> list[WallRow]:
             "source",
             "Main data source",
             mode="last-good",
+            dropped=["Lead export"],
             status="degraded",
             reason="mode",
             cause="mode last-good",
@@ -345,6 +347,8 @@ class FakeSession:
         self.planned = 0
         self.guards = guards()
         self.plan_changes: dict[str, Any] = {}
+        self.detail_changes: dict[str, Any] = {}
+        self.backup_changes: dict[str, Any] = {}
         self.switches: dict[str, SwitchView] = {}
         self.generations: dict[str, int] = {}
         self.unreachable = ""
@@ -608,7 +612,7 @@ class FakeSession:
         if component not in self.rows:
             raise SessionError(f"there is no component {component!r}")
         found = self.rows[component]
-        return {
+        made: dict[str, Any] = {
             "row": copy.deepcopy(found),
             "providers": self._providers(component),
             "checks": [
@@ -655,6 +659,8 @@ class FakeSession:
                 "runbook": None,
             },
         }
+        made.update(copy.deepcopy(self.detail_changes))
+        return made  # type: ignore[return-value] # built from the keys of ComponentDetail
 
     def _providers(self, component: str) -> list[ProviderView]:
         found = self.rows[component]
@@ -663,7 +669,7 @@ class FakeSession:
         on_backup = found["active"] == "ses"
         return [
             provider(component, "postmark", "Postmark", "down", active=not on_backup, primary=True),
-            provider(component, "ses", "Amazon SES", "ok", active=on_backup, primary=False),
+            provider(component, "ses", "Amazon SES", "ok", active=on_backup, primary=False, **self.backup_changes),
         ]
 
     def _failures(self, component: str) -> list[FailureView]:
@@ -834,12 +840,14 @@ class FakeSession:
             "detail": "",
             "in_doubt": False,
             "ways_out": [],
+            "sequence": ["switch"],
             "step": "",
             "begun": ["switch"],
             "cause": "person",
             "approved_by": None,
             "abort_asked": None,
             "stated_by": None,
+            "called_off": False,
             "steps": [(self.now, "intent written")],
             "incident": "INC-31",
         }

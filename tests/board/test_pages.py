@@ -92,6 +92,36 @@ async def test_a_component_shows_why_nobody_was_alarmed_and_what_would_have_been
             assert part in stage.page, part
 
 
+async def test_a_component_in_a_degraded_mode_says_what_users_do_without(board: Board) -> None:
+    async with board() as stage:
+        stage.wall.select("source")
+        await stage.press("enter")
+        assert "without   Lead export" in stage.page
+
+
+async def test_a_component_says_why_one_key_would_not_lead_to_its_backup_and_what_was_not_begun(board: Board) -> None:
+    def before(session: FakeSession) -> None:
+        session.backup_changes = {"badge": "not ready", "badge_why": "what it logs in with is accepted: 403"}
+        session.detail_changes = {
+            "blocked": "failover to ses wanted by ken, not begun: the backup was proved: never",
+            "auto": {
+                "component": "email", "auto": "shadow", "hold": 30.0, "score": "would have switched once: 1 not needed",
+                "blocked": None, "blocked_at": None,
+            },
+        }  # fmt: skip
+        session.rows["email"]["badge"] = "not ready"
+
+    async with board(before) as stage:
+        assert "NOT READY" in next(line for line in stage.screen_lines if "Transactional email" in line)
+        await stage.press("enter")
+        for words in (
+            "NOT READY  what it logs in with is",
+            "blocked   failover to ses wanted by ken, not begun:",
+            "auto      shadow, after 30 s down;",
+        ):
+            assert words in stage.page
+
+
 async def test_a_component_that_nobody_covers_says_so(board: Board) -> None:
     async with board() as stage:
         stage.wall.select("social")

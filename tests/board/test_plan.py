@@ -435,3 +435,76 @@ async def test_what_was_refused_is_asked_again_as_a_request_of_its_own(board: Bo
         await stage.press("y")
         first, second = (key for _, _, key in stage.session.submitted)
         assert first != second
+
+
+# --- steps, notes, two people ----------------------------------------------------------------------------------------
+
+
+def stepped(session: FakeSession) -> None:
+    """Two steps before the switch, one after it."""
+    session.plan_changes = {
+        "steps": [
+            step("quiesce", "mail off", "mail on", verify=["queue passes"]),
+            step("fence", "fence pm", "", no_return=True),
+            step("reload", "reload ses", "reload pm", again=True),
+        ],
+        "steps_before": 2,
+        "notes": ["it goes back by itself when the primary passes its check"],
+    }
+
+
+def step(name: str, manual: str, undo: str, **changes: Any) -> dict[str, Any]:
+    made = {"name": name, "manual": manual, "undo": undo, "again": False, "verify": [], "no_return": False}
+    return made | changes
+
+
+async def test_every_step_is_shown_in_order_there_and_back(board: Board) -> None:
+    async with board(stepped) as stage:
+        await stage.press("f")
+        lines = [line.strip() for line in stage.page.splitlines()]
+        names = [line.split()[0] for line in lines[lines.index("WHAT WILL HAPPEN") :] if line]
+        there = [name for name in names if name in {"quiesce", "fence", "switch", "reload", "verify", "undo"}]
+        assert there[:6] == ["quiesce", "fence", "switch", "reload", "verify", "undo"]
+        page = stage.page
+        assert "go on when queue passes" in page
+        assert "there is no way back after this" in page
+        way_back = ("undo      switch: curl", "fence: nothing", "quiesce: mail on", "reload: reload pm")
+        back = [page.index(text) for text in way_back]
+        assert back == sorted(back)
+
+
+async def test_what_one_has_to_know_of_the_mechanism_is_said(board: Board) -> None:
+    async with board(stepped) as stage:
+        await stage.press("f")
+        assert "note      it goes back by itself when the primary passes its check" in stage.page
+
+
+async def test_a_guard_that_the_component_lets_block_wants_the_name(board: Board) -> None:
+    def before(session: FakeSession) -> None:
+        session.guards[2] = guard("proof", "the backup was tested", "fail", "never")
+        session.plan_changes = {"needs": "typed", "failed": ["proof"], "state": "blocked"}
+
+    async with board(before) as stage:
+        await stage.press("f", "enter")
+        assert stage.session.submitted == []
+        assert "✗  the backup was tested" in stage.page
+        assert "never (can be overridden)" in stage.page
+        await stage.type("email")
+        await stage.press("y")
+        assert stage.intents("failover")[0]["overrides"] == ["proof"]
+
+
+async def test_a_switch_that_takes_two_says_who_has_to_confirm_and_how_one_goes_on_alone(board: Board) -> None:
+    async with board(size=(160, 40)) as stage:
+        stage.session.refuse = {
+            "rule": "approval",
+            "reason": "this takes two people: another one has to confirm the same plan within 10m",
+            "override": "--override approval --reason TEXT",
+        }
+        await stage.press("f", "y")
+        assert stage.name == "PlanDialog"
+        assert "another one has to confirm" in stage.screen
+        assert "Alone: opsdash failover email --to ses --override approval --reason TEXT" in stage.screen
+        stage.session.refuse = None
+        await stage.press("y")
+        assert stage.name == "ProgressDialog"

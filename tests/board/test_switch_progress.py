@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -122,6 +122,98 @@ async def test_w_shows_the_last_switch(board: Board) -> None:
         stage.session.advance("email", "committed")
         await stage.press("escape", "w")
         assert "DONE AND VERIFIED" in stage.page
+
+
+# --- steps, two people, and opsdash itself ---------------------------------------------------------------------------
+
+
+def held(stage: Stage, **changes: object) -> None:
+    """The switch is at its first step, and may be called off."""
+    switch = stage.session.switches["email"]
+    cast("dict[str, object]", switch).update(
+        state="fencing", step="quiesce", begun=["quiesce"], sequence=["quiesce", "fence", "switch", "reload"],
+        ways_out=["abort"], **changes,
+    )  # fmt: skip
+    stage.session.change("email", switch="fencing")
+
+
+async def test_the_steps_are_shown_with_the_one_that_it_is_at(board: Board) -> None:
+    async with board() as stage:
+        await begun(stage)
+        held(stage)
+        await stage.live()
+        assert "▸ quiesce   · fence not begun   · switch not begun   · reload not begun" in stage.page
+        assert "▸ at the steps before it" in stage.page
+        switch = cast("dict[str, object]", stage.session.switches["email"])
+        switch.update(state="undoing", step="fence", begun=["quiesce", "fence"])
+        await stage.live()
+        assert "• quiesce   ◂ fence   · switch not begun" in stage.page
+
+
+async def test_a_calls_it_off_but_only_with_y(board: Board) -> None:
+    async with board() as stage:
+        await begun(stage)
+        held(stage)
+        await stage.press("a")
+        assert "Call it off? What was begun is taken back. It is maria's" in stage.screen
+        await stage.press("enter", "escape")
+        assert stage.intents("abort") == []
+        await stage.press("a", "y")
+        assert stage.intents("abort") == [{"component": "email", "reason": "called off on the board"}]
+
+
+async def test_what_opsdash_does_by_itself_says_so_and_anybody_calls_it_off(board: Board) -> None:
+    async with board() as stage:
+        await begun(stage)
+        held(stage, cause="auto", who="opsdash")
+        await stage.live()
+        assert "opsdash did this by itself" in stage.page
+        await stage.press("a")
+        assert "opsdash began it by itself" in stage.screen
+        assert "only ask" not in stage.screen
+
+
+async def test_somebody_elses_wish_to_call_it_off_is_shown_with_the_key_for_it(board: Board) -> None:
+    async with board() as stage:
+        await begun(stage)
+        held(stage, abort_asked="ken")
+        await stage.live()
+        assert "ken asks for it to be called off   maria can do that: a" in stage.page
+        held(stage, abort_asked="maria", called_off=True)
+        await stage.live()
+        assert "called off by maria  after this step, what was begun is taken back" in stage.page
+
+
+async def test_a_switch_that_nobody_is_at_any_more_can_be_taken_over(board: Board) -> None:
+    async with board() as stage:
+        await begun(stage)
+        held(stage)
+        await stage.press("t")
+        assert stage.name == "ProgressDialog"
+        stage.session.switches["email"]["ways_out"] = ["abort", "take_over"]
+        await stage.live()
+        assert "Nothing has come of it for too long" in stage.page
+        await stage.press("t", "y")
+        assert stage.intents("take_over") == [{"component": "email", "reason": "taken over on the board"}]
+
+
+async def test_the_second_person_is_named(board: Board) -> None:
+    async with board() as stage:
+        await begun(stage)
+        stage.session.switches["email"]["approved_by"] = "ken"
+        await stage.live()
+        assert "with ken as the second person" in stage.page
+
+
+async def test_what_somebody_else_went_back_on_is_reverted_and_not_done(board: Board) -> None:
+    async with board() as stage:
+        await begun(stage)
+        stage.session.advance("email", "committed")
+        cast("dict[str, object]", stage.session.switches["email"]).update(state="reverted", detail="it says 'pm-prod'")
+        await stage.press("escape", "w")
+        assert "✗ REVERTED by somebody else after it was done" in stage.page
+        assert "it says 'pm-prod'" in stage.page
+        assert "DONE AND VERIFIED" not in stage.page
 
 
 # --- degraded modes --------------------------------------------------------------------------------------------------

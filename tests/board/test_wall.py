@@ -51,6 +51,39 @@ def test_columns_leave_in_a_fixed_order() -> None:
     assert kept[-1] == []
 
 
+@pytest.mark.parametrize("cells", [70, 80, 100, 200])
+def test_a_backup_to_which_one_key_would_not_lead_is_said_at_every_width(cells: int) -> None:
+    one = row("email", "Transactional email", badge="not ready", redundancy="ready", proof="fresh", active="pm")
+    assert "NOT READY" in plain(row_line(one, columns(cells), START, stale=False))
+    fine = row("email", "Transactional email", badge="stale", redundancy="ready", proof="fresh", active="pm")
+    assert "NOT READY" not in plain(row_line(fine, columns(cells), START, stale=False))
+
+
+def test_in_a_degraded_mode_a_row_says_what_users_do_without() -> None:
+    one = row("email", "Email", mode="orders-only", dropped=["Newsletters", "Surveys"], hint="g restore")
+    assert "g restore · without Newsletters, Surveys (mode orders-only)" in plain(
+        row_line(one, columns(200), START, stale=False)
+    )
+    nothing = row("email", "Email", mode="orders-only", hint="g restore")
+    assert "g restore · mode orders-only" in plain(row_line(nothing, columns(200), START, stale=False))
+
+
+async def test_the_first_line_and_the_line_below_the_wall_say_what_was_dropped_on_purpose(board: Board) -> None:
+    async with board(size=(160, 36)) as stage:
+        assert "Dropped on purpose: Lead export (source)" in stage.screen_lines[0]
+        stage.wall.select("source")
+        await stage.settle()
+        assert "   without Lead export (mode last-good)   g restore" in stage.screen
+        stage.session.change("source", mode=None, dropped=[], status="ok")
+        await stage.live()
+        assert "Dropped on purpose" not in stage.screen
+        stage.session.change("source", mode="last-good", dropped=["Lead export"])
+        await stage.live()
+        assert "Dropped on purpose" in stage.screen_lines[0]
+        await stage.silence(4)
+        assert "Dropped on purpose" not in stage.screen_lines[0], "a stale board claims nothing"
+
+
 def test_a_row_says_everything_in_words() -> None:
     session = FakeSession()
     shape = columns(200)

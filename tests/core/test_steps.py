@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from opsdash.core.steps import called_off, detail_of, fact_title, may_call_off
+from opsdash.core.ways_out import ways_out
 from opsdash.model.effects import Apply
 from opsdash.model.inputs import AbortIntent, TakeOverIntent, UndoIntent
 from opsdash.model.operation import StepSpec
 from opsdash.model.records import SwitchAbortAsked, SwitchAdvanced
 from opsdash.model.status import Status
-from opsdash.model.switch import FactName, Refused, SwitchState
+from opsdash.model.switch import FactName, Refused, SwitchCause, SwitchState
 from opsdash.testing import Outside, Timeline, call, email, mail_outside, mail_switch, operation
 
 if TYPE_CHECKING:
@@ -141,12 +144,14 @@ def test_a_fence_of_which_nobody_knows_needs_a_person_and_nothing_more_is_done()
 
 
 def test_a_step_whose_answer_is_lost_and_that_nothing_shows_needs_a_person() -> None:
-    timeline = mail(mail_outside(results={"quiesce": "unknown"}))
+    outside = mail_outside(results={"quiesce": "unknown"})
+    timeline = mail(outside)
     timeline.confirm("email")
     timeline.advance(40)
     assert carried_out(timeline) == ["quiesce on"]
     assert state(timeline) is SwitchState.NEEDS_HUMAN
     assert "nobody knows whether quiesce came about" in timeline.switch("email").detail
+    outside.results.clear()
     timeline.want(UndoIntent("email"))
     timeline.advance(40)
     assert carried_out(timeline)[1:] == ["quiesce off"]
@@ -212,7 +217,66 @@ def test_an_undo_that_stops_half_way_names_what_is_left() -> None:
     timeline.want(UndoIntent("email"))
     timeline.advance(60)
     assert state(timeline) is SwitchState.NEEDS_HUMAN
-    assert timeline.switch("email").detail == "not taken back yet: quiesce, reload"
+    detail = timeline.switch("email").detail
+    assert detail.startswith("nobody knows whether fence was taken back: ")
+    assert detail.endswith("; not taken back yet: quiesce, reload")
+
+
+def test_a_last_step_back_that_nobody_can_vouch_for_is_not_called_undone() -> None:
+    outside = mail_outside()
+    timeline = mail(outside, before=(QUIESCE, FENCE), after=())
+    outside.status[FENCED] = Status.DOWN
+    outside.results["quiesce"] = "applied"
+    timeline.confirm("email")
+    timeline.advance(2)
+    outside.results["quiesce"] = "unknown"
+    timeline.advance(40)
+    assert carried_out(timeline)[-1] == "quiesce off"
+    assert state(timeline) is SwitchState.NEEDS_HUMAN
+    assert timeline.switch("email").detail.startswith("nobody knows whether quiesce was taken back: ")
+    outside.results["quiesce"] = "applied"
+    timeline.want(UndoIntent("email"))
+    timeline.advance(40)
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_killed_at_the_last_step_back_it_is_not_called_undone_either() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    while (state(timeline), timeline.switch("email").step) != (SwitchState.UNDOING, "quiesce"):
+        timeline.advance(0.01)
+    again = timeline.crash()
+    again.advance(60)
+    assert again.switch("email").state is SwitchState.NEEDS_HUMAN
+    assert again.switch("email").detail.startswith("nobody knows whether quiesce was taken back: ")
+    again.want(UndoIntent("email"))
+    again.advance(60)
+    assert again.switch("email").state is SwitchState.UNDONE
+
+
+@pytest.mark.parametrize("answer", ["unknown", "applied"])
+def test_a_fence_that_nothing_verifies_has_to_say_that_it_worked(answer: str) -> None:
+    outside = mail_outside()
+    bare = replace(FENCE, verify=())
+    timeline = mail(outside, before=(QUIESCE, bare), after=())
+    outside.results["fence"] = answer
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert ("switch ses-eu" in carried_out(timeline)) == (answer == "applied")
+    wanted = SwitchState.COMMITTED if answer == "applied" else SwitchState.NEEDS_HUMAN
+    assert state(timeline) is wanted
+
+
+def test_what_nothing_verifies_and_nobody_vouches_for_ends_the_sequence_after_the_switch() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.results["reload"] = "unknown"
+    timeline.confirm("email")
+    timeline.advance(40)
+    assert carried_out(timeline)[-1] == "reload done", "no warm-up"
+    assert state(timeline) is SwitchState.COMMITTED, "the facts decide"
 
 
 def test_past_the_point_of_no_return_there_is_no_undo_and_the_name_has_to_be_typed() -> None:
@@ -289,7 +353,7 @@ def test_killed_while_it_was_taken_back_a_person_is_told_what_is_left() -> None:
     again = timeline.crash()
     again.advance(60)
     assert again.switch("email").state is SwitchState.NEEDS_HUMAN
-    assert again.switch("email").detail == "not taken back yet: quiesce"
+    assert again.switch("email").detail.endswith("; not taken back yet: quiesce")
 
 
 # --- calling off -----------------------------------------------------------------------------------------------------
@@ -306,6 +370,71 @@ def test_the_one_who_began_it_calls_it_off_before_the_switch_itself() -> None:
     timeline.advance(40)
     assert "switch ses-eu" not in carried_out(timeline)
     assert state(timeline) is SwitchState.UNDONE
+
+
+def test_once_it_is_called_off_what_others_ask_for_changes_nothing_any_more() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email", who="maria")
+    timeline.advance(0.5)
+    timeline.want(AbortIntent("email"), who="maria")
+    timeline.want(AbortIntent("email", "I think so too"), who="ken")
+    outside.status.pop(FENCED)
+    timeline.advance(40)
+    assert timeline.switch("email").abort_asked == "maria"
+    assert "switch ses-eu" not in carried_out(timeline)
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_of_two_people_who_agreed_on_it_each_can_call_it_off() -> None:
+    outside = mail_outside()
+    timeline = mail(outside, approvals=2)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email", who="maria")
+    timeline.confirm("email", who="ken")
+    timeline.advance(0.5)
+    assert "abort" in ways_out(timeline.switch("email"))
+    timeline.want(AbortIntent("email"), who="ken")
+    assert "abort" not in ways_out(timeline.switch("email"))
+    outside.status.pop(FENCED)
+    timeline.advance(40)
+    assert "switch ses-eu" not in carried_out(timeline)
+    assert state(timeline) is SwitchState.UNDONE
+
+
+def test_what_opsdash_began_by_itself_anybody_calls_off() -> None:
+    timeline = mail()
+    timeline.confirm("email")
+    began = replace(timeline.switch("email"), cause=SwitchCause.AUTO, who="opsdash")
+    assert may_call_off(began, "ken")
+    assert called_off(replace(began, abort_asked="ken"))
+    assert not called_off(replace(began, abort_asked="ken", cause=SwitchCause.PERSON, who="maria"))
+
+
+def test_a_switch_that_was_taken_back_says_why_and_not_only_what_was_done() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    timeline.advance(40)
+    switch = timeline.switch("email")
+    assert switch.state is SwitchState.UNDONE
+    assert detail_of(switch).startswith("fence did not come about: ")
+    assert fact_title(switch, FactName.MECHANISM) == "the mechanism reads back the old side"
+
+
+def test_what_is_only_observed_any_more_cannot_be_called_off() -> None:
+    outside = mail_outside()
+    timeline = mail(outside)
+    outside.status[FENCED] = Status.DOWN
+    timeline.confirm("email")
+    timeline.advance(1)
+    again = timeline.crash()
+    refused = again.want(AbortIntent("email"))
+    assert isinstance(refused, Refused)
+    assert refused.rule == "too_late"
+    assert "only observed" in refused.reason
 
 
 def test_somebody_else_can_only_ask_for_it() -> None:

@@ -13,6 +13,7 @@ from opsdash.storage.memory import MemoryJournal
 from tests.engine.support import (
     GatedJournal,
     Mailer,
+    ShiftedClock,
     Target,
     eventually,
     eventually_asked,
@@ -303,3 +304,87 @@ async def test_an_intent_that_was_acknowledged_is_there_after_the_kill(tmp_path:
             await one.kill()
         assert all(taken)
         assert len(of(folder, "paused")) == 20
+
+
+FENCED = """  before:
+    fence:
+      action: {{kind: command, argv: [sh, -c, "echo fence >> {log}; test -e {go} || sleep 60"]}}
+      undo: {{kind: command, argv: [sh, -c, "echo unfence >> {log}"]}}
+"""
+
+
+async def test_killed_at_the_fence_a_person_leads_back_and_it_is_really_undone(tmp_path: Path) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    async with serving() as target:
+        mailer = Mailer(target)
+        text = mail(target.url, deadline="1s", more=FENCED.format(log=log, go=go))
+        folder = write_workspace(tmp_path / "w", email=text)
+        async with engine(folder) as one:
+            await ready(one.session, "email")
+            await begin(one.session, "email")
+            await eventually(log.exists)
+            assert (await until_state(one.session, "email", "fencing"))["step"] == "fence"
+            await one.kill()
+        go.touch()
+        async with engine(folder) as two:
+            found = await until_state(two.session, "email", "needs_human")
+            assert found["in_doubt"]
+            assert "interrupted at fence" in found["detail"]
+            assert "undo" in found["ways_out"]
+            assert log.read_text().split() == ["fence"]
+            plan: Any = await two.session.plan("email", "failover", "ses")
+            assert "live_switch" in plan["failed"]
+            assert (await two.session.submit("undo", {"component": "email", "reason": "a test"}))["accepted"]
+            undone = await until_state(two.session, "email", "undone", "needs_human")
+            assert undone["state"] == "undone", undone["detail"]
+        assert log.read_text().split() == ["fence", "unfence"]
+        assert (mailer.puts, mailer.provider) == (0, "pm-prod")
+
+
+async def test_on_a_full_disk_nothing_is_done_and_the_manual_command_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    whole = GatedJournal()
+    async with serving() as target:
+        mailer = Mailer(target)
+        folder = write_workspace(tmp_path, email=mail(target.url, more=FENCED.format(log=log, go=tmp_path)))
+        async with running(folder, journal=whole) as one:
+            for check in one.loaded.operation.checks:
+                one.poller.poll(check)
+            await eventually(lambda: one.runner.live.get("components", "email").redundancy == "ready")
+            whole.full = True
+            worked, said = await one.switch_now(SwitchKind.FAILOVER, "email", None, "maria")
+            assert not worked, said
+            assert whole.of("switch_intended") == []
+
+            async def refused() -> Any:
+                shown = await one.plan("email", SwitchKind.FAILOVER, None)
+                return shown if "journal" in shown["failed"] else None
+
+            plan = await eventually_asked(refused)
+            assert "/provider" in plan["manual"]
+            assert plan["steps"][0]["manual"].startswith("sh -c")
+            assert not log.exists()
+            assert mailer.puts == 0
+            whole.full = False
+
+
+async def test_a_clock_that_jumps_an_hour_changes_nothing_about_a_switch_in_flight(tmp_path: Path) -> None:
+    clock = ShiftedClock()
+    async with serving() as target:
+        mailer = Mailer(target)
+        mailer.gate.clear()
+        folder = write_workspace(tmp_path, email=mail(target.url, deadline="5s"))
+        async with running(folder, clock=clock) as one:
+            for check in one.loaded.operation.checks:
+                one.poller.poll(check)
+            await eventually(lambda: one.runner.live.get("components", "email").redundancy == "ready")
+            pressed = asyncio.ensure_future(one.switch_now(SwitchKind.FAILOVER, "email", None, "maria"))
+            await mailer.arrived.wait()
+            clock.wall -= 3600
+            mailer.gate.set()
+            worked, said = await pressed
+            assert worked, said
+            switch = one.viewer().draft.switch("email")
+            assert switch is not None
+            assert switch.state is SwitchState.COMMITTED
+        assert mailer.puts == 1

@@ -225,12 +225,14 @@ def _status(detail: ComponentDetail, now: float, cells: int, *, tz: tzinfo | Non
         rows.append(_field("it is", (row["failure"], Role.STRONG)))
         rows.append(_field("do this", (key, Role.KEY), (f" {words}", Role.STRONG)))
     rows.append(_field("tier", (row["tier"], Role.TEXT)))
-    rows += _serving(detail, now, stale=stale)
+    rows += _serving(detail, now, cells, stale=stale)
     rows.append(_field("owners", *_owners(detail["owners"], tz, uncovered=detail["uncovered"])))
     if row["mode"]:
         mode = next((mode for mode in detail["modes"] if mode["in_force"]), None)
         review = f", review {date_time(mode['review_at'], tz, now)}" if mode and mode["review_at"] else ""
         rows.append(_field("mode", (f"{mode['title'] if mode else row['mode']}{review}", Role.DEGRADED)))
+        if row["dropped"]:
+            rows += _wrapped("without", ", ".join(row["dropped"]), cells, Role.DEGRADED)
     if row["overdue"]:
         rows.append(_field("overdue", ("review of " + ", ".join(row["overdue"]), Role.DEGRADED)))
     if detail["paused_until"]:
@@ -288,7 +290,7 @@ def _for(alarm: AlarmView, now: float) -> str:
     return f"  for {ago(alarm['since'], now)}"
 
 
-def _serving(detail: ComponentDetail, now: float, *, stale: bool) -> list[Row]:
+def _serving(detail: ComponentDetail, now: float, cells: int, *, stale: bool) -> list[Row]:
     rows = []
     for provider in detail["providers"]:
         if provider["active"]:
@@ -306,18 +308,20 @@ def _serving(detail: ComponentDetail, now: float, *, stale: bool) -> list[Row]:
             text, role = proof(provider["proof"], provider["proof_at"], now)
             name = "backup" if not provider["primary"] else "primary"
             rows.append(_field(name, (f"{provider['title']}  ", Role.TEXT), status.span, (f"  {text}", role)))
-            rows += _badge(provider)
+            rows += _badge(provider, cells)
     if detail["providers"] and detail["row"]["active"] is None:
         rows.insert(0, _field("serving", ("not known", Role.UNKNOWN)))
     return rows
 
 
-def _badge(provider: ProviderView) -> list[Row]:
+def _badge(provider: ProviderView, cells: int) -> list[Row]:
     """Why one key would not lead there now, or not safely."""
     if provider["badge"] == "not ready":
-        return [_field("", ("NOT READY  ", Role.DOWN), (provider["badge_why"], Role.TEXT))]
+        first, *others = wrap(provider["badge_why"], max(20, cells - 22)) or [""]
+        rows = [_field("", ("NOT READY  ", Role.DOWN), (first, Role.TEXT))]
+        return [*rows, *(_field("", (" " * 11, Role.TEXT), (line, Role.TEXT)) for line in others)]
     if provider["badge"] == "stale":
-        return [_field("", ("", Role.DIM), (provider["badge_why"], Role.DIM))]
+        return _wrapped("", provider["badge_why"], cells, Role.DIM)
     return []
 
 
