@@ -278,8 +278,8 @@ class _Switch:
     def _refused(self, words: str) -> ActionResult:
         """Nothing was changed, or no more than what the primary has done itself."""
         if self.moved:
-            told = f"{self.moved}, but the sentinels were not told ({words}) and follow by themselves in half a minute or more"
-            return ActionResult(Applied.APPLIED, told, prior=self.present)
+            told = f"{self.moved}, but the sentinels were not told ({words}) and follow by themselves"
+            return ActionResult(Applied.APPLIED, f"{told} in half a minute or more", prior=self.present)
         return ActionResult(Applied.REFUSED, _unchanged(words))
 
     async def fail_over(self) -> ActionResult:
