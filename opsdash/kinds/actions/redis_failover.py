@@ -17,7 +17,7 @@ but only if its replicas have lost the old primary, too. Writes that were not re
 old primary from coming back as one. Without that key the action is refused, and says what to do by hand.
 
 `read` gives the node whom all that answer call their primary, dead or alive. A group that sentinels watch is refused:
-half a minute later they would move the role again, and not always to the same node (kind `redis_sentinel`).
+half a minute or more later they would move the role again, not always to the same node (kind `redis_sentinel`).
 """
 
 from __future__ import annotations

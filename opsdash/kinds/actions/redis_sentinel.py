@@ -16,7 +16,8 @@ split.
 
 Therefore `coordinated`: a primary that answers is sent `FAILOVER TO target`, then one sentinel `SENTINEL FAILOVER`, by
 which all take notice. Measured: no write lost, never two primaries, all sentinels agree after 2.0 s. (Without the
-second step they name the old one for 29 s, then fail over themselves, with equal priorities to another replica.)
+second step they name the old one for 28 s longer than their `down-after-milliseconds`, then fail over themselves, with
+equal priorities to another replica.)
 While writes are held, so is what the sentinels publish, and a pause longer than their `down-after-milliseconds` made
 them replace the primary meanwhile: it is kept to half of that. A primary that does not answer, and that most sentinels
 miss as well, is replaced by `SENTINEL FAILOVER` alone, unless they are about to do that by themselves: then nothing is
@@ -277,8 +278,8 @@ class _Switch:
     def _refused(self, words: str) -> ActionResult:
         """Nothing was changed, or no more than what the primary has done itself."""
         if self.moved:
-            told = f"{self.moved}, but the sentinels were not told ({words}) and follow by themselves in half a minute"
-            return ActionResult(Applied.APPLIED, told, prior=self.present)
+            told = f"{self.moved}, but the sentinels were not told ({words}) and follow by themselves"
+            return ActionResult(Applied.APPLIED, f"{told} in half a minute or more", prior=self.present)
         return ActionResult(Applied.REFUSED, _unchanged(words))
 
     async def fail_over(self) -> ActionResult:
