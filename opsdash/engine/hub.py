@@ -128,8 +128,10 @@ class Hub:
             now = self._clock().mono
             beat = now - last >= HEARTBEAT - COALESCE
             if urgent or self._dirty or beat:
+                before = self._seq
                 self._flush_guarded(full=urgent or beat)
-                last = now
+                # Rows that were looked at and had not changed are no sign of life: nothing has gone out.
+                last = now if self._seq != before or beat else last
             if urgent:
                 await asyncio.sleep(0.01)
 

@@ -170,6 +170,20 @@ async def test_at_least_one_event_goes_out_every_second() -> None:
             assert data["rows"] == []
 
 
+async def test_components_that_are_looked_at_and_have_not_changed_do_not_keep_it_silent() -> None:
+    """Checks that say the same again and again, each at its own time, are news for nobody."""
+    async with sending() as bench:
+        subscriber = bench.hub.subscribe()
+        await eventually(lambda: subscriber.queue.qsize() >= 1)
+        before = subscriber.queue.qsize()
+
+        def looked_at() -> bool:
+            bench.hub.publish(Committed(touched={"c1"}))
+            return subscriber.queue.qsize() > before
+
+        await eventually(looked_at)
+
+
 async def test_an_engine_that_is_stuck_falls_silent_and_speaks_again() -> None:
     async with sending() as b:
         subscriber = b.hub.subscribe()
