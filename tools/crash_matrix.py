@@ -1,20 +1,21 @@
 """The crash matrix in its long form: `make crash-matrix` writes docs/crash-matrix.md.
 
 For every mechanism that has a server on this machine: each boundary of a switch by journal prefix, with and without the
-effect of its action, and thirty pairs of `kill -9`. ARGS="pointer haproxy --pairs 5" does some of it, and only prints.
+effect of its action, and thirty pairs of `kill -9`. ARGS="pointer haproxy" does some of them; their rows are replaced.
+What was found is kept in tests/mechanisms/crash-matrix.json, from which the page is made.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import platform
+import json
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import repeat
 from multiprocessing import get_context
@@ -26,7 +27,9 @@ from opsdash.engine.clock import system_clock
 from tests.mechanisms.matrix import End, by_kill, by_prefix
 from tests.mechanisms.mechanisms import MECHANISMS
 
-PAGE = Path(__file__).parents[1] / "docs" / "crash-matrix.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "crash-matrix.md"
+RESULTS = ROOT / "tests" / "mechanisms" / "crash-matrix.json"
 PAIRS = 30
 
 INTRODUCTION = """# Crash matrix
@@ -48,85 +51,97 @@ so, and a person leads out of it."""
 
 @dataclass
 class Row:
-    """What came of one mechanism."""
+    """What came of one mechanism. ends: how the pairs of `kill -9` ended, by state. wrong: in words."""
 
     kind: str
-    prefix: list[End] = field(default_factory=list)
-    killed: list[End] = field(default_factory=list)
+    date: str
+    commit: str
+    prefix: int = 0
+    ends: dict[str, int] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
     skipped: str = ""
 
-    @property
-    def wrong(self) -> list[End]:
-        """The ends that should not be."""
-        return [end for end in (*self.prefix, *self.killed) if end.wrong]
+    def add(self, prefix: list[End], killed: list[End]) -> None:
+        """Count what was found."""
+        self.prefix = len(prefix)
+        self.ends = dict(sorted(Counter(end.state for end in killed).items()))
+        self.wrong = [str(end) for end in (*prefix, *killed) if end.wrong]
 
     def line(self) -> str:
         """A row of the table."""
         if self.skipped:
-            return f"| `{self.kind}` | not run: {self.skipped} | | |"
-        states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(e.state for e in self.killed).items()))
-        return f"| `{self.kind}` | {len(self.prefix)} | {len(self.killed)}: {states} | **{len(self.wrong)}** |"
+            return f"| `{self.kind}` | not run: {self.skipped} | | | {self.date} | |"
+        states = ", ".join(f"{count} {state}" for state, count in self.ends.items())
+        pairs = f"{sum(self.ends.values())}: {states}"
+        return f"| `{self.kind}` | {self.prefix} | {pairs} | **{len(self.wrong)}** | {self.date} | `{self.commit}` |"
 
 
-async def tried(kind: str, pairs: int, seed: int) -> Row:
+async def tried(row: Row, pairs: int, seed: int) -> Row:
     """The matrix of one mechanism."""
-    row = Row(kind)
     with tempfile.TemporaryDirectory(prefix="crash-") as name:
         folder = Path(name)
         try:
-            with MECHANISMS[kind](folder) as mechanism:
-                row.prefix = await by_prefix(folder, mechanism)
-                row.killed = await by_kill(folder, mechanism, pairs=pairs, seed=seed)
+            with MECHANISMS[row.kind](folder) as mechanism:
+                prefix = await by_prefix(folder, mechanism)
+                row.add(prefix, await by_kill(folder, mechanism, pairs=pairs, seed=seed))
         except pytest.skip.Exception as why:
             row.skipped = str(why)
     print(row.line(), *(f"\n  {end}" for end in row.wrong), flush=True)
     return row
 
 
-def alone(kind: str, pairs: int, seed: int) -> Row:
+def alone(row: Row, pairs: int, seed: int) -> Row:
     """The same in a process of its own."""
-    return asyncio.run(tried(kind, pairs, seed))
+    return asyncio.run(tried(row, pairs, seed))
 
 
 def commit() -> str:
-    """The commit that was tried, with a mark where the tree was not that."""
-    words = ["git", "-C", str(PAGE.parents[1]), "describe", "--always", "--dirty"]
+    """The commit that is tried, with a mark where the tree is not that."""
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def page(rows: list[Row], now: datetime, pairs: int) -> str:
+def page(rows: list[Row]) -> str:
     """The whole page."""
     table = [
-        "| mechanism | boundaries by prefix | pairs of kill -9, and how they ended | wrong ends |",
-        "|---|---|---|---|",
+        "| mechanism | boundaries by prefix | pairs of kill -9, and how they ended | wrong ends | tried | commit |"
     ]
-    wrong = sum(len(row.wrong) for row in rows)
+    table.append("|---|---|---|---|---|---|")
     ran = [row for row in rows if not row.skipped]
-    total = sum(len(row.prefix) + len(row.killed) for row in ran)
-    about = (
-        f"{now:%Y-%m-%d}, commit `{commit()}`, {platform.system()}, Python {platform.python_version()}: "
-        f"{total} cases, {pairs} pairs for each mechanism, **wrong ends: {wrong}**."
-    )
+    total = sum(row.prefix + sum(row.ends.values()) for row in ran)
+    about = f"{total} cases, **wrong ends: {sum(len(row.wrong) for row in rows)}**."
     return "\n".join([INTRODUCTION, "", about, "", *table, *(row.line() for row in rows), ""])
 
 
+def kept() -> dict[str, Row]:
+    """What was found before, by mechanism."""
+    if not RESULTS.exists():
+        return {}
+    return {row["kind"]: Row(**row) for row in json.loads(RESULTS.read_text(encoding="utf-8"))}
+
+
+def keep(rows: list[Row]) -> None:
+    """Write what was found, and the page."""
+    found = kept() | {row.kind: row for row in rows}
+    ordered = [found[kind] for kind in MECHANISMS if kind in found]
+    RESULTS.write_text(json.dumps([asdict(row) for row in ordered], indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(ordered), encoding="utf-8")
+
+
 def main() -> int:
-    """Try them all, and write the page if it was all of them."""
+    """Try them, and write the page."""
     parser = argparse.ArgumentParser(prog="make crash-matrix", description=__doc__)
-    parser.add_argument(
-        "kinds", nargs="*", choices=[*MECHANISMS, []], help="some of them; then the page stays as it is"
-    )
+    parser.add_argument("kinds", nargs="*", choices=[*MECHANISMS, []], help="all by default")
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="mechanisms at a time")
     arguments = parser.parse_args()
-    kinds = arguments.kinds or list(MECHANISMS)
-    now = datetime.fromtimestamp(system_clock().wall, UTC)
+    date = f"{datetime.fromtimestamp(system_clock().wall, UTC):%Y-%m-%d}"
+    wanted = [Row(kind, date, commit()) for kind in arguments.kinds or MECHANISMS]
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        rows = list(pool.map(alone, kinds, repeat(arguments.pairs), repeat(arguments.seed)))
-    if not arguments.kinds:
-        PAGE.write_text(page(rows, now, arguments.pairs), encoding="utf-8")
-        print(f"written: {PAGE}")
+        rows = list(pool.map(alone, wanted, repeat(arguments.pairs), repeat(arguments.seed)))
+    keep(rows)
+    print(f"written: {PAGE}")
     return 1 if any(row.wrong for row in rows) else 0
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.mechanisms.consul_server import consul
@@ -109,6 +111,68 @@ def command(folder: Path) -> Iterator[Command]:
     found = Command(script, folder / "side")
     found.lead("one")
     yield found
+
+
+class Settings:
+    """An application that keeps its provider behind GET and PUT, with an ETag, on a thread of this process."""
+
+    settles = 0.0
+
+    def __init__(self) -> None:
+        settings = self
+        self.provider, self.version = "one", 0
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                settings.answer(self, 200)
+
+            def do_PUT(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.headers.get("If-Match") not in {None, settings.etag}:
+                    settings.answer(self, 412)
+                    return
+                settings.lead(body["provider"])
+                settings.answer(self, 200)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.version}"'
+
+    def answer(self, handler: BaseHTTPRequestHandler, status: int) -> None:
+        body = json.dumps({"provider": self.provider}).encode()
+        handler.send_response(status)
+        handler.send_header("ETag", self.etag)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def switch(self) -> str:
+        place = f'kind: http, url: "http://127.0.0.1:{self.server.server_port}/provider"'
+        action = f'{{{place}, method: PUT, json: {{provider: "{{to.as}}"}}, if_match: true}}'
+        return f"  read: {{{place}, value: json.provider}}\n  action: {action}\n"
+
+    def names(self) -> tuple[str, str]:
+        return SIDES
+
+    def serves(self) -> str | None:
+        return self.provider
+
+    def lead(self, side: str) -> None:
+        self.provider, self.version = side, self.version + 1
+
+
+@contextlib.contextmanager
+def http(_: Path) -> Iterator[Settings]:
+    settings = Settings()
+    yield settings
+    settings.server.shutdown()
+    settings.server.server_close()
 
 
 class Keys(Protocol):
@@ -367,6 +431,7 @@ def of_sentinels(folder: Path) -> Iterator[NodesOfRedis]:
 MECHANISMS: dict[str, Callable[[Path], AbstractContextManager[Mechanism]]] = {
     "pointer": pointer,
     "command": command,
+    "http": http,
     "etcd": of_etcd,
     "consul": of_consul,
     "haproxy": of_haproxy,
