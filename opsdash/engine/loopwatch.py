@@ -150,7 +150,7 @@ class LoopWatch:
         """Taken while it watches: waiting for it costs less than for an event."""
         self._said = _Said()
         self._collecting = 0.0
-        self._collecting_since = 0.0
+        self._collecting_since: float | None = None
         self._stall: _Stall | None = None
         self._loop: asyncio.AbstractEventLoop
         self._thread: int
@@ -182,7 +182,8 @@ class LoopWatch:
 
     def _collection_ends(self, phase: str, _: dict[str, int]) -> None:
         if phase == "stop" and threading.get_ident() == self._thread:
-            self._collecting += time.monotonic() - self._collecting_since
+            since, self._collecting_since = self._collecting_since, None
+            self._collecting += 0.0 if since is None else time.monotonic() - since
 
     # --- in the thread -----------------------------------------------------------------------------------------
 
@@ -198,7 +199,9 @@ class LoopWatch:
             before, wait = now, LOOK if self._stall is None else LOOK_CLOSELY
 
     def _reading(self) -> _Reading:
-        return _Reading(time.monotonic(), self._cpu(), self._collecting)
+        """Where it is now. A collection that is going on counts as far as it has come: it may be a long one."""
+        now, since = time.monotonic(), self._collecting_since
+        return _Reading(now, self._cpu(), self._collecting + (0.0 if since is None else now - since))
 
     def _look(self, before: _Reading, now: _Reading, wait: float) -> None:
         turned = self._turned()

@@ -124,10 +124,10 @@ def test_the_component_of_the_how_to_is_a_valid_one(tmp_path: Path) -> None:
     page = (ROOT / "docs/howto-switch-patroni.md").read_text(encoding="utf-8")
     text = page.partition('```yaml title="checks/orders-db.yaml"\n')[2].partition("\n```")[0]
     assert "kind: patroni" in text
-    (tmp_path / "password").write_text("sesame")
-    text = text.replace("/etc/opsdash/patroni-password", str(tmp_path / "password"))
     settings = "people: {maria: {name: Maria}, ken: {name: Ken}}\n"
     folder = write_workspace(tmp_path, settings=settings, orders_db=text)
+    (folder / "patroni-password").write_text("sesame")
+    (folder / "patroni-password").chmod(0o600)
     (folder / "runbooks").mkdir()
     (folder / "runbooks/orders-db-down.md").write_text("# The database is down\n\n## 1. Look\n\nLook.\n")
     loaded = loaded_from(folder)
