@@ -62,7 +62,7 @@ async def test_a_failover_of_patronis_own_is_noticed_as_nobodys_here(db: Shop, c
     assert db.active == "pg0"
     last = db.switch(switch["id"])
     assert last["state"] == "reverted"
-    assert "and db-failover-1 had led it to 'pg1'" in last["detail"], "seen as pg0, or a moment before, without a leader"
+    assert "and db-failover-1 had led it to 'pg1'" in last["detail"], "as pg0, or before that, without a leader"
 
 
 async def test_success_to_the_wrong_member_is_no_success(tmp_path: Path, cluster: StandinServer) -> None:
