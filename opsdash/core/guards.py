@@ -99,7 +99,7 @@ def of_provider_switch(
         _journal(draft),
         _polled(draft, component),
         _target_healthy(draft, component, target),
-        _somebody_serves(draft, component, source, target, spec),
+        _somebody_serves(draft, component, source, target),
         _expected(draft, component, source, spec),
         _blockade(draft, component, spec),
         proof(draft, component, target.id, target.title),
@@ -290,10 +290,11 @@ def _target_healthy(draft: Draft, component: Component, target: Provider) -> Gua
     return guard("target_healthy", title, result, f"{status.value}: {evidence}", age)
 
 
-def _somebody_serves(
-    draft: Draft, component: Component, source: Provider | None, target: Provider, spec: SwitchSpec
-) -> Guard | None:
-    """Taking the last one that works out of service is an outage made by hand."""
+def _somebody_serves(draft: Draft, component: Component, source: Provider | None, target: Provider) -> Guard | None:
+    """Taking the last one that works out of service is an outage made by hand.
+
+    That both may be up (`stateless`) does not help: the mechanism sends everything to the new side.
+    """
     if source is None:
         return None
     title = "afterwards somebody serves"
@@ -301,8 +302,7 @@ def _somebody_serves(
     target_status, source_status = _status_of(draft, component, target), _status_of(draft, component, source)
     if target_status in works:
         return guard("somebody_serves", title, PASS, f"{target.title} is {target_status.value}")
-    both = spec.old_out is not None and spec.old_out.stateless
-    if source_status in works and not both:
+    if source_status in works:
         evidence = f"{source.title} is {source_status.value}, {target.title} {target_status.value}: this takes away the"
         return guard("somebody_serves", title, FAIL, f"{evidence} one that works")
     return guard("somebody_serves", title, WARN, f"neither side is known to work: {target.title} {target_status.value}")

@@ -188,11 +188,14 @@ def _out_of_date(now: str) -> Refused:
 
 
 def _blocked(plan: Plan, intent: SwitchIntent) -> Refused | None:
-    for guard in plan.failed:
-        if not guard.overridable:
-            return Refused(guard.rule, f"{guard.title}: {guard.evidence}")
-        if guard.rule not in intent.overrides:
-            return Refused(guard.rule, f"{guard.title}: {guard.evidence}", f"--override {guard.rule} --reason TEXT")
+    final = next((guard for guard in plan.failed if not guard.overridable), None)
+    if final is not None:
+        return Refused(final.rule, f"{final.title}: {final.evidence}")
+    missing = [guard for guard in plan.failed if guard.rule not in intent.overrides]
+    if missing:
+        why = "; ".join(f"{guard.title}: {guard.evidence}" for guard in missing)
+        overrides = " ".join(f"--override {guard.rule}" for guard in missing)
+        return Refused(missing[0].rule, why, f"{overrides} --reason TEXT")
     overridden = [rule for rule in intent.overrides if rule in {guard.rule for guard in plan.failed} | BREAK_GLASS]
     if overridden and not intent.reason.strip():
         return Refused("reason", f"overriding {', '.join(overridden)} needs a reason", "--reason TEXT")

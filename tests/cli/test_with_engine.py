@@ -153,8 +153,9 @@ def test_failover_and_failback_commit_and_say_so(opsdash: Callable[..., Ended], 
 
     refused = opsdash("failback", "greeting", "--yes")
     assert refused.code == exits.REFUSED
-    assert "--override target_healthy" in refused.err
-    unreasoned = opsdash("failback", "greeting", "--yes", "--override", "target_healthy")
+    assert "--override target_healthy --override somebody_serves" in refused.err
+    both = ("--override", "target_healthy", "--override", "somebody_serves")
+    unreasoned = opsdash("failback", "greeting", "--yes", *both)
     assert unreasoned.code == exits.REFUSED
     assert "needs a reason" in unreasoned.err
 

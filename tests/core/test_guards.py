@@ -89,8 +89,9 @@ def test_a_plan_is_planned_until_everything_was_tried_then_ready_or_blocked() ->
 # --- the sides -------------------------------------------------------------------------------------------------------
 
 
-def test_taking_away_the_one_that_works_is_refused() -> None:
-    timeline = mail(old_out=OldOut(stateless=False, mechanism=True))
+@pytest.mark.parametrize("old_out", [OldOut(stateless=False, mechanism=True), OldOut(stateless=True), None])
+def test_taking_away_the_one_that_works_is_refused_also_where_both_may_be_up(old_out: OldOut | None) -> None:
+    timeline = mail(old_out=old_out)
     timeline.down(STANDBY, times=3)
     found = timeline.plan("email", "failover", "ses")
     assert isinstance(found, Plan)
@@ -99,9 +100,10 @@ def test_taking_away_the_one_that_works_is_refused() -> None:
     assert "takes away the one that works" in serves.evidence
 
 
-def test_where_both_may_serve_nothing_is_taken_away() -> None:
+def test_where_neither_side_works_nothing_is_taken_away() -> None:
     timeline = mail()
     timeline.down(STANDBY, times=3)
+    timeline.down(PRIMARY, times=3)
     found = timeline.plan("email", "failover", "ses")
     assert isinstance(found, Plan)
     assert next(each for each in found.guards if each.rule == "somebody_serves").result is WARN

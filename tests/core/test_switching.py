@@ -280,20 +280,22 @@ def test_a_failed_guard_needs_to_be_overridden_by_name_with_a_reason_and_the_nam
     refused = timeline.confirm("email", **to)
     assert rule(refused) == "target_healthy"
     assert isinstance(refused, Refused)
-    assert refused.override == "--override target_healthy --reason TEXT"
+    assert refused.override == "--override target_healthy --override somebody_serves --reason TEXT"
     assert rule(timeline.confirm("email", **to, overrides=["proof"])) == "target_healthy"
-    assert rule(timeline.confirm("email", **to, overrides=["target_healthy"])) == "reason"
-    assert rule(timeline.confirm("email", **to, overrides=["target_healthy"], reason="it lies")) == "typed"
-    answer = timeline.confirm("email", **to, overrides=["target_healthy"], reason="it lies", typed="email")
+    assert rule(timeline.confirm("email", **to, overrides=["target_healthy"])) == "somebody_serves"
+    both = ["target_healthy", "somebody_serves"]
+    assert rule(timeline.confirm("email", **to, overrides=both)) == "reason"
+    assert rule(timeline.confirm("email", **to, overrides=both, reason="it lies")) == "typed"
+    answer = timeline.confirm("email", **to, overrides=both, reason="it lies", typed="email")
     assert answer == "email-failover-1"
     intended = timeline.of(SwitchIntended)[0].switch
-    assert (intended.overrides, intended.reason) == (("target_healthy",), "it lies")
+    assert (intended.overrides, intended.reason) == (tuple(both), "it lies")
 
 
 def test_the_wrong_name_typed_is_not_the_name_typed() -> None:
     timeline = mail()
     timeline.down(STANDBY, times=3)
-    override = ["target_healthy"]
+    override = ["target_healthy", "somebody_serves"]
     assert rule(timeline.confirm("email", target="ses", overrides=override, reason="x", typed="mail")) == "typed"
 
 
