@@ -110,7 +110,7 @@ def _by_hand(switch: Switch) -> dict[str, str]:
     calls: dict[str, ActionCall | None] = {}
     for name in plan.sequence:
         step = plan.step(name)
-        calls[name] = plan.call if step is None else step.call
+        calls[name] = plan.call if step is None else step.action
     calls |= {f"undo {name}": undo_call(whole, name) for name in undo_sequence(whole)}
     return {what: command for what, call in calls.items() if (command := _manual(call))}
 

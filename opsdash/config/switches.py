@@ -25,7 +25,7 @@ from opsdash.model.operation import (
     OldOut,
     ServedBy,
     Severity,
-    StepSpec,
+    Step,
     SwitchSpec,
 )
 from opsdash.model.switch import MAIN
@@ -180,7 +180,7 @@ class SwitchLinker:
 
     def _steps(
         self, linked: Linked, models: Mapping[str, StepModel], spot: Spot, samples: Sequence[Names], *, needs_undo: bool
-    ) -> tuple[StepSpec, ...] | None:
+    ) -> tuple[Step, ...] | None:
         found = [self._step(linked, name, each, spot.at(name), samples) for name, each in models.items()]
         for name, model in models.items():
             undoable = model.undo is not None or model.point_of_no_return or spot.at(name, "undo").is_hole
@@ -189,9 +189,7 @@ class SwitchLinker:
                 spot.at(name).warning(message, "declare `undo`, or say point_of_no_return: true")
         return None if None in found else tuple(step for step in found if step is not None)
 
-    def _step(
-        self, linked: Linked, name: str, model: StepModel, spot: Spot, samples: Sequence[Names]
-    ) -> StepSpec | None:
+    def _step(self, linked: Linked, name: str, model: StepModel, spot: Spot, samples: Sequence[Names]) -> Step | None:
         if name == MAIN:
             spot.error(f"{MAIN!r} is the name of the switch itself", "give the step another name")
             return None
@@ -206,7 +204,7 @@ class SwitchLinker:
         down = self._by_template(linked, spot.at("verify_down"), model.verify_down)
         if action is None or verify is None or down is None:
             return None
-        return StepSpec(
+        return Step(
             name=name,
             action=action[0],
             undo=None if undo is None else undo[0],

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from opsdash.core import guards
 from opsdash.model.operation import Confirm, ResponseKind, Tier
 from opsdash.model.status import Status
-from opsdash.model.switch import Plan, Refused, Step, SwitchKind
+from opsdash.model.switch import Plan, Refused, SwitchKind
 from opsdash.model.templates import fill, fill_all, names_in
 
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
-    from opsdash.model.operation import ActionCall, Component, DegradedMode, Provider, StepSpec, SwitchSpec
+    from opsdash.model.operation import ActionCall, Component, DegradedMode, Provider, Step, SwitchSpec
 
 
 SOURCE_UNKNOWN = "the action names the provider that serves now, and nobody can tell which that is"
@@ -79,19 +79,15 @@ def _plan_provider(draft: Draft, component: Component, kind: SwitchKind, target:
     )
 
 
-def _filled_steps(steps: tuple[StepSpec, ...], names: dict[str, str], back: dict[str, str]) -> tuple[Step, ...]:
+def _filled_steps(steps: tuple[Step, ...], names: dict[str, str], back: dict[str, str]) -> tuple[Step, ...]:
     """Steps with their templates filled in; for one that is done again on the way back with the ends swapped."""
     return tuple(
-        Step(
-            name=step.name,
-            call=replace(step.action, raw=fill_all(step.action.raw, names)),
-            undo_call=_filled(step.action, back) if step.again and back else _filled(step.undo, names),
-            again=step.again,
+        replace(
+            step,
+            action=replace(step.action, raw=fill_all(step.action.raw, names)),
+            undo=_filled(step.action, back) if step.again and back else _filled(step.undo, names),
             verify=tuple(fill(check, names) for check in step.verify),
             down=tuple(fill(check, names) for check in step.down),
-            settle=step.settle,
-            deadline=step.deadline,
-            no_return=step.no_return,
         )
         for step in steps
     )

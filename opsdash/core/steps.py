@@ -42,10 +42,10 @@ def undo_sequence(switch: Switch) -> tuple[str, ...]:
     """The names of the steps that are carried out to take a switch back, in order."""
     plan = switch.plan
     steps = [step for name in switch.begun if (step := plan.step(name)) is not None]
-    taken_back = {step.name for step in steps if step.undo_call is not None and not step.again}
+    taken_back = {step.name for step in steps if step.undo is not None and not step.again}
     if MAIN in switch.begun and plan.undo_call is not None:
         taken_back.add(MAIN)
-    again = [step.name for step in steps if step.again and step.undo_call is not None]
+    again = [step.name for step in steps if step.again and step.undo is not None]
     return (*(name for name in reversed(switch.begun) if name in taken_back), *again)
 
 
@@ -61,7 +61,7 @@ def undo_call(switch: Switch, name: str) -> ActionCall | None:
     if name == MAIN:
         return switch.plan.undo_call
     step = switch.plan.step(name)
-    return None if step is None else step.undo_call
+    return None if step is None else step.undo
 
 
 def undo_trouble(switch: Switch) -> str:

@@ -251,7 +251,7 @@ def _begin_step(
         return
     event = SwitchEvent.STEP_BEFORE if name in (each.name for each in plan.before) else SwitchEvent.STEP_DONE
     after = advance(draft, switch, event, prior=found, step=name)
-    _apply(draft, after, step.call, f"{switch.id}-{name}")
+    _apply(draft, after, step.action, f"{switch.id}-{name}")
 
 
 def _act(draft: Draft, switch: Switch, found: str | None, version: str | None) -> None:

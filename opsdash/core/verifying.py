@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from opsdash.model.inputs import ReadDone
     from opsdash.model.observation import Observation
-    from opsdash.model.operation import ServedBy
-    from opsdash.model.switch import Step, Switch
+    from opsdash.model.operation import ServedBy, Step
+    from opsdash.model.switch import Switch
     from opsdash.model.world import SwitchLive
 
 

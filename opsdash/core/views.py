@@ -16,7 +16,6 @@ from opsdash.model.switch import (
     Fact,
     Plan,
     Refused,
-    Step,
     Switch,
     SwitchCause,
     SwitchKind,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from opsdash.model.alarm import Alarm
     from opsdash.model.incident import Incident
     from opsdash.model.now import Now
-    from opsdash.model.operation import ActionCall, Component, FailureMode, Feature
+    from opsdash.model.operation import ActionCall, Component, FailureMode, Feature, Step
     from opsdash.model.views import (
         AlarmView,
         AutoState,
@@ -577,8 +576,8 @@ class Viewer:
         watched += [f"{check.removeprefix(f'{component.id}/')} is down" for check in step.down]
         return {
             "name": step.name,
-            "manual": by_hand(step.call, None),
-            "undo": by_hand(step.undo_call, None),
+            "manual": by_hand(step.action, None),
+            "undo": by_hand(step.undo, None),
             "again": step.again,
             "verify": watched,
             "no_return": step.no_return,

@@ -262,8 +262,15 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class StepSpec:
-    """A step before or after the switch itself; see `opsdash.model.switch.Step`. Templates are still in it."""
+class Step:
+    """Something that is done before or after the switch itself: quiesce, fence, reload, warm up. In a component with
+    templates, in a plan with these filled in.
+
+    undo: takes it back, None where nothing does. again: it is not taken back but done once more, with the ends swapped,
+        after the switch itself was undone (a reload); in a plan `undo` is that.
+    verify, down: checks that must pass, or be down, before the next step begins, within `deadline` seconds.
+    no_return: once this has begun there is no way back.
+    """
 
     name: str
     action: ActionCall
@@ -301,8 +308,8 @@ class SwitchSpec:
     review_after: float = 72 * 3600.0
     abilities: Abilities = Abilities()
     mechanism: str = ""
-    before: tuple[StepSpec, ...] = ()
-    after: tuple[StepSpec, ...] = ()
+    before: tuple[Step, ...] = ()
+    after: tuple[Step, ...] = ()
     auto: Auto = Auto.NEVER
     hold: float = 30.0
     lag: Limit | None = None

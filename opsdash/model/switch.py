@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from opsdash.model.operation import ActionCall, Confirm, OldOut, ServedBy
+from opsdash.model.operation import ActionCall, Confirm, OldOut, ServedBy, Step
 
 
 class SwitchKind(StrEnum):
@@ -126,27 +126,6 @@ class Guard:
     evidence: str
     age: float | None = None
     overridable: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Something that is done before or after the switch itself: quiesce, fence, reload, warm up.
-
-    undo_call: takes it back, None where nothing does. again: it is not taken back but done once more, with the ends
-        swapped, after the switch itself was undone (a reload).
-    verify, down: checks that must pass, or be down, before the next step begins, within `deadline` seconds.
-    no_return: once this has begun there is no way back.
-    """
-
-    name: str
-    call: ActionCall
-    undo_call: ActionCall | None = None
-    again: bool = False
-    verify: tuple[str, ...] = ()
-    down: tuple[str, ...] = ()
-    settle: float = 0.0
-    deadline: float = 30.0
-    no_return: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from opsdash.core.ways_out import ways_out
 from opsdash.model import inputs as i
 from opsdash.model.effects import Apply
 from opsdash.model.incident import IncidentKind
-from opsdash.model.operation import Auto, OldOut, Operation, Person, StepSpec
+from opsdash.model.operation import Auto, OldOut, Operation, Person, Step
 from opsdash.model.records import Proved, Record, SwitchAdvanced, SwitchEnded, SwitchIntended
 from opsdash.model.run import BlockResult, BlockState
 from opsdash.model.status import Reason, Status
@@ -50,10 +50,10 @@ CHECKS = sorted({check for each in OPERATIONS for check in each.checks})
 COMPONENTS = ["email", "sales", "fax"]
 VALUES = st.sampled_from(["pm-prod", "ses-eu", "nobody", "transactional-only", "everything", None])
 
-Step = Callable[[Timeline], object]
+Move = Callable[[Timeline], object]
 
 
-def _observe(check: str, status: Status, reason: Reason, who: str | None) -> Step:
+def _observe(check: str, status: Status, reason: Reason, who: str | None) -> Move:
     facts = {"provider": who, "json.at": None} if who else {}
 
     def step(timeline: Timeline) -> None:
@@ -63,7 +63,7 @@ def _observe(check: str, status: Status, reason: Reason, who: str | None) -> Ste
     return step
 
 
-def _confirm(component_id: str, kind: SwitchKind, target: str | None, *, force: bool) -> Step:
+def _confirm(component_id: str, kind: SwitchKind, target: str | None, *, force: bool) -> Move:
     overrides = ["target_healthy", "preflight", "dropped_pass"] if force else []
     typed = component_id if force else ""
     return lambda timeline: timeline.confirm(
@@ -71,15 +71,15 @@ def _confirm(component_id: str, kind: SwitchKind, target: str | None, *, force: 
     )
 
 
-def _want(intent: i.Intent) -> Step:
+def _want(intent: i.Intent) -> Move:
     return lambda timeline: timeline.want(intent)
 
 
-def _feed(event: i.Input) -> Step:
+def _feed(event: i.Input) -> Move:
     return lambda timeline: timeline.feed(event)
 
 
-def _calendar(opened: bool) -> Step:
+def _calendar(opened: bool) -> Move:
     def step(timeline: Timeline) -> None:
         now = timeline.clock.wall
         timeline.feed(i.WindowsOpen((Occurrence("nightly", now, now + 3600.0),) if opened else ()))
@@ -87,7 +87,7 @@ def _calendar(opened: bool) -> Step:
     return step
 
 
-def _answer(result: str, prior: str | None) -> Step:
+def _answer(result: str, prior: str | None) -> Move:
     def step(timeline: Timeline) -> None:
         if timeline.wanted(Apply):
             timeline.applied(result, prior=prior)
@@ -120,7 +120,7 @@ INTENTS = st.one_of(
     st.builds(i.EndRunIntent, st.just("RUN-1")),
 )
 BLOCK = BlockResult("step", 0, BlockState.PASSED, 1.0)
-STEPS: st.SearchStrategy[Step] = st.one_of(
+STEPS: st.SearchStrategy[Move] = st.one_of(
     st.builds(
         _observe,
         st.sampled_from(CHECKS),
@@ -213,7 +213,7 @@ def _check_records(records: list[Record]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, min_size=10, max_size=50))
-def test_no_sequence_of_inputs_breaks_what_must_always_hold(steps: list[Step]) -> None:
+def test_no_sequence_of_inputs_breaks_what_must_always_hold(steps: list[Move]) -> None:
     timeline = Timeline(OPERATIONS[0])
     timeline.read("email", "pm-prod")
     timeline.all_ok()
@@ -228,7 +228,7 @@ def test_no_sequence_of_inputs_breaks_what_must_always_hold(steps: list[Step]) -
 
 @settings(max_examples=10, deadline=None)
 @given(st.lists(STEPS, min_size=10, max_size=50))
-def test_the_same_inputs_always_lead_to_the_same_records(steps: list[Step]) -> None:
+def test_the_same_inputs_always_lead_to_the_same_records(steps: list[Move]) -> None:
     once, twice = (Timeline(OPERATIONS[0]) for _ in range(2))
     for step in steps:
         step(once)
@@ -258,9 +258,9 @@ OFTEN = [
 ]
 
 
-QUIESCE = StepSpec("quiesce", call("quiesce", "on"), undo=call("quiesce", "off"))
-FENCE = StepSpec("fence", call("fence", "{from.as}"), undo=call("fence", "nobody"))
-RELOAD = StepSpec("reload", call("reload", "{to.as}"), again=True)
+QUIESCE = Step("quiesce", call("quiesce", "on"), undo=call("quiesce", "off"))
+FENCE = Step("fence", call("fence", "{from.as}"), undo=call("fence", "nobody"))
+RELOAD = Step("reload", call("reload", "{to.as}"), again=True)
 
 WAYS: dict[str, dict[str, Any]] = {
     "alone": {},

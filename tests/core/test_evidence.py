@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from opsdash.core.evidence import document, gather, is_about, markdown
-from opsdash.model.operation import StepSpec
+from opsdash.model.operation import Step
 from opsdash.model.records import SwitchIntended
 from opsdash.model.status import Status
 from opsdash.model.switch import SwitchState
@@ -89,7 +89,7 @@ def test_what_came_later_belongs_to_it_too() -> None:
 
 
 def test_its_steps_are_named() -> None:
-    step = StepSpec("quiesce", call("quiesce", "on"), undo=call("quiesce", "off"))
+    step = Step("quiesce", call("quiesce", "on"), undo=call("quiesce", "off"))
     assert evidence(switched(before=(step,)))["steps"] == ["quiesce", "switch"]
 
 

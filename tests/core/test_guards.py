@@ -9,7 +9,7 @@ import pytest
 
 from opsdash.core.guards import RULES
 from opsdash.model.inputs import LiftBlockadeIntent, MaintenanceIntent, PreflightDone, WindowsOpen
-from opsdash.model.operation import Limit, OldOut, Severity, StepSpec
+from opsdash.model.operation import Limit, OldOut, Severity, Step
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.status import Status
 from opsdash.model.switch import Guard, GuardResult, Plan, Refused, SwitchKind, SwitchState
@@ -114,7 +114,7 @@ def test_where_neither_side_works_nothing_is_taken_away() -> None:
     [
         (OldOut(stateless=True), (), PASS),
         (OldOut(stateless=False, mechanism=True), (), PASS),
-        (None, (StepSpec("fence", call("fence", "on"), undo=call("fence", "off")),), PASS),
+        (None, (Step("fence", call("fence", "on"), undo=call("fence", "off")),), PASS),
         (None, (), WARN),
     ],
 )

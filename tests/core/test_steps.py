@@ -11,7 +11,7 @@ from opsdash.core.steps import called_off, detail_of, fact_title, may_call_off
 from opsdash.core.ways_out import ways_out
 from opsdash.model.effects import Apply
 from opsdash.model.inputs import AbortIntent, TakeOverIntent, UndoIntent
-from opsdash.model.operation import StepSpec
+from opsdash.model.operation import Step
 from opsdash.model.records import SwitchAbortAsked, SwitchAdvanced
 from opsdash.model.status import Status
 from opsdash.model.switch import FactName, Refused, SwitchCause, SwitchState
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 FENCED = "email/newsletter"
 """Stands for whatever shows that the old side is fenced."""
 
-QUIESCE = StepSpec("quiesce", call("quiesce", "on"), undo=call("quiesce", "off"))
-FENCE = StepSpec("fence", call("fence", "{from.as}"), undo=call("fence", "nobody"), verify=(FENCED,), deadline=5.0)
-RELOAD = StepSpec("reload", call("reload", "done"), again=True)
-WARM_UP = StepSpec("warm-up", call("warm-up", "{to.as}"))
+QUIESCE = Step("quiesce", call("quiesce", "on"), undo=call("quiesce", "off"))
+FENCE = Step("fence", call("fence", "{from.as}"), undo=call("fence", "nobody"), verify=(FENCED,), deadline=5.0)
+RELOAD = Step("reload", call("reload", "done"), again=True)
+WARM_UP = Step("warm-up", call("warm-up", "{to.as}"))
 
 
 def mail(outside: Outside | None = None, **settings: Any) -> Timeline:
@@ -280,7 +280,7 @@ def test_what_nothing_verifies_and_nobody_vouches_for_ends_the_sequence_after_th
 
 
 def test_past_the_point_of_no_return_there_is_no_undo_and_the_name_has_to_be_typed() -> None:
-    final = StepSpec("fence", call("fence", "{from.as}"), no_return=True)
+    final = Step("fence", call("fence", "{from.as}"), no_return=True)
     outside = mail_outside(facts={"email/delivery": served_by_nobody})
     timeline = mail(outside, before=(final,), after=())
     refused = timeline.confirm("email")
