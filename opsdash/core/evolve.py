@@ -13,8 +13,6 @@ from opsdash.model.run import Run, StepMark
 from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
 from opsdash.model.window import FILES, Muted, WindowKind, WindowState
 from opsdash.model.world import (
-    Approval,
-    Blocked,
     CheckState,
     ComponentState,
     EngineState,
@@ -359,8 +357,7 @@ def _switch_abort_asked(world: Reader, record: r.SwitchAbortAsked) -> Patch:
 
 def _switch_blocked(world: Reader, record: r.SwitchBlocked) -> Patch:
     state = _component(world, record.component)
-    blocked = Blocked(record.at, record.kind, record.target, record.who, record.rule, record.reason, record.cause)
-    return [("components", record.component, replace(state, blocked=blocked))]
+    return [("components", record.component, replace(state, blocked=record))]
 
 
 def _switch_reverted(world: Reader, record: r.SwitchReverted) -> Patch:
@@ -402,8 +399,7 @@ def _auto_resumed(world: Reader, _record: r.AutoResumed) -> Patch:
 
 
 def _approval_asked(_world: Reader, record: r.ApprovalAsked) -> Patch:
-    asked = Approval(record.kind, record.generation, record.source, record.target, record.who, record.at, record.until)
-    return [("approvals", record.component, asked)]
+    return [("approvals", record.component, record)]
 
 
 def _switch_ended(world: Reader, record: r.SwitchEnded) -> Patch:

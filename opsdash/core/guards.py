@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from opsdash.core.draft import Draft
     from opsdash.model.operation import Component, DegradedMode, Limit, Provider, SwitchSpec
+    from opsdash.model.records import ApprovalAsked
     from opsdash.model.switch import Plan, Switch
-    from opsdash.model.world import Approval, Moved
+    from opsdash.model.world import Moved
 
 PASS, WARN, FAIL, UNKNOWN = GuardResult.PASS, GuardResult.WARN, GuardResult.FAIL, GuardResult.UNKNOWN
 
@@ -456,13 +457,13 @@ def _credentials(draft: Draft, key: str) -> Guard | None:
 # --- people --------------------------------------------------------------------------------------------------------
 
 
-def asked_for(draft: Draft, plan: Plan) -> Approval | None:
+def asked_for(draft: Draft, plan: Plan) -> ApprovalAsked | None:
     """Who has asked for exactly this switch and waits for a second person."""
     return _asked(draft, plan.component, (plan.kind, plan.generation, plan.source, plan.target))
 
 
-def _asked(draft: Draft, component: str, wanted: tuple[SwitchKind, int, str, str]) -> Approval | None:
-    found: Approval | None = draft.get("approvals", component)
+def _asked(draft: Draft, component: str, wanted: tuple[SwitchKind, int, str, str]) -> ApprovalAsked | None:
+    found: ApprovalAsked | None = draft.get("approvals", component)
     if found is None or draft.now.wall >= found.until or draft.now.wall < found.at - APPROVAL_WITHIN:
         return None
     return found if (found.kind, found.generation, found.source, found.target) == wanted else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from opsdash.model.incident import Incident
     from opsdash.model.now import Now
     from opsdash.model.operation import ActionCall, Component, FailureMode, Feature, Step
+    from opsdash.model.records import SwitchBlocked
     from opsdash.model.views import (
         AlarmView,
         AutoState,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
         WindowView,
     )
     from opsdash.model.window import WindowState
-    from opsdash.model.world import Blocked, Live, Proof, Shadow, SwitchLive, World
+    from opsdash.model.world import Live, Proof, Shadow, SwitchLive, World
 
     ByHand = Callable[[ActionCall | None, str | None], str]
 
@@ -639,7 +640,7 @@ class Viewer:
         return [self.check(check) for check, spec in self.operation.checks.items() if spec.component == ANCHORS]
 
 
-def _blocked_words(blocked: Blocked | None) -> str | None:
+def _blocked_words(blocked: SwitchBlocked | None) -> str | None:
     if blocked is None:
         return None
     whose = "opsdash would have switched by itself" if blocked.cause is SwitchCause.AUTO else f"wanted by {blocked.who}"

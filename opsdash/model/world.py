@@ -14,9 +14,10 @@ from opsdash.model.alarm import Alarm
 from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.operation import Absence, Component, Operation
+from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.run import Run
 from opsdash.model.status import Reason, Status
-from opsdash.model.switch import Switch, SwitchCause, SwitchKind, Truth
+from opsdash.model.switch import Switch, SwitchKind, Truth
 from opsdash.model.window import WindowState
 
 
@@ -28,32 +29,6 @@ class CheckState:
     since: float
     reason: Reason | None = None
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """The latest switch of a component that was wanted and not begun, and why not. Times in seconds since 1970 UTC."""
-
-    at: float
-    kind: SwitchKind
-    target: str
-    who: str
-    rule: str
-    reason: str
-    cause: SwitchCause = SwitchCause.PERSON
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """`who` wants a switch that takes two people; see `opsdash.model.records.ApprovalAsked`."""
-
-    kind: SwitchKind
-    generation: int
-    source: str
-    target: str
-    who: str
-    at: float
-    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +74,7 @@ class ComponentState:
     failures: tuple[tuple[str, float], ...] = ()
     incident: str | None = None
     overdue: tuple[str, ...] = ()
-    blocked: Blocked | None = None
+    blocked: SwitchBlocked | None = None
     moved: Moved | None = None
 
 
@@ -187,7 +162,7 @@ TABLES: dict[str, type] = {
     "heartbeats": Heartbeat,
     "proofs": Proof,
     "absences": Absence,
-    "approvals": Approval,
+    "approvals": ApprovalAsked,
     "shadows": Shadow,
     "runs": Run,
     "removed": Component,
