@@ -172,7 +172,10 @@ def switch_rows(switch: SwitchView, now: float, cells: int, tz: tzinfo | None) -
         rows += paragraphs("Nothing has come of it for too long: it can be taken over (t).", cells, Role.ALERT)
     if switch["overrides"]:
         rows.append(Row([("overridden: " + ", ".join(switch["overrides"]), Role.DEGRADED)]))
-    rows += [Row([]), Row(times_line(switch)), Row([])]
+    rows += [Row([]), Row(times_line(switch))]
+    if (late := switch["times"].get("detect")) is not None:
+        rows.append(Row([(f"it was noticed {late:.1f}s after the first bad result", Role.DIM)]))
+    rows.append(Row([]))
     if len(switch["sequence"]) > 1:
         rows += [Row(_steps_line(switch)), Row([])]
     rows.append(Row([("FOUR FACTS", Role.HEADING)]))
@@ -221,7 +224,7 @@ def _steps_line(switch: SwitchView) -> Line:
 
 
 def times_line(switch: SwitchView) -> Line:
-    """The four phases with their times, and the total."""
+    """The phases from noticed to verified with their times, and the total since the key."""
     line: Line = []
     running = PHASE_OF.get(switch["state"]) if switch["live"] else None
     for phase in PHASES:

@@ -835,7 +835,7 @@ class FakeSession:
             "overrides": list(arguments["overrides"]),
             "intended_at": self.now,
             "ended_at": None,
-            "times": {"decide": 1.2},
+            "times": {"detect": 3.4, "decide": 1.2},
             "facts": self.facts("unknown", "unknown", 0),
             "detail": "",
             "in_doubt": False,
@@ -896,13 +896,13 @@ class FakeSession:
         switch["state"] = state
         switch["steps"].append((self.now, state.replace("_", " ")))
         if state == "verifying":
-            switch["times"] = {"decide": 1.2, "act": 0.3, "settle": 2.0}
+            switch["times"] = {"detect": 3.4, "decide": 1.2, "act": 0.3, "settle": 2.0}
             switch["facts"] = self.facts("true", "unknown", 2)
         if state == "committed":
             switch["facts"] = self.facts("true", "true", 3)
         if state in {"committed", "aborted", "no_effect", "split", "unknown", "undone"}:
             switch["live"], switch["ended_at"] = False, self.now
-            switch["times"] = {"decide": 1.2, "act": 0.3, "settle": 2.0, "verify": 0.5, "total": 4.0}
+            switch["times"] = {"detect": 3.4, "decide": 1.2, "act": 0.3, "settle": 2.0, "verify": 0.5, "total": 4.0}
             switch["ways_out"] = ["undo", "settle", "take_over"] if state in {"unknown", "split", "no_effect"} else []
         over = not switch["live"]
         changes: dict[str, Any] = {"switch": None if over else state}

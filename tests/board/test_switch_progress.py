@@ -23,6 +23,7 @@ async def begun(stage: Stage) -> None:
 async def test_a_switch_is_followed_from_key_to_verified(board: Board) -> None:
     async with board() as stage:
         await begun(stage)
+        assert "noticed 3.4s after the first bad result" in stage.page
         assert "▸ act" in stage.page
         assert "…  waiting" in stage.page
         assert stage.app.state.rows["email"]["switch"] == "acting"
