@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import guards, incidents, mechanisms, planning, reviews, verifying
+from opsdash.core import confirming, incidents, mechanisms, planning, reviews, verifying
 from opsdash.core.mechanisms import PROVIDER
 from opsdash.core.outcomes import CARRYING_OUT, LIVE_STATES, SwitchEvent, follow, outcome
 from opsdash.core.steps import (
@@ -29,12 +29,10 @@ from opsdash.core.steps import (
     undo_trouble,
 )
 from opsdash.model.effects import Apply, CancelTimer, Poll, Read, SetTimer
-from opsdash.model.incident import EntryKind, IncidentKind
+from opsdash.model.incident import EntryKind
 from opsdash.model.records import (
-    ApprovalAsked,
     Proved,
     SwitchAdvanced,
-    SwitchBlocked,
     SwitchEnded,
     SwitchIntended,
 )
@@ -50,7 +48,6 @@ from opsdash.model.switch import (
     SwitchState,
     Truth,
 )
-from opsdash.model.units import format_duration
 from opsdash.model.world import SwitchLive
 
 if TYPE_CHECKING:
@@ -74,32 +71,26 @@ READ_TAKES = 10.0
 NOT_CARRIED_OUT = frozenset({"refused", "not_started"})
 """Answers of an action by which nothing was changed."""
 
-BREAK_GLASS = frozenset({guards.APPROVAL})
-"""Guards that are no obstacle by themselves, and that may be overridden all the same."""
-
-ANSWERS_A_FAILURE = frozenset({SwitchKind.FAILOVER, SwitchKind.DEGRADE})
-"""The way back answers none: how long somebody took to decide on it says nothing."""
-
-
 # --- intent --------------------------------------------------------------------------------------------------------
 
 
 def intend(draft: Draft, who: str, intent: SwitchIntent, cause: SwitchCause = SwitchCause.PERSON) -> Refused | str:
     """Begin a switch, if the plan that was confirmed still stands. Returns the switch's id."""
-    plan = planning.plan(draft, intent.component, intent.kind, _named_target(intent))
+    plan = planning.plan(draft, intent.component, intent.kind, confirming.named_target(intent))
     if isinstance(plan, Refused):
-        return plan if draft.state(intent.component).generation == intent.generation else _out_of_date(plan.reason)
-    refused = _changed(plan, intent)
+        unchanged = draft.state(intent.component).generation == intent.generation
+        return plan if unchanged else confirming.out_of_date(plan.reason)
+    refused = confirming.changed(plan, intent)
     if refused is not None:
         return refused
-    refused = _blocked(plan, intent)
+    refused = confirming.blocked(plan, intent)
     if refused is not None:
-        note_blocked(draft, plan, who, refused, cause)
+        confirming.note_blocked(draft, plan, who, refused, cause)
         return refused
-    asker = _asker(draft, plan, who, intent)
+    asker = confirming.asker(draft, plan, who, intent)
     if isinstance(asker, Refused):
         return asker
-    noticed_at = _noticed_at(draft, plan.component) if plan.kind in ANSWERS_A_FAILURE else None
+    noticed_at = confirming.noticed_at(draft, plan.component) if plan.kind in confirming.ANSWERS_A_FAILURE else None
     switch = Switch(
         id=f"{plan.component}-{plan.kind.value}-{plan.generation + 1}",
         plan=plan,
@@ -109,7 +100,7 @@ def intend(draft: Draft, who: str, intent: SwitchIntent, cause: SwitchCause = Sw
         overrides=intent.overrides,
         intended_at=draft.now.wall,
         noticed_at=noticed_at,
-        failed_at=None if noticed_at is None else _failed_at(draft, plan.component, noticed_at),
+        failed_at=None if noticed_at is None else confirming.failed_at(draft, plan.component, noticed_at),
         incident=draft.state(plan.component).incident,
         history=((draft.now.wall, SwitchState.INTENT.value),),
         cause=cause,
@@ -125,102 +116,6 @@ def intend(draft: Draft, who: str, intent: SwitchIntent, cause: SwitchCause = Sw
     else:
         _begin_step(draft, switch, first_step(plan), found=plan.expected)
     return switch.id
-
-
-def note_blocked(draft: Draft, plan: Plan, who: str, refused: Refused, cause: SwitchCause) -> None:
-    """Record that a guard stood in the way, so that it can be told later why nothing happened."""
-    if any(guard.rule == refused.rule for guard in plan.guards):
-        draft.emit(
-            SwitchBlocked(
-                draft.now.wall, plan.component, plan.kind, plan.target, who, refused.rule, refused.reason, cause
-            )
-        )
-        draft.touch(plan.component)
-
-
-def _asker(draft: Draft, plan: Plan, who: str, intent: SwitchIntent) -> Refused | str | None:
-    """Who asked for a switch that takes two people, and that this confirmation lets happen. None: it takes one."""
-    if guards.APPROVAL in intent.overrides or not any(guard.rule == guards.APPROVAL for guard in plan.guards):
-        return None
-    asked = guards.asked_for(draft, plan)
-    if asked is not None and asked.who != who:
-        return asked.who
-    until = draft.now.wall + guards.APPROVAL_WITHIN
-    if asked is None:
-        draft.emit(
-            ApprovalAsked(
-                draft.now.wall,
-                plan.component,
-                plan.kind,
-                plan.generation,
-                plan.source,
-                plan.target,
-                who,
-                until,
-                intent.reason or plan.reason,
-            )
-        )
-        draft.touch(plan.component)
-    within = format_duration((until if asked is None else asked.until) - draft.now.wall)
-    return Refused(
-        guards.APPROVAL,
-        f"this takes two people: another one has to confirm the same plan within {within}",
-        f"--override {guards.APPROVAL} --reason TEXT",
-    )
-
-
-def _named_target(intent: SwitchIntent) -> str | None:
-    """Modes are planned by their own id, also on the way out."""
-    if intent.kind is SwitchKind.RESTORE:
-        return intent.source or None
-    return intent.target or None
-
-
-def _changed(plan: Plan, intent: SwitchIntent) -> Refused | None:
-    if (plan.generation, plan.source, plan.target) == (intent.generation, intent.source, intent.target):
-        return None
-    ends = f"{plan.source or 'normal'} to {plan.target or 'normal'}"
-    return _out_of_date(f"it is now {ends}, switch number {plan.generation + 1}")
-
-
-def _out_of_date(now: str) -> Refused:
-    return Refused("changed", f"this plan is out of date: {now}; look at the new plan")
-
-
-def _blocked(plan: Plan, intent: SwitchIntent) -> Refused | None:
-    final = next((guard for guard in plan.failed if not guard.overridable), None)
-    if final is not None:
-        return Refused(final.rule, f"{final.title}: {final.evidence}")
-    missing = [guard for guard in plan.failed if guard.rule not in intent.overrides]
-    if missing:
-        why = "; ".join(f"{guard.title}: {guard.evidence}" for guard in missing)
-        overrides = " ".join(f"--override {guard.rule}" for guard in missing)
-        return Refused(missing[0].rule, why, f"{overrides} --reason TEXT")
-    overridden = [rule for rule in intent.overrides if rule in {guard.rule for guard in plan.failed} | BREAK_GLASS]
-    if overridden and not intent.reason.strip():
-        return Refused("reason", f"overriding {', '.join(overridden)} needs a reason", "--reason TEXT")
-    if (overridden or plan.typed) and intent.typed != plan.component:
-        return Refused("typed", f"this needs the component's name to be typed: {plan.component}")
-    return None
-
-
-def _noticed_at(draft: Draft, component: str) -> float | None:
-    times = [since for _, since in draft.state(component).failures]
-    incident = draft.incident(component)
-    if incident is not None and incident.kind is not IncidentKind.NOTE:
-        times.append(incident.opened_at)
-    return min(times, default=None)
-
-
-def _failed_at(draft: Draft, component_id: str, noticed_at: float) -> float | None:
-    """When the first bad result came in, of those that are still bad; never later than it was noticed."""
-    component = draft.component(component_id)
-    if component is None:
-        return None
-    provider = component.provider(draft.state(component_id).active)
-    checks = (*component.checks, *(provider.checks if provider is not None else ()))
-    times = [since for check in checks if (since := draft.check(check).bad_since) is not None]
-    return min((at for at in times if at <= noticed_at), default=None)
 
 
 def words(switch: Switch) -> str:
