@@ -21,7 +21,7 @@ from opsdash.board.lines import Line, Role, Row, cut, left, paragraphs, right, s
 from opsdash.board.page import HOLD_BACK, Dialog
 from opsdash.board.widgets import Field
 from opsdash.board.words import GUARD, KIND, sign
-from opsdash.core.steps import commands_back
+from opsdash.core.switch_views import commands_back
 from opsdash.model.text import clean
 from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError

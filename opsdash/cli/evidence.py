@@ -9,8 +9,8 @@ from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, places_of
 from opsdash.cli.terminal import Painted, Role, dim, moment, out_json, out_lines, say, table
 from opsdash.core import evidence
-from opsdash.core.steps import detail_of, undo_call, undo_sequence
-from opsdash.core.views import switch_times
+from opsdash.core.steps import undo_call, undo_sequence
+from opsdash.core.switch_views import detail_of, switch_times
 from opsdash.errors import JournalTooNew, KindError
 from opsdash.kinds.registry import action_kind
 from opsdash.model import records as r

@@ -40,7 +40,7 @@ from opsdash.cli.terminal import (
     sign,
     table,
 )
-from opsdash.core.steps import commands_back, commands_there
+from opsdash.core.switch_views import commands_back, commands_there
 from opsdash.model.switch import MAIN
 from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError

@@ -10,10 +10,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import steps
 from opsdash.core.evolve import evolve
+from opsdash.core.switch_views import detail_of, fact_title, switch_times
 from opsdash.core.telling import tell, who_of
-from opsdash.core.views import switch_times
 from opsdash.model import records as r
 from opsdash.model.world import World
 
@@ -92,7 +91,7 @@ def document(
         "intended_at": switch.intended_at,
         "ended_at": switch.ended_at,
         "outcome": switch.state.value,
-        "detail": steps.detail_of(switch),
+        "detail": detail_of(switch),
         "in_doubt": switch.in_doubt,
         "times": switch_times(switch, wall),
         "guards": [
@@ -102,7 +101,7 @@ def document(
         ],
         "steps": list(switch.begun),
         "facts": [
-            {"name": steps.fact_title(switch, each.name), "truth": each.truth.value, "evidence": each.evidence,
+            {"name": fact_title(switch, each.name), "truth": each.truth.value, "evidence": each.evidence,
              "hits": each.hits, "needed": each.needed}
             for each in switch.facts
         ],

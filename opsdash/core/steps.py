@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.model.switch import BACK_TITLES, FACT_TITLES, MAIN, SwitchCause, SwitchKind, SwitchState
+from opsdash.model.switch import MAIN, SwitchCause, SwitchKind
 
 if TYPE_CHECKING:
     from opsdash.model.operation import ActionCall
-    from opsdash.model.switch import FactName, Plan, Switch
-    from opsdash.model.views import PlanView
+    from opsdash.model.switch import Plan, Switch
 
 
 def first_step(plan: Plan) -> str:
@@ -79,19 +78,6 @@ def undo_trouble(switch: Switch) -> str:
     return ""
 
 
-def detail_of(switch: Switch) -> str:
-    """What there is to say of a switch in its present state; of one that was taken back, why."""
-    if not switch.undo_reason or switch.undo_reason in switch.detail:
-        return switch.detail
-    parts = [switch.undo_reason] if switch.state is SwitchState.UNDONE else [switch.undo_reason, switch.detail]
-    return "; ".join(part for part in parts if part)
-
-
-def fact_title(switch: Switch, fact: FactName) -> str:
-    """What a fact of a switch says when it is true."""
-    return (BACK_TITLES if switch.undoing else FACT_TITLES)[fact]
-
-
 # --- calling off ---------------------------------------------------------------------------------------------------
 
 
@@ -103,23 +89,3 @@ def may_call_off(switch: Switch, who: str) -> bool:
 def called_off(switch: Switch) -> bool:
     """Whether it was called off by somebody whose word is enough."""
     return switch.abort_asked is not None and may_call_off(switch, switch.abort_asked)
-
-
-# --- the commands of a plan ----------------------------------------------------------------------------------------
-
-
-def commands_there(plan: PlanView) -> list[tuple[str, str]]:
-    """The name and the equivalent command of each step of a plan, in order."""
-    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
-    steps = [(step["name"], step["manual"]) for step in before]
-    return [*steps, (MAIN, plan["manual"]), *((step["name"], step["manual"]) for step in after)]
-
-
-def commands_back(plan: PlanView) -> list[tuple[str, str]]:
-    """The same for the whole way back: in reverse, and what is done `again` comes last."""
-    before, after = plan["steps"][: plan["steps_before"]], plan["steps"][plan["steps_before"] :]
-    again = [step for step in plan["steps"] if step["again"]]
-    first = [step for step in reversed(after) if not step["again"]]
-    last = [*(step for step in reversed(before) if not step["again"]), *again]
-    back = [(step["name"], step["undo"]) for step in first]
-    return [*back, (MAIN, plan["undo"]), *((step["name"], step["undo"]) for step in last)]

@@ -19,6 +19,7 @@ from opsdash.core.guards import preflight_key
 from opsdash.core.held import keep_held
 from opsdash.core.outcomes import LIVE_STATES
 from opsdash.core.planning import plan as make_plan
+from opsdash.core.switch_views import refused_view
 from opsdash.engine import tasks
 from opsdash.engine.blocks import Blocks
 from opsdash.engine.calendar import Calendar, next_cron
@@ -392,7 +393,7 @@ class Engine:
                 {
                     "id": answer.id,
                     "accepted": answer.refused is None,
-                    "refused": views.refused_view(answer.refused),
+                    "refused": refused_view(answer.refused),
                     "subject": answer.subject,
                 }
             )
@@ -447,7 +448,7 @@ class Engine:
         if future is None:
             if self.stopping:
                 refused = Refused("stopping", "the engine is ending; nothing new is begun")
-                return {"id": key, "accepted": False, "refused": views.refused_view(refused), "subject": ""}
+                return {"id": key, "accepted": False, "refused": refused_view(refused), "subject": ""}
             future = asyncio.get_running_loop().create_future()
             self._answers[key] = future
             while len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opsdash.core.evolve import evolve
-from opsdash.core.views import incident_view, switch_times
+from opsdash.core.switch_views import switch_times
+from opsdash.core.views import incident_view
 from opsdash.model import records as r
 from opsdash.model.world import World
 from opsdash.storage.codec import decode, decode_world, encode

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from opsdash.core.steps import called_off, detail_of, fact_title, may_call_off
+from opsdash.core.steps import called_off, may_call_off
+from opsdash.core.switch_views import detail_of, fact_title
 from opsdash.core.ways_out import ways_out
 from opsdash.model.effects import Apply
 from opsdash.model.inputs import AbortIntent, TakeOverIntent, UndoIntent
