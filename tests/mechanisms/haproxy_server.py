@@ -161,10 +161,19 @@ class HAProxy:
 
     def state(self, name: str, backend: str = "shop") -> str:
         """What `show stat` has as the status of a server: `UP`, `MAINT`, `DRAIN`, `no check`, …"""
-        for row in self.ask(f"show stat {self._number(backend)} 4 -1").splitlines():
-            columns = row.split(",")
-            if columns[:2] == [backend, name]:
-                return columns[17]
+        return self._row(name, backend)["status"]
+
+    def last_check(self, name: str, backend: str = "shop") -> str:
+        """How the latest check of a server ended: `L7OK`, `L4CON` (refused), `SOCKERR`, …"""
+        return self._row(name, backend)["check_status"].removeprefix("* ")  # `* ` while the next one is under way
+
+    def _row(self, name: str, backend: str) -> dict[str, str]:
+        header, *rows = self.ask(f"show stat {self._number(backend)} 4 -1").splitlines()
+        names = header.removeprefix("# ").split(",")
+        for row in rows:
+            columns = dict(zip(names, row.split(","), strict=False))
+            if (columns.get("pxname"), columns.get("svname")) == (backend, name):
+                return columns
         raise LookupError(name)
 
     def _number(self, backend: str) -> str:

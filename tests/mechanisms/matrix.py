@@ -238,17 +238,20 @@ async def _planned(process: EngineProcess) -> Any:
 async def _resting(process: EngineProcess) -> tuple[Any, str | None]:
     """The switch when nothing more comes of it, and who is said to serve."""
     session = process.session
+    last: dict[str, Any] = {}
 
     async def resting() -> Any:
         try:
             switch = await session.switch(COMPONENT)
             row = (await session.component(COMPONENT))["row"]
-        except SessionError:
+        except SessionError as error:
+            last["error"] = str(error)
             return None
+        last.update(switch=switch, row=row)
         if switch is None or switch["live"]:
             return None
         known = row["active"] is not None or SwitchState(switch["state"]) in OPEN_STATES
         return (switch, row["active"]) if known else None
 
-    found: tuple[Any, str | None] = await eventually_asked(resting, within=PATIENCE, hint=lambda: process.said)
+    found: tuple[Any, str | None] = await eventually_asked(resting, within=PATIENCE, hint=lambda: f"{last} {process.said}")
     return found

@@ -330,6 +330,7 @@ async def test_of_several_in_reserve_the_first_serves_unless_the_backend_uses_al
 async def test_if_nobody_is_up_the_value_is_who_should_be_and_the_reading_says_so(proxy: HAProxy) -> None:
     proxy.identities["primary"].die()
     proxy.until_state("primary", "DOWN")
+    until(lambda: proxy.last_check("primary") == "L4CON", what="a check that began after the server was gone")
     reading = await look(proxy)
     assert (reading.value, reading.serving) == ("primary", ())
     assert reading.detail.startswith("nobody takes traffic: primary is DOWN (L4CON")
