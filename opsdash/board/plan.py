@@ -22,7 +22,7 @@ from opsdash.board.page import HOLD_BACK, Dialog
 from opsdash.board.widgets import Field
 from opsdash.board.words import GUARD, KIND, sign
 from opsdash.core.switch_views import commands_back
-from opsdash.model.text import clean
+from opsdash.model.text import LONGEST_COMMAND, clean, clean_lines
 from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError
 
@@ -246,7 +246,7 @@ class PlanDialog(Dialog[None]):
 
     def action_copy(self) -> None:
         if self.plan is not None:
-            self.board.copy_to_clipboard(clean(self.plan["manual"]))
+            self.board.copy_to_clipboard(clean_lines(self.plan["manual"], LONGEST_COMMAND))
             self.message = "The manual command is in the clipboard."
             self.draw()
 

@@ -15,7 +15,6 @@ from opsdash.errors import JournalTooNew, KindError
 from opsdash.kinds.registry import action_kind
 from opsdash.model import records as r
 from opsdash.model.switch import MOVES_PROVIDER
-from opsdash.model.text import clean
 from opsdash.storage import segments
 from opsdash.storage.codec import decode
 from opsdash.storage.entries import CHECKPOINT
@@ -119,7 +118,7 @@ def _manual(call: ActionCall | None) -> str:
     if call is None:
         return ""
     try:
-        return clean(action_kind(call.kind).manual(call.raw), 4096)
+        return action_kind(call.kind).manual_command(call.raw)
     except (KindError, KeyError, TypeError, ValueError) as error:
         return f"# no equivalent command: {error}"
 

@@ -222,7 +222,9 @@ def _by_hand(plan: PlanView) -> Iterator[tuple[str, str]]:
     """The equivalent commands in order, there and back; with the steps around the switch by their names."""
     for what, commands in (("by hand", commands_there(plan)), ("undo by hand", commands_back(plan))):
         for name, command in commands:
-            yield f"{what}, {name}" if plan["steps"] else what, command
+            first, *others = command.splitlines() or [""]
+            yield f"{what}, {name}" if plan["steps"] else what, first
+            yield from (("", line) for line in others)
 
 
 def _age(seconds: float | None) -> str:

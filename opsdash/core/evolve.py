@@ -441,11 +441,20 @@ def _provider_after(state: ComponentState, switch: Switch, record: r.SwitchEnded
         seen = state.seen if plan.expected is None else plan.expected
         return replace(state, active=plan.source or None, seen=seen)
     mechanism = _truth(record.facts, FactName.MECHANISM)
+    if _leads_to_both(switch, record):
+        return replace(state, active=None)
     if mechanism is Truth.TRUE:
         return replace(state, active=plan.target, seen=plan.wanted or "")
     measured = record.state is SwitchState.NEEDS_HUMAN and bool(record.facts)
     nobody_knows = measured or record.state in (SwitchState.UNKNOWN, SwitchState.SPLIT)
     return replace(state, active=None) if nobody_knows and mechanism is not Truth.FALSE else state
+
+
+def _leads_to_both(switch: Switch, record: r.SwitchEnded) -> bool:
+    """Whether it is the mechanism itself by which the old side still serves, and not a check."""
+    old_out = switch.plan.old_out
+    by_check = old_out is not None and not old_out.stateless and not old_out.mechanism
+    return record.state is SwitchState.SPLIT and not by_check and _truth(record.facts, FactName.OLD_OUT) is Truth.FALSE
 
 
 def _mode_after(state: ComponentState, switch: Switch, record: r.SwitchEnded) -> ComponentState:

@@ -65,8 +65,8 @@ def step_truth(switch: Switch, live: SwitchLive) -> tuple[Truth, str]:
             return Truth.UNKNOWN, f"{live.doubt}; {words}"
         return (Truth.UNKNOWN if switch.in_doubt and step is not None else Truth.TRUE), words
     if step is None:
-        fact = _mechanism(switch, live)
-        return fact.truth, fact.evidence
+        fact, old = _mechanism(switch, live), _old_out(switch, live)
+        return (old.truth, old.evidence) if old.truth is Truth.FALSE else (fact.truth, fact.evidence)
     watched = (*(f"check:{check}" for check in step.verify), *(f"down:{check}" for check in step.down))
     truth, _, evidence = _together(watched, live)
     return truth, evidence
@@ -123,20 +123,47 @@ def with_observation(live: SwitchLive, switch: Switch, seen: Observation) -> Swi
 def with_reading(live: SwitchLive, switch: Switch, event: ReadDone) -> SwitchLive:
     """Progress after the mechanism was read once more, after the action."""
     live = _with_sample(live, FactName.MECHANISM.value, *_reads_wanted(switch, event))
-    old_out = switch.plan.old_out
-    if old_out is not None and old_out.mechanism and not switch.undoing:
+    if _by_mechanism(switch):
         live = _with_sample(live, FactName.OLD_OUT.value, *_sees_old_out(switch, event))
+    elif _half_done_tells(switch):
+        half = _half_done(switch, event)
+        live = _with_sample(live, FactName.OLD_OUT.value, Truth.FALSE if half else Truth.STATELESS, _serving(event))
     return live
+
+
+def _by_mechanism(switch: Switch) -> bool:
+    """Whether the mechanism tells if the old side is out."""
+    old_out = switch.plan.old_out
+    return old_out is not None and old_out.mechanism and not switch.undoing
+
+
+def _half_done_tells(switch: Switch) -> bool:
+    """Whether nothing else tells if the old side is out: then the mechanism does as soon as it says that both serve."""
+    old_out = switch.plan.old_out
+    return not switch.undoing and (old_out is None or old_out.stateless)
+
+
+def _half_done(switch: Switch, event: ReadDone) -> bool:
+    """Whether the mechanism leads to both sides, where it was to lead to the new one: an action that was cut short.
+
+    Both may be up where that is stateless; but the switch is neither done nor without effect.
+    """
+    seen = event.serving or ()
+    return event.value != switch.plan.wanted and switch.plan.wanted in seen and switch.plan.expected in seen
 
 
 def _sees_old_out(switch: Switch, event: ReadDone) -> tuple[Truth, str]:
     """Whether the old side is no longer among those that the mechanism sees serving."""
     if event.serving is None:
         return Truth.UNKNOWN, f"the mechanism cannot tell who serves: {event.detail or 'it names one only'}"
-    evidence = f"it sees {', '.join(event.serving) or 'nobody'} serving"
+    evidence = _serving(event)
     if switch.plan.expected is None:  # nobody knows who served before, so that only the new side may be left
         return (Truth.TRUE if set(event.serving) <= {switch.plan.wanted} else Truth.UNKNOWN), evidence
     return (Truth.FALSE if switch.plan.expected in event.serving else Truth.TRUE), evidence
+
+
+def _serving(event: ReadDone) -> str:
+    return f"it sees {', '.join(event.serving or ()) or 'nobody'} serving"
 
 
 def _with_sample(live: SwitchLive, key: str, truth: Truth, evidence: str) -> SwitchLive:
@@ -210,9 +237,9 @@ def _reads_wanted(switch: Switch, event: ReadDone) -> tuple[Truth, str]:
 
 def _serves_too(switch: Switch, event: ReadDone) -> bool:
     """Whether the mechanism sees the new side serve beside others. That this is a split is for the next fact to say."""
-    old_out = switch.plan.old_out
-    seen = event.serving or ()
-    return old_out is not None and old_out.mechanism and not switch.undoing and switch.plan.wanted in seen
+    if _by_mechanism(switch):
+        return switch.plan.wanted in (event.serving or ())
+    return _half_done_tells(switch) and _half_done(switch, event)
 
 
 # --- what the samples add up to ------------------------------------------------------------------------------------
@@ -250,6 +277,8 @@ def _front_door(switch: Switch, live: SwitchLive) -> Fact:
 
 def _old_out(switch: Switch, live: SwitchLive) -> Fact:
     spec = switch.plan.old_out
+    if _half_done_tells(switch) and live.truth.get(FactName.OLD_OUT.value) is Truth.FALSE:
+        return _single(FactName.OLD_OUT, live, "")
     if spec is None:
         return Fact(FactName.OLD_OUT, Truth.UNDECLARED, "no `old_out` is declared")
     if switch.undoing:

@@ -19,7 +19,6 @@ from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied,
 from opsdash.kinds.offload import in_thread
 from opsdash.kinds.registry import action_kind
 from opsdash.model.inputs import ApplyDone, PreflightDone, ReadDone
-from opsdash.model.text import clean
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ class Executor:
         try:
             kind = action_kind(call.kind)
             raw = call.raw if prior is None or kind.undo is None else kind.undo(call.raw, prior)
-            return clean(kind.manual(raw), 4096)
+            return kind.manual_command(raw)
         except Exception as error:  # noqa: BLE001 - a plan without its manual command is still a plan
             return f"# {_unusable(call.kind, error)}"
 

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from opsdash.model.text import LONGEST_COMMAND, clean_lines
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
@@ -298,3 +300,10 @@ class ActionKind:
     def abilities_with(self, options: StrictOptions) -> Abilities:
         """What the action can do when it is given `options`."""
         return self.abilities if self.refine is None else self.refine(options)
+
+    def manual_command(self, raw: Mapping[str, Any]) -> str:
+        """The equivalent command as it may be shown: without controls, cut when endless; several lines stay several.
+
+        Raises KeyError, TypeError or ValueError where the options are not what the kind expects.
+        """
+        return clean_lines(self.manual(raw), LONGEST_COMMAND)

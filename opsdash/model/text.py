@@ -13,6 +13,9 @@ import re
 LIMIT = 2048
 """Characters kept by default: enough for a diagnosis, small enough for a screen."""
 
+LONGEST_COMMAND = 4096
+"""Characters kept of a command that a person is to type."""
+
 _ELLIPSIS = "…"
 
 _STRINGS = re.compile(

@@ -161,9 +161,12 @@ def test_where_nobody_knew_who_served_before_only_the_new_side_may_be_left(
     assert next(fact.truth for fact in facts if fact.name is FactName.OLD_OUT) is truth
 
 
-def test_a_mechanism_that_names_both_sides_as_serving_is_split() -> None:
+@pytest.mark.parametrize("old_out", [OldOut(stateless=False, mechanism=True), OldOut(stateless=True), None])
+def test_a_mechanism_that_leads_to_both_sides_is_split_whatever_else_tells_that_the_old_one_is_out(
+    old_out: OldOut | None,
+) -> None:
     outside = mail_outside(serving={"email/switch": ("pm-prod", "ses-eu")})
-    spec = mail_switch(old_out=OldOut(stateless=False, mechanism=True), served_by=None)
+    spec = mail_switch(old_out=old_out, served_by=None)
     timeline = Timeline(operation(email(switch=spec)), outside=outside)
     timeline.advance(1)
     timeline.all_ok()
@@ -171,7 +174,26 @@ def test_a_mechanism_that_names_both_sides_as_serving_is_split() -> None:
     timeline.advance(1)
     outside.says["email/switch"] = "pm-prod+ses-eu"
     timeline.advance(60)
-    assert timeline.switch("email").state is SwitchState.SPLIT
+    switch = timeline.switch("email")
+    assert switch.state is SwitchState.SPLIT
+    told = next(fact for fact in switch.facts if fact.name is FactName.OLD_OUT)
+    assert (told.truth, told.evidence) == (Truth.FALSE, "it sees pm-prod, ses-eu serving")
+    assert timeline.state("email").active is None
+
+
+def test_both_sides_may_serve_for_a_while_where_that_is_stateless() -> None:
+    outside = mail_outside(serving={"email/switch": ("pm-prod", "ses-eu")})
+    timeline = Timeline(operation(email(switch=mail_switch(old_out=OldOut(stateless=True)))), outside=outside)
+    timeline.advance(1)
+    timeline.all_ok()
+    timeline.confirm("email")
+    timeline.advance(1)
+    outside.says["email/switch"] = "pm-prod+ses-eu"
+    timeline.advance(10)
+    assert timeline.switch("email").state is SwitchState.VERIFYING
+    outside.says["email/switch"], outside.serving["email/switch"] = "ses-eu", ("ses-eu",)
+    timeline.advance(5)
+    assert timeline.switch("email").state is SwitchState.COMMITTED
 
 
 def test_a_note_about_drift_is_no_failure_that_somebody_took_long_to_decide_about() -> None:

@@ -249,6 +249,12 @@ def test_the_manual_command_names_a_secret_by_its_reference(tmp_path: Path) -> N
     assert TOKEN not in told
 
 
+def test_a_manual_command_of_several_lines_stays_one(tmp_path: Path) -> None:
+    b = Bench(tmp_path, Resolver())
+    told = b.executor.manual(ActionCall("manual", {"instructions": "call the desk\nname the ticket\x07"}))
+    assert told == "# call the desk\n# name the ticket␇"
+
+
 def test_a_plan_without_a_manual_command_is_still_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     b = Bench(tmp_path, Resolver())
     assert b.executor.manual(None) == ""

@@ -38,6 +38,9 @@ SOONEST, LATEST = 0.002, 0.6
 FIRES = frozenset({"acting", "fencing", "undoing"})
 """States whose record comes before an action."""
 
+EFFECT = {"two": "with effect", "one": "without effect", "both": "with half of the effect"}
+"""What an action came to, by who serves after it."""
+
 DONE = frozenset({SwitchState.COMMITTED.value})
 NOT_DONE = frozenset({"never begun", SwitchState.ABORTED.value, SwitchState.REFUSED.value, SwitchState.NO_EFFECT.value})
 
@@ -57,10 +60,10 @@ class Mechanism(Protocol):
         """What it calls the two sides."""
 
     def serves(self) -> str | None:
-        """Who serves, asked of the mechanism itself; `one`, `two`, or None where it is neither."""
+        """Who serves, asked of the mechanism itself; `one`, `two`, `both`, or None where it is neither."""
 
     def lead(self, side: str) -> None:
-        """Make a side serve, by other means than opsdash."""
+        """Make a side serve, by other means than opsdash; `both` where the mechanism knows such a state."""
 
 
 def component(mechanism: Mechanism, *, settle: str = "100ms") -> str:
@@ -113,8 +116,8 @@ class End:
 # --- by journal prefix ----------------------------------------------------------------------------------------------
 
 
-async def by_prefix(folder: Path, mechanism: Mechanism) -> list[End]:
-    """Every boundary of one switch, with and without the effect of its action."""
+async def by_prefix(folder: Path, mechanism: Mechanism, sides: Sequence[str] = ("two", "one")) -> list[End]:
+    """Every boundary of one switch, with each of `sides` serving after its action: with and without its effect."""
     workspace = write_workspace(folder / "whole", **{COMPONENT: component(mechanism)})
     entries = await _carried_out(workspace, mechanism)
     first = next(n for n, entry in enumerate(entries) if entry.type == "switch_intended")
@@ -122,7 +125,7 @@ async def by_prefix(folder: Path, mechanism: Mechanism) -> list[End]:
     cuts = [n + 1 for n in range(first, last) if not entries[n].more]
     acting = next(n for n, entry in enumerate(entries) if entry.data.get("state") == "acting")
     ends: list[End] = []
-    for side in ("two", "one"):
+    for side in sides:
         await _led(mechanism, side)
         wanted = [cut for cut in cuts if side == "one" or cut > acting]
         ends += await asyncio.gather(*(_after_cut(folder, mechanism, entries, cut, side) for cut in wanted))
@@ -179,8 +182,8 @@ async def _after_cut(folder: Path, mechanism: Mechanism, entries: Sequence[Entry
         active = two.runner.world.get("components", COMPONENT).active
         later = [entry for entry in journal.entries(last.seq) if entry.type == "switch_advanced"]
     fired = sum(entry.data["state"] in FIRES for entry in (*entries[:cut], *later) if entry.type == "switch_advanced")
-    cut_at = f"after {place}, {'with' if side == 'two' else 'without'} effect"
-    return End(cut_at, switch.state.value, fired, active, await asyncio.to_thread(mechanism.serves))
+    serves = await asyncio.to_thread(mechanism.serves)
+    return End(f"after {place}, {EFFECT[side]}", switch.state.value, fired, active, serves)
 
 
 # --- by kill -9 -----------------------------------------------------------------------------------------------------
@@ -253,5 +256,8 @@ async def _resting(process: EngineProcess) -> tuple[Any, str | None]:
         known = row["active"] is not None or SwitchState(switch["state"]) in OPEN_STATES
         return (switch, row["active"]) if known else None
 
-    found: tuple[Any, str | None] = await eventually_asked(resting, within=PATIENCE, hint=lambda: f"{last} {process.said}")
+    def hint() -> str:
+        return f"{last} {process.said}"
+
+    found: tuple[Any, str | None] = await eventually_asked(resting, within=PATIENCE, hint=hint)
     return found

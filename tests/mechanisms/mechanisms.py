@@ -236,11 +236,14 @@ class ServersOfHAProxy:
 
     def serves(self) -> str | None:
         serving = [name for name in self.names() if self.proxy.state(name).startswith("UP")]
-        return dict(zip(self.names(), SIDES, strict=True))[serving[0]] if len(serving) == 1 else None
+        if len(serving) == 2:
+            return "both"
+        return dict(zip(self.names(), SIDES, strict=True))[serving[0]] if serving else None
 
     def lead(self, side: str) -> None:
-        to, out = self.names() if side == "one" else reversed(self.names())
-        self.proxy.ask(f"set server shop/{to} state ready; set server shop/{out} state maint")
+        wanted = self.names() if side == "both" else (dict(zip(SIDES, self.names(), strict=True))[side],)
+        states = {name: "ready" if name in wanted else "maint" for name in self.names()}
+        self.proxy.ask("; ".join(f"set server shop/{name} state {state}" for name, state in states.items()))
 
 
 @contextlib.contextmanager
