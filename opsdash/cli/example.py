@@ -27,7 +27,7 @@ from opsdash.demo.example import copy_example
 from opsdash.demo.process import DemoError, DemoServices, ports_of, start
 from opsdash.errors import EngineError
 from opsdash.service.attach import attach, spawn_engine
-from opsdash.service.places import Places, is_locked, places, read_engine_file
+from opsdash.service.places import Places, account, is_locked, places, read_engine_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,8 +55,11 @@ class Example:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the engine has to know: ports, and where the applications keep their pointer files."""
-        return self.services.environment()
+        """What the engine has to know: ports, where the applications keep their pointer files, and whose login it is.
+
+        A container or a service often has no USER; without it, nobody of the example's people would be at the keys.
+        """
+        return {"USER": account(os.getuid()), **self.services.environment()}
 
     def start_engine(self) -> None:
         """Start an engine that ends with its last client; `attach` to it."""
