@@ -1,36 +1,26 @@
-"""One component file to checks that are ready to run, and actions that are known to be sound.
+"""The parts of a component file to checks that are ready to run, and actions that are known to be sound.
 
-`parse` depends on the file's bytes alone, so its result is kept until the file changes. `Builder` does what
-depends on the workspace and the environment too: defaults, templates, secrets, the options of kinds,
-expectations. What parts say of each other comes later, in `link.py`.
+`Builder` does what depends on the workspace and the environment too: defaults, templates, secrets, the options of
+kinds, expectations. What parts say of each other comes later, in `link.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from opsdash.config import yaml
+from opsdash.config.built import NO_NAMES, Binding, Built, Names, Sketch, Written
 from opsdash.config.parts import (
-    Judged,
     Report,
     Spot,
-    component_part,
     keys_of,
     options_problems,
     unknown_keys,
-    valid_parts,
 )
-from opsdash.config.problems import KeyPath, Problem, did_you_mean, nearest
+from opsdash.config.problems import KeyPath, did_you_mean, nearest
 from opsdash.config.schema import (
-    LATER,
-    NAME_PATTERN,
     ActionModel,
     CheckModel,
     ComponentModel,
@@ -56,209 +46,27 @@ from opsdash.kinds.registry import (
     check_kind_names,
 )
 from opsdash.model.operation import ACTIVE, ANCHORS, ActionCall, CheckSpec, Provider, Threshold
-from opsdash.model.templates import fill_all, names_in
+from opsdash.model.templates import fill_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
-    from opsdash.config.files import Source
-    from opsdash.kinds.base import ActionKind, CheckKind, CheckOptions
+    from opsdash.config.parse import Parsed
+    from opsdash.kinds.base import ActionKind, CheckKind
     from opsdash.model.operation import Abilities
 
-RESERVED = frozenset({ACTIVE, ANCHORS})
 HEARTBEAT = "heartbeat"
 """The kind that sends nothing: the other side reports."""
 
 _EVERY = "every"
-_NAME = re.compile(NAME_PATTERN)
 _COMMON_KEYS = tuple(keys_of(CheckModel))
 
 DEFAULT_EVERY = 30.0
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_DOWN_AFTER = Threshold(3, 3)
 DEFAULT_UP_AFTER = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A check, ready to run: its kind, the kind's options with secrets filled in, and what judges the
-    result.
-    """
-
-    check: CheckSpec
-    kind: CheckKind
-    options: CheckOptions
-    judge: Judge
-
-    def __repr__(self) -> str:
-        return f"Binding({self.check.id})"
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A component file on its own. model: None where the file as a whole cannot be used; `problem` says
-    why.
-    """
-
-    id: str
-    source: Source
-    model: ComponentModel | None
-    problem: str | None
-    sha256: str = ""
-    provider_order: tuple[str, ...] = ()
-    judged: Judged = field(default_factory=Judged)
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What templates may name. unknown: names whose value could not be read; `open`: there may be any others too.
-    What a template with such a name gives cannot be judged.
-    """
-
-    values: Mapping[str, str] = field(default_factory=dict)
-    unknown: frozenset[str] = frozenset()
-    open: bool = False
-
-    def judged(self, value: Any) -> tuple[list[str], bool]:
-        """The names in `value` that nothing can fill; and whether all that it names have a value."""
-        used = names_in(value)
-        if not used:
-            return [], True
-        lacking = [] if self.open else sorted(used - self.values.keys() - self.unknown)
-        return lacking, used <= self.values.keys()
-
-
-NO_NAMES = Names()
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A provider as it stands in the file, sound or not. unknown: keys that could not be read; `open`: none could."""
-
-    provider: Provider
-    unknown: frozenset[str] = frozenset()
-    open: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Sketch:
-    """What is known of a check, sound or not. kind: None where there is no such kind. unread: facts that could not be
-    read; `open`: none could.
-    """
-
-    kind: CheckKind | None
-    facts: Mapping[str, str]
-    unread: frozenset[str] = frozenset()
-    open: bool = False
-
-
-@dataclass(slots=True)
-class Built:
-    """A component with its checks. `report` goes on collecting what linking finds.
-
-    written, sketches: providers and checks as far as they could be read, also those that are switched off: what
-    refers to them is judged by them.
-    """
-
-    id: str
-    parsed: Parsed
-    model: ComponentModel
-    report: Report
-    providers: dict[str, Provider] = field(default_factory=dict)
-    bindings: dict[str, Binding] = field(default_factory=dict)
-    written: dict[str, Written] = field(default_factory=dict)
-    sketches: dict[str, Sketch] = field(default_factory=dict)
-    kept: dict[str, None] = field(default_factory=dict)
-
-    def missing(self, part: str) -> str | None:
-        """Why a part may not be there although nobody took it out, None where nothing speaks for that."""
-        return None if part in self.kept else self.report.missing(part)
-
-    def hides(self, section: str, name: str) -> bool:
-        """Whether a part is missing only because of a problem: `failures` and a name, `checks` and `provider/check`."""
-        parts = [f"{section}/{name}"]
-        provider, slash, check = name.partition("/")
-        if section == "checks" and slash:
-            parts += [f"providers/{provider}", f"each/{check}"]
-        return any(self.missing(part) is not None for part in parts)
-
-    def keep(self, part: str) -> None:
-        """A part stays in its last good version: it is not off."""
-        self.kept[part] = None
-
-    @property
-    def off(self) -> dict[str, str]:
-        """The parts that are off, with the reason."""
-        return {part: reason for part, reason in self.report.off.items() if part not in self.kept}
-
-
-def parse(source: Source) -> Parsed:
-    """A component file to its valid parts."""
-    component = PurePosixPath(source.name).stem
-    if not _NAME.match(component) or component in RESERVED:
-        hint = "rename it: letters, digits, dots, dashes and underscores"
-        return _lost(component, source, f"{component!r:.60} cannot be the name of a component", hint)
-    if source.refused:
-        return _lost(component, source, source.refused, source.hint)
-    tree = yaml.read(source.data)
-    if tree.fatal:
-        flaw = tree.flaws[0]
-        return _lost(component, source, flaw.message, flaw.hint, flaw.line)
-    if tree.value is None:
-        return _lost(component, source, "the file is empty", "write at least one check, or remove the file")
-    if not isinstance(tree.value, dict):
-        return _lost(component, source, "the file is no mapping of keys", "begin with a line such as title: …", 1)
-    report = Report(source.name, source.data)
-    order = _keys(tree.value.get("providers"))
-    model = valid_parts(ComponentModel, tree.value, report, component_part, flaws=tree.flaws, later=LATER["component"])
-    return Parsed(
-        id=component,
-        source=source,
-        model=model,
-        problem=None,
-        sha256=_digest(tree.value, order),
-        provider_order=order,
-        judged=report.judged,
-    )
-
-
-def _lost(component: str, source: Source, message: str, hint: str = "", line: int = 0) -> Parsed:
-    problem = Problem(source.name, line, (), message, hint)
-    return Parsed(component, source, None, problem.reason, judged=Judged((problem,)))
-
-
-def _keys(section: Any) -> tuple[str, ...]:
-    return tuple(section) if isinstance(section, dict) else ()
-
-
-PROVES_NOTHING = frozenset({"title", "owners", "tags"})
-POLICY = frozenset({"auto", "hold", "confirm", "review_after", "guards", "approve", "blockade", "steady"})
-"""Keys of a component and of its switch that say who may do it and when, not how it is done: a proof outlives them."""
-
-
-def _digest(value: dict[str, Any], provider_order: tuple[str, ...]) -> str:
-    """Hash of the content: comments, layout and the order of keys do not count, except where order has a
-    meaning.
-    """
-    proved = {key: each for key, each in value.items() if key not in PROVES_NOTHING}
-    if isinstance(proved.get("switch"), dict):
-        proved["switch"] = {key: each for key, each in proved["switch"].items() if key not in POLICY}
-    content: dict[str, Any] = {
-        "content": proved,
-        "providers": provider_order,
-        "failures": _keys(value.get("failures")),
-    }
-    switch = value.get("switch")
-    steps = [_keys(switch.get(place)) for place in ("before", "after")] if isinstance(switch, dict) else []
-    if any(steps):
-        content["steps"] = steps
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-# --- building -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

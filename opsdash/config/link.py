@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.config.build import Names
+from opsdash.config.built import Names
 from opsdash.config.linked import Linked, is_lost
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
@@ -34,7 +34,8 @@ from opsdash.model.status import Reason
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from opsdash.config.build import Builder, Built
+    from opsdash.config.build import Builder
+    from opsdash.config.built import Built
     from opsdash.config.parts import Report
     from opsdash.config.schema import ActionModel, FailureModel, ModeModel
 

@@ -10,7 +10,7 @@ from opsdash.model.operation import Tier
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from opsdash.config.build import Built
+    from opsdash.config.built import Built
     from opsdash.model.operation import DegradedMode, FailureMode, Feature, SwitchSpec
 
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from opsdash.config import files, runbooks, workspace
-from opsdash.config.build import Binding, Builder, Built, Parsed, parse, with_facts
+from opsdash.config.build import Builder, with_facts
+from opsdash.config.built import Binding, Built
 from opsdash.config.link import Linker
+from opsdash.config.parse import Parsed, parse
 from opsdash.config.parts import Report
 from opsdash.config.problems import Problem, ordered
 from opsdash.config.secrets import Masker, References, resolve_secrets

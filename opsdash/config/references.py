@@ -16,7 +16,7 @@ from opsdash.model.operation import ACTIVE, Signal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from opsdash.config.build import Built
+    from opsdash.config.built import Built
     from opsdash.config.parts import Spot
 
 _MAX_STEPS = 3

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.config.build import Names, Written, tell_expression
+from opsdash.config.build import tell_expression
+from opsdash.config.built import Names, Written
 from opsdash.config.linked import Linked, essential_checks
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
@@ -34,7 +35,8 @@ from opsdash.model.templates import fill, names_in
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from opsdash.config.build import Builder, Built, Sketch
+    from opsdash.config.build import Builder
+    from opsdash.config.built import Built, Sketch
     from opsdash.config.schema import LimitModel, ServedByModel, StepModel, SwitchModel
     from opsdash.model.operation import Signal
 

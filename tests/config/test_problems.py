@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opsdash.config.build import parse
 from opsdash.config.files import Source
+from opsdash.config.parse import parse
 from opsdash.model.operation import Auto, Limit, ResponseKind, Severity
 from tests.config.conftest import options
 
