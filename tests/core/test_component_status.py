@@ -127,6 +127,14 @@ def test_a_component_is_starting_until_its_mechanism_was_read_and_unknown_when_i
     assert ("blind", "email") in timeline.timers
 
 
+def test_a_mechanism_that_names_nobody_here_is_quoted() -> None:
+    timeline = mail(checks=(), features={})
+    timeline.read("email", "pm-prod+ses-eu")
+    health = timeline.health("email")
+    assert (health.status, health.reason) == (Status.UNKNOWN, Reason.PROVIDER)
+    assert health.cause == "the mechanism says 'pm-prod+ses-eu', which is the name of no provider"
+
+
 def test_a_parent_that_is_down_changes_no_status() -> None:
     timeline = Timeline(operation(component("dns", checks=["a"]), component("shop", checks=["a"], depends_on=("dns",))))
     timeline.all_ok()
