@@ -39,8 +39,10 @@ WORKSPACE = "shop"
 SERVICES = "services"
 ENGINE_ENDS_WITHIN = 5.0
 
+ENDED_BY_FORCE = 129
+"""Exit code of an example that did not end by itself in time; everything of it is gone all the same."""
+
 _END_WITHIN = 8.0
-_ENDED_BY_FORCE = 129
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -122,7 +124,7 @@ def _tidy_when_signalled(tidy: Callable[[], None]) -> Iterator[None]:
 
     def give_up() -> None:
         tidy()
-        os._exit(_ENDED_BY_FORCE)
+        os._exit(ENDED_BY_FORCE)
 
     def interrupt(*_: Any) -> None:
         last_resort = threading.Timer(_END_WITHIN, give_up)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from opsdash.cli import exits
-from opsdash.cli.example import running
+from opsdash.cli.example import ENDED_BY_FORCE, running
 from tests.cli.conftest import OPSDASH, Terminal, environment, process
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def test_a_demo_whose_terminal_is_closed_leaves_nothing_behind(
         terminal.sees(str(temporary))
         terminal.sees("DEMO")
         terminal.signal(*numbers)
-        assert terminal.code() == exits.INTERRUPTED, terminal.screen
+        # a board that hangs on its vanished terminal, or is slow to go, is ended by force
+        assert terminal.code() in {exits.INTERRUPTED, ENDED_BY_FORCE}, terminal.screen
     assert _left_behind(temporary) == []
 
 

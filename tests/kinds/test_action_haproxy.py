@@ -369,16 +369,17 @@ async def test_a_new_server_that_falls_over_while_the_old_one_goes_out_leaves_it
 )
 async def test_whoever_does_not_talk_like_haproxy_is_told_nothing(impostor: Impostor, then: Any, words: str) -> None:
     impostor.behave = instead("show", then)
-    result = await move(impostor, deadline=0.3)
+    deadline = 0.3 if words == "no answer in time" else 10.0
+    result = await move(impostor, deadline=deadline)
     assert result.applied in {Applied.NOT_STARTED, Applied.REFUSED}
     assert impostor.changes == []
     assert words in result.detail
     reading = await read(
-        ReadOptions.model_validate({"socket": str(impostor.path), "backend": "app"}), a_context(deadline=0.3)
+        ReadOptions.model_validate({"socket": str(impostor.path), "backend": "app"}), a_context(deadline=deadline)
     )
     assert reading.value is None
     assert words in reading.detail
-    found = await preflight(a_move(impostor), a_context(deadline=0.3))
+    found = await preflight(a_move(impostor), a_context(deadline=deadline))
     assert found.passed is False
     assert words in found.detail
     assert impostor.changes == []

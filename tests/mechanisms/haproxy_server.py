@@ -55,6 +55,7 @@ defaults
   timeout connect 1s
   timeout client 30s
   timeout server 30s
+  timeout check 2s
   default-server inter {inter} fastinter {inter} downinter {inter} {default_server}
   {default_lines}
 frontend shop
