@@ -1,4 +1,4 @@
-"""What is active, in force or part of an open incident survives its removal from the files, until it is no longer so.
+"""What is in use survives its removal from the files: active, in force, an end of a switch, part of an open incident.
 
 Somebody edits a file while the component runs on its backup, and takes that backup out. The world does not change by an
 edit: the backup still serves, and there has to be a way back from it. So the part is kept with its last good
@@ -12,10 +12,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opsdash.core.index import index
+from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
+from opsdash.model.switch import MOVES_MODE, MOVES_PROVIDER
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from opsdash.model.incident import Incident
     from opsdash.model.operation import Component, Operation
+    from opsdash.model.switch import Switch, SwitchKind
     from opsdash.model.world import ComponentState
 
 
@@ -28,7 +33,7 @@ class Reader(Protocol):
 
 
 def keep_held(world: Reader, after: Operation) -> Operation:
-    """`after`, with the parts that are still active or in force and no longer in the files."""
+    """`after`, with the parts that are still in use and no longer in the files."""
     kept = {key: _keep(world, component) for key, component in after.components.items()}
     if all(kept[key] is component for key, component in after.components.items()):
         return after
@@ -41,10 +46,20 @@ def _keep(world: Reader, component: Component) -> Component:
         return component
     for before in (world.get("removed", component.id), world.operation.components.get(component.id)):
         if before is not None:
-            component = _keep_provider(component, before, state.active)
-            component = _keep_mode(component, before, state.mode)
+            for provider in (state.active, *_ends(world, state, MOVES_PROVIDER)):
+                component = _keep_provider(component, before, provider)
+            for mode in (state.mode, *_ends(world, state, MOVES_MODE)):
+                component = _keep_mode(component, before, mode)
             component = _keep_failures(component, before, world.get("incidents", state.incident or ""))
     return component
+
+
+def _ends(world: Reader, state: ComponentState, kinds: Container[SwitchKind]) -> tuple[str, ...]:
+    """What a switch of one of these kinds leads from and to, while it is in flight or waits for a person."""
+    switch: Switch | None = world.get("switches", state.switch or "")
+    if switch is None or switch.plan.kind not in kinds or switch.state not in LIVE_STATES | OPEN_STATES:
+        return ()
+    return (switch.plan.source, switch.plan.target)
 
 
 def _keep_provider(component: Component, before: Component, active: str | None) -> Component:

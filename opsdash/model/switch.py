@@ -30,6 +30,7 @@ class SwitchCause(StrEnum):
 
 
 MOVES_PROVIDER = frozenset({SwitchKind.FAILOVER, SwitchKind.FAILBACK})
+MOVES_MODE = frozenset({SwitchKind.DEGRADE, SwitchKind.RESTORE})
 
 
 MAIN = "switch"

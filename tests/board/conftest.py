@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from opsdash.board.wall import Wall
     from opsdash.board.wallscreen import WallScreen
+
+
+PATIENCE = 10.0
+"""Seconds after which a board that does not come to rest is taken as it is."""
 
 
 class Clock:
@@ -47,7 +52,8 @@ class Stage:
     async def settle(self) -> None:
         """Let everything that was caused come to rest."""
         await self.pilot.pause()
-        for _ in range(200):
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
             if not self._at_work:
                 return
             await asyncio.sleep(0.001)
@@ -57,7 +63,7 @@ class Stage:
     @property
     def _at_work(self) -> bool:
         loading = any(worker.is_running for worker in self.app.workers if worker.name != "reader")
-        return loading or self.app._flush_waits
+        return loading or self.app._flush_waits or self.session.unheard
 
     async def live(self, seconds: float = 1.0) -> None:
         """Time passes, and the engine gives signs of life."""

@@ -441,6 +441,11 @@ class FakeSession:
             )
         )
 
+    @property
+    def unheard(self) -> bool:
+        """Whether something was sent that the board has not taken yet."""
+        return not self._queue.empty()
+
     def lose(self, why: str) -> None:
         """Break the connection."""
         self._queue.put_nowait(Lost(why))

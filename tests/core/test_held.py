@@ -9,7 +9,7 @@ from opsdash.core.views import Viewer
 from opsdash.model import inputs as i
 from opsdash.model.incident import IncidentKind
 from opsdash.model.records import IncidentOpened
-from opsdash.model.switch import Plan, SwitchKind
+from opsdash.model.switch import Plan, SwitchKind, SwitchState
 from opsdash.testing import Timeline, email, mail_outside, operation
 
 if TYPE_CHECKING:
@@ -56,6 +56,37 @@ def test_it_is_gone_when_the_files_are_read_after_it_was_left() -> None:
     component = story.world.operation.components["email"]
     assert [provider.id for provider in component.providers] == ["postmark"]
     assert component.held == ()
+
+
+def test_the_end_of_a_switch_in_flight_survives_its_removal_from_the_file() -> None:
+    workspace = operation(email())
+    story = Timeline(workspace, outside=mail_outside())
+    story.all_ok()
+    story.read("email", "pm-prod")
+    story.confirm("email")
+    primary = workspace.components["email"].providers[0]
+
+    story.reload(without(workspace, providers=(primary,)))
+
+    assert story.world.operation.components["email"].held == ("providers/ses",)
+    story.advance(60)
+    assert story.switch("email").state is SwitchState.COMMITTED
+    assert story.state("email").active == "ses"
+    assert isinstance(story.plan("email", SwitchKind.FAILBACK), Plan)
+
+
+def test_the_mode_that_a_switch_leads_to_survives_its_removal_from_the_file() -> None:
+    workspace = operation(email())
+    story = Timeline(workspace, outside=mail_outside())
+    story.all_ok()
+    story.read("email", "pm-prod")
+    story.confirm("email", "degrade")
+
+    story.reload(without(workspace, modes={}))
+
+    assert story.world.operation.components["email"].held == ("modes/order-mail-only",)
+    story.advance(60)
+    assert story.state("email").mode == "order-mail-only"
 
 
 def test_it_survives_a_restart_too() -> None:
