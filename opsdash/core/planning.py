@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from opsdash.core import guards
 from opsdash.model.operation import Confirm, ResponseKind, Tier
 from opsdash.model.status import Status
-from opsdash.model.switch import Plan, Refused, SwitchKind
+from opsdash.model.switch import MOVES_MODE, Plan, Refused, SwitchKind
 from opsdash.model.templates import fill, fill_all, names_in
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def plan(draft: Draft, component_id: str, kind: SwitchKind, target: str | None) 
     if component is None:
         known = ", ".join(sorted(draft.operation.components)) or "none"
         return Refused("unknown_component", f"there is no component {component_id!r}; there are: {known}")
-    if kind in (SwitchKind.DEGRADE, SwitchKind.RESTORE):
+    if kind in MOVES_MODE:
         return _plan_mode(draft, component, kind, target)
     return _plan_provider(draft, component, kind, target)
 
