@@ -19,14 +19,16 @@ from textual import events
 from textual.app import App
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
+from textual.screen import ModalScreen
 
 from opsdash.board.housekeeping import Housekeeping
-from opsdash.board.keymap import Scope, bindings, key_problems
+from opsdash.board.keymap import BY_ID, Scope, bindings, key_problems
 from opsdash.board.net import ControlFilter
 from opsdash.board.page import Dialog, Page, Reloading
 from opsdash.board.state import BoardState, Changes
 from opsdash.board.theme import DARK, LIGHT, Palette
 from opsdash.board.wallscreen import WallScreen
+from opsdash.board.widgets import Field
 from opsdash.model.text import clean
 from opsdash.service.session import Lost, SessionError
 
@@ -321,6 +323,12 @@ class BoardApp(App[Leave]):
 
         if not isinstance(self.screen, HelpPage):
             self.push_screen(HelpPage(self.screen.scopes if isinstance(self.screen, Page) else ()))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Textual's question whether a key may act: into a field, or over a question, it is typed."""
+        known = BY_ID.get(action)
+        typed = isinstance(self.focused, Field) or isinstance(self.screen, ModalScreen)
+        return not (known is not None and known.types and typed)
 
     def action_command(self) -> None:
         from opsdash.board.commands import open_palette

@@ -44,6 +44,7 @@ class Action:
     """Something a key does.
 
     keys: default keys, separated by commas, as Textual names them.  hint: shown in the key bar.
+    types: what is typed behind it, however fast, is text and no key; so it acts before any other key is handed on.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Action:
     scopes: tuple[Scope, ...]
     changes: bool = False
     hint: bool = True
+    types: bool = False
 
 
 _W, _C = Scope.WALL, Scope.COMPONENT
@@ -70,7 +72,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("poll", "R", "poll now", "run all its checks now", (_W, _C, Scope.RUNBOOK), changes=True, hint=False),
     Action("suspend", "P", "pause", "stop polling it for a while, or start again", _COMPONENT, changes=True, hint=False),
     Action("maintenance", "M", "maintenance", "mute its alarms for a while, or end that; its checks go on", _COMPONENT, changes=True, hint=False),
-    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS)),
+    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS), types=True),
     Action("faults", "z", "faults only", "show only what needs attention, or everything again", (_W,)),
     Action("sort", "s", "sort", "order by attention, name, tier, latency or time of change", (_W,)),
     Action("hold", "p", "hold", "hold the screen still, or let it go on; the engine goes on in any case", (_W,), hint=False),
@@ -121,7 +123,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view_people", "6", "people", "who is away, and what nobody covers", (Scope.EVERYWHERE,), hint=False),
     Action("view_problems", "exclamation_mark", "problems", "problems of the workspace's files", (Scope.EVERYWHERE,), hint=False),
     Action("last_view", "minus", "last view", "back to the view before this one", (Scope.EVERYWHERE,), hint=False),
-    Action("command", "colon,ctrl+p", "command", "type what you want: a view, a component, a runbook, a theme", (Scope.EVERYWHERE,)),
+    Action("command", "colon,ctrl+p", "command", "type what you want: a view, a component, a runbook, a theme", (Scope.EVERYWHERE,), types=True),
     Action("help", "question_mark,f1", "help", "all keys", (Scope.EVERYWHERE,)),
 )  # fmt: skip
 
@@ -154,7 +156,15 @@ def bindings(*scopes: Scope, also: tuple[str, ...] = ()) -> list[Binding]:
     from textual.binding import Binding
 
     return [
-        Binding(action.keys, action.id, action.label, tooltip=action.tooltip, id=action.id, show=False)
+        Binding(
+            action.keys,
+            action.id,
+            action.label,
+            tooltip=action.tooltip,
+            id=action.id,
+            show=False,
+            priority=action.types,
+        )
         for action in (*actions_of(*scopes), *(BY_ID[name] for name in also))
     ]
 

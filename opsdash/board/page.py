@@ -202,6 +202,8 @@ class Page(Reloading, Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Textual's question whether a key may act: what changes something may not on a read-only board."""
         known = BY_ID.get(action)
+        if known is not None and known.types and isinstance(self.focused, Field):
+            return False
         return None if known is not None and known.changes and self.board.read_only else True
 
     def on_key(self, event: Key) -> None:
@@ -238,7 +240,7 @@ class Page(Reloading, Screen[None]):
         field = self.query_one("#filter", Field)
         field.add_class("shown")
         field.value = self.filter
-        field.focus()
+        self.set_focus(field)  # at once: keys that were typed behind it are already on their way
 
     def on_input_changed(self, event: Field.Changed) -> None:
         if event.input.id == "filter":

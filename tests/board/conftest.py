@@ -9,7 +9,9 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from textual.events import Key
 from textual.geometry import Size
+from textual.keys import key_to_character
 
 from opsdash.board.app import BoardApp
 from opsdash.board.lines import plain
@@ -94,6 +96,12 @@ class Stage:
         """Keys without any time between them."""
         for key in keys:
             await self.pilot.press(key)
+        await self.settle()
+
+    async def ahead(self, *keys: str) -> None:
+        """Keys of somebody who is faster than the board: all are there before it has handled the first one."""
+        for key in keys:
+            self.app.post_message(Key(key, "/" if key == "slash" else key_to_character(key)))
         await self.settle()
 
     async def type(self, text: str) -> None:

@@ -218,6 +218,23 @@ async def test_letters_typed_into_the_filter_are_not_keys(board: Board) -> None:
         assert "enter keeps it, esc clears it" in stage.screen
 
 
+async def test_letters_typed_faster_than_the_filter_opens_are_no_keys_either(board: Board) -> None:
+    async with board() as stage:
+        await stage.ahead("slash", "t", "i", "e", "r", "colon", "e", "slash", "s", "enter")
+        assert stage.name == "WallScreen"
+        assert "filter: tier:e/s" in stage.screen
+        assert stage.session.submitted == []
+
+
+async def test_letters_typed_faster_than_the_command_line_opens_are_no_keys_either(board: Board) -> None:
+    async with board() as stage:
+        await stage.ahead("colon", "f", "i", "a", "z")
+        assert stage.name == "CommandPalette"
+        await stage.press("escape")
+        assert len(stage.wall.order) == 10
+        assert stage.session.submitted == []
+
+
 async def test_z_shows_what_is_not_fine(board: Board) -> None:
     async with board() as stage:
         await stage.press("z")
