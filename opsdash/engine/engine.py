@@ -423,6 +423,11 @@ class Engine:
         """The present state for a client."""
         return views.Viewer(self.runner.world, self.runner.live, self._clock(), self._sparks)
 
+    async def written(self) -> views.Viewer:
+        """The present state for a client that may act on it: what it shows is in the journal, and outlives a kill."""
+        await self.runner.written()
+        return self.viewer()
+
     def _summary(self, viewer: views.Viewer) -> Summary:
         engine = viewer.draft.engine()
         open_incidents = sum(incident.is_open for incident in self.runner.world.tables["incidents"].values())

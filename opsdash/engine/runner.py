@@ -13,6 +13,7 @@ action has ended, a timer has fired) is kept and decided again every second, unt
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
@@ -137,6 +138,14 @@ class Runner:
     def between_batches(self) -> asyncio.Lock:
         """To be held by whoever needs a world in which everything is written: a checkpoint."""
         return self._turn
+
+    async def written(self) -> None:
+        """Wait until the world holds nothing but what is in the journal; not for one that hangs, see `stuck`."""
+        if self._writing_since is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STUCK), self._turn:
+                pass
 
     async def run(self) -> None:
         """Decide, for ever."""

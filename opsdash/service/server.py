@@ -207,11 +207,11 @@ class Service:
 
     async def _component(self, request: Request) -> Response:
         name = request.path_params["component"]
-        found = self._engine.viewer().component(name)
+        found = (await self._engine.written()).component(name)
         return _json(found) if found is not None else _problem(404, f"there is no component {name!r}")
 
     async def _switch(self, request: Request) -> Response:
-        viewer = self._engine.viewer()
+        viewer = await self._engine.written()
         switch = viewer.draft.switch(request.path_params["component"])
         return _json(viewer.switch(switch) if switch else None)
 

@@ -325,6 +325,39 @@ async def test_a_checkpoint_waits_for_the_batch_at_hand() -> None:
         assert seen == [None]
 
 
+async def test_what_a_client_is_shown_is_in_the_journal() -> None:
+    async with bench() as b:
+        b.journal.gate.clear()
+        b.journal.entered.clear()
+        b.runner.put(pause("p1"))
+        await eventually(b.journal.entered.is_set)
+        b.journal.full = True
+        shown: list[object] = []
+
+        async def ask() -> None:
+            await b.runner.written()
+            shown.append(b.runner.world.get("pauses", "web"))
+
+        asked = asyncio.ensure_future(ask())
+        await turn_loop()
+        assert shown == []
+        b.journal.gate.set()
+        await asked
+        assert shown == [None]
+
+
+async def test_a_client_does_not_wait_for_a_journal_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "STUCK", 0.05)
+    async with bench() as b:
+        b.journal.gate.clear()
+        b.journal.entered.clear()
+        b.runner.put(pause("p1"))
+        await eventually(b.journal.entered.is_set)
+        await b.runner.written()
+        assert not b.answered("p1"), "nothing is written, and nobody was kept waiting for it"
+        b.journal.gate.set()
+
+
 async def test_replaying_the_journal_gives_the_same_world() -> None:
     async with bench(operation(email(), component("db", providers=(provider("one", "up"),)))) as b:
         await b.settle(*(b.seen(check, Status.DOWN) for check in b.files.checks for _ in range(3)), pause("p1", "db"))
