@@ -127,11 +127,12 @@ async def test_a_program_deaf_to_term_is_killed_half_a_second_later(tmp_path: Pa
 async def test_a_deaf_grandchild_is_killed_although_its_parent_obeyed(tmp_path: Path) -> None:
     (tmp_path / "deaf").write_text("trap '' TERM; echo 1 >up; while :; do sleep 0.02; done")
     task = asyncio.ensure_future(sh("sh deaf & echo $! >pid; wait", tmp_path, timeout=None))
+    pid = int(await appears(tmp_path / "pid"))
     await appears(tmp_path / "up")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await ends(int(await appears(tmp_path / "pid")))
+    await ends(pid)
 
 
 async def test_a_grandchild_gets_its_half_second_to_clean_up(tmp_path: Path) -> None:

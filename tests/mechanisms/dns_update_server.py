@@ -25,7 +25,7 @@ import dns.rcode
 import dns.tsig
 import dns.update
 
-from tests.mechanisms.support import PLACES, binary, free_port, started, until
+from tests.mechanisms.support import PLACES, binary, free_port, freeze, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,8 +163,7 @@ class NameServer:
 
     def freeze(self) -> None:
         """Let it hang until `thaw`; every thread of it has stopped when this returns."""
-        os.kill(self.server.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, self.server.pid, os.WSTOPPED)
+        freeze(self.server.pid)
 
     def thaw(self) -> None:
         """Let it go on."""

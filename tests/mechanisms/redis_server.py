@@ -15,7 +15,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.mechanisms.support import Server, binary, free_port, started, until
+from tests.mechanisms.support import Server, binary, free_port, freeze, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +119,7 @@ class Node:
 
     def freeze(self) -> None:
         """From now on it accepts connections, and answers nothing: the kernel does the former."""
-        self.server.process.send_signal(signal.SIGSTOP)
+        freeze(self.server.pid)
 
     def thaw(self) -> None:
         self.server.process.send_signal(signal.SIGCONT)

@@ -15,13 +15,13 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 INSTALLED_IN_CI = frozenset(
     {"haproxy", "socat", "redis-server", "redis-sentinel", "knotd", "knsupdate", "etcd", "etcdctl", "postgres"}
@@ -62,6 +62,17 @@ def until(holds: Callable[[], Any], *, within: float = STARTS_WITHIN, what: str 
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not come about within {within:g} s")
         select.select([], [], [], ASK_EVERY)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process; every thread of it stands still when this returns. A signal alone is only on its way then."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+
+    def stands_still() -> bool:
+        return all((each / "stat").read_text().rpartition(")")[2].split()[0] == "T" for each in threads.iterdir())
+
+    until(stands_still, what=f"process {pid} standing still")
 
 
 @dataclass

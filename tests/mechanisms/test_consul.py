@@ -18,6 +18,7 @@ from opsdash.kinds.resolver import Resolver
 from opsdash.model.switch import SwitchKind
 from tests.mechanisms.consul_server import Consul, consul
 from tests.mechanisms.keyvalue_shop import shop, truths
+from tests.mechanisms.support import freeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +149,7 @@ async def test_a_token_may_do_what_its_policy_says_and_no_more(strict: Consul, t
 
 async def test_an_agent_that_stands_still_with_our_change_leaves_it_unknown(agent: Consul, tmp_path: Path) -> None:
     pid = agent.server.pid
-    context = a_context(tmp_path, deadline=1.0, on_sent=lambda: os.kill(pid, signal.SIGSTOP))
+    context = a_context(tmp_path, deadline=1.0, on_sent=lambda: freeze(pid))
     result = await apply(options(agent), context)
     os.kill(pid, signal.SIGCONT)
     assert result.applied is Applied.UNKNOWN

@@ -18,7 +18,7 @@ from opsdash.model.switch import SwitchKind
 from tests.kinds.stores import a_dead_endpoint
 from tests.mechanisms.etcd_server import Etcd, etcd
 from tests.mechanisms.keyvalue_shop import shop, truths
-from tests.mechanisms.support import binary
+from tests.mechanisms.support import binary, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,7 +138,7 @@ async def test_a_store_without_room_is_seen_by_the_preflight_and_refuses(server:
 
 async def test_a_server_that_stands_still_with_our_change_leaves_it_unknown(server: Etcd, tmp_path: Path) -> None:
     pid = server.members[0].pid
-    context = a_context(tmp_path, deadline=1.0, on_sent=lambda: os.kill(pid, signal.SIGSTOP))
+    context = a_context(tmp_path, deadline=1.0, on_sent=lambda: freeze(pid))
     result = await apply(options(server), context)
     os.kill(pid, signal.SIGCONT)
     assert result.applied is Applied.UNKNOWN
@@ -158,7 +158,7 @@ async def test_of_three_members_one_dead_and_one_frozen_are_passed_over(tmp_path
         cluster.put(KEYS[0], "postmark")
         dead = a_dead_endpoint(stack)
         frozen = cluster.members[0].pid
-        os.kill(frozen, signal.SIGSTOP)
+        freeze(frozen)
         stack.callback(os.kill, frozen, signal.SIGCONT)
         made = options(cluster, endpoints=[dead, *cluster.endpoints])
         # The frozen one may have been the leader: the other two elect another within half a second.

@@ -23,7 +23,7 @@ from opsdash.model import inputs as i
 from opsdash.model.switch import SwitchKind
 from tests.engine.support import eventually, loaded_from, running, write_workspace
 from tests.mechanisms.haproxy_server import ACTIVE_AND_BACKUP, haproxy
-from tests.mechanisms.support import binary, until
+from tests.mechanisms.support import binary, freeze, until
 from tests.nonblocking import nothing_of_ours_blocks
 
 if TYPE_CHECKING:
@@ -382,7 +382,7 @@ async def test_what_haproxy_does_not_have_is_named(proxy: HAProxy, keys: dict[st
 
 async def test_a_stopped_haproxy_is_not_started_and_does_nothing_when_it_wakes_up(proxy: HAProxy) -> None:
     worker = proxy.worker
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     try:
         result = await move(proxy, "standby", "primary", context=a_context(proxy, deadline=0.6))
         found = await preflight(options(proxy, "standby", "primary"), a_context(proxy, deadline=0.6))
