@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import os
-import pwd
 import re
 import sys
 from pathlib import Path
@@ -107,7 +105,7 @@ async def the_wall(board: Photographer, example: Example) -> None:
 
 async def the_component(board: Photographer, _example: Example) -> None:
     await board.press("home", "enter")
-    await board.until_shown("ses")
+    await board.until_shown("providers and their checks")
     await board.take("component")
 
 
@@ -139,8 +137,7 @@ SCENES: tuple[Callable[[Photographer, Example], Awaitable[None]], ...] = (
 
 
 def main() -> int:
-    """The command line. In the example you are Maria, by the account that you use."""
-    os.environ["USER"] = pwd.getpwuid(os.getuid()).pw_name
+    """The command line."""
     with running() as example:
         asyncio.run(draw(example))
     return 0

@@ -374,7 +374,7 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
 
     def keys_line(self, *names: str, instead: dict[str, str] | None = None) -> Line:
         """Keys of actions with their labels; the way out comes second, so that no narrow terminal hides it."""
-        leave: Line = [(keys_of(BY_ID["leave"], self.board.keys)[0], Role.KEY), (f" {self.leaving}   ", Role.DIM)]
+        leave: Line = [(keys_of(BY_ID["leave"], self.board.keys)[0], Role.KEY), (f" {self.leaves()}   ", Role.DIM)]
         line: Line = []
         for name in names:
             action = BY_ID[name]
@@ -387,6 +387,10 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
             if name == names[0]:
                 line += leave
         return line or leave
+
+    def leaves(self) -> str:
+        """What the way out does, for the line of keys."""
+        return self.leaving
 
     def works(self, action: str) -> bool:
         """Whether a key would do something now; it is dimmed if not."""

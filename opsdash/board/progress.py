@@ -80,6 +80,9 @@ class ProgressDialog(Dialog[None]):
         ways = self.switch["ways_out"] if self.switch else []
         return self.keys_line(*(way for way in ("abort", "undo", "settle", "take_over") if way in ways))
 
+    def leaves(self) -> str:
+        return self.leaving if self.switch is None or self.switch["live"] else "close"
+
     def _offered(self, way: str) -> bool:
         if self.switch is not None and way in self.switch["ways_out"]:
             return True

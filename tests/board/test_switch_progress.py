@@ -25,6 +25,7 @@ async def test_a_switch_is_followed_from_key_to_verified(board: Board) -> None:
         await begun(stage)
         assert "noticed 3.4s after the first bad result" in stage.page
         assert "▸ act" in stage.page
+        assert "close, it goes on" in stage.screen
         assert "…  waiting" in stage.page
         assert stage.app.state.rows["email"]["switch"] == "acting"
 
@@ -39,6 +40,7 @@ async def test_a_switch_is_followed_from_key_to_verified(board: Board) -> None:
         stage.session.advance("email", "committed")
         await stage.live()
         assert "✓ DONE AND VERIFIED" in stage.page
+        assert "it goes on" not in stage.screen
         assert "total 4.0s" in stage.page
         assert "3 of 3  delivery says ses-eu" in stage.page
         await stage.press("escape")
