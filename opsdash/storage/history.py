@@ -341,8 +341,8 @@ _DELETE: Final = (
     "DELETE FROM rollup WHERE check_id = ? AND step = 60 AND start < ?",
     "DELETE FROM rollup WHERE check_id = ? AND step = 3600 AND start < ?",
     # The newest change says what the status is, however old it may be.
-    """DELETE FROM check_change WHERE check_id = ?1
-    AND at_ms < min(?2, (SELECT max(at_ms) FROM check_change WHERE check_id = ?1))""",
+    """DELETE FROM check_change AS old WHERE check_id = ?
+    AND at_ms < min(?, (SELECT max(at_ms) FROM check_change WHERE check_id = old.check_id))""",
 )
 _INTERN: Final = {
     "checks": ("INSERT OR IGNORE INTO checks(name) VALUES (?)", "SELECT id FROM checks WHERE name = ?"),
