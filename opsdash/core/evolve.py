@@ -453,7 +453,7 @@ def _provider_after(state: ComponentState, switch: Switch, record: r.SwitchEnded
 def _leads_to_both(switch: Switch, record: r.SwitchEnded) -> bool:
     """Whether it is the mechanism itself by which the old side still serves, and not a check."""
     old_out = switch.plan.old_out
-    by_check = old_out is not None and not old_out.stateless and not old_out.mechanism
+    by_check = old_out is not None and old_out.by_check
     return record.state is SwitchState.SPLIT and not by_check and _truth(record.facts, FactName.OLD_OUT) is Truth.FALSE
 
 

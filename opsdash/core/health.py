@@ -510,9 +510,10 @@ def _nothing_to_go_by(draft: Draft, component: Component) -> tuple[Reason, str]:
     state = draft.state(component.id)
     if component.provider(state.active) is not None or not component.providers:
         return Reason.CONFIG, "it has no checks"
-    if state.active is None and not state.seen and draft.health(component.id).unread < UNREAD_AFTER:
+    readable = draft.health(component.id).unread < UNREAD_AFTER
+    if readable and state.active is None and not state.seen:
         return Reason.STARTING, "the active provider has not been read yet"
-    if state.seen and component.provider_named(state.seen) is None:
+    if readable and state.seen and component.provider_named(state.seen) is None:
         return Reason.PROVIDER, f"the mechanism says {state.seen!r}, which is the name of no provider"
     return Reason.PROVIDER, "the active provider is not known"
 

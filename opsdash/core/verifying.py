@@ -97,8 +97,7 @@ def involved(switch: Switch) -> set[str]:
 def _watches_old(switch: Switch) -> bool:
     """Whether a check tells that the old side is out. While undoing there is no old side to be watched."""
     old_out = switch.plan.old_out
-    by_check = old_out is not None and not old_out.stateless and not old_out.mechanism
-    return by_check and not switch.undoing and bool(switch.plan.source)
+    return old_out is not None and old_out.by_check and not switch.undoing and bool(switch.plan.source)
 
 
 def with_observation(live: SwitchLive, switch: Switch, seen: Observation) -> SwitchLive:

@@ -236,6 +236,11 @@ class OldOut:
     status: Status = Status.DOWN
     mechanism: bool = False
 
+    @property
+    def by_check(self) -> bool:
+        """Whether a check tells, and not the mechanism."""
+        return not self.stateless and not self.mechanism
+
 
 class Auto(StrEnum):
     """Whether opsdash switches by itself: `shadow` only records when it would have."""

@@ -133,6 +133,9 @@ def test_a_mechanism_that_names_nobody_here_is_quoted() -> None:
     health = timeline.health("email")
     assert (health.status, health.reason) == (Status.UNKNOWN, Reason.PROVIDER)
     assert health.cause == "the mechanism says 'pm-prod+ses-eu', which is the name of no provider"
+    timeline.read("email", None)
+    timeline.read("email", None)
+    assert timeline.health("email").cause == "the active provider is not known", "it says nothing any more"
 
 
 def test_a_parent_that_is_down_changes_no_status() -> None:
