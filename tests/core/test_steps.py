@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from opsdash.core.steps import called_off, may_call_off
-from opsdash.core.switch_views import detail_of, fact_title
+from opsdash.core.steps import called_off, may_call_off, undo_sequence
+from opsdash.core.switch_views import commands_back, detail_of, fact_title
+from opsdash.core.views import Viewer
 from opsdash.core.ways_out import ways_out
 from opsdash.model.effects import Apply
 from opsdash.model.inputs import AbortIntent, TakeOverIntent, UndoIntent
 from opsdash.model.operation import Step
 from opsdash.model.records import SwitchAbortAsked, SwitchAdvanced
 from opsdash.model.status import Status
-from opsdash.model.switch import FactName, Refused, SwitchCause, SwitchState
+from opsdash.model.switch import FactName, Plan, Refused, SwitchCause, SwitchKind, SwitchState
 from opsdash.testing import Outside, Timeline, call, email, mail_outside, mail_switch, operation
 
 if TYPE_CHECKING:
@@ -63,6 +64,19 @@ def test_the_steps_are_carried_out_in_order_and_then_the_facts_are_verified() ->
     assert switch.begun == ("quiesce", "fence", "switch", "reload", "warm-up")
     assert timeline.state("email").active == "ses"
     timeline.check_replay()
+
+
+@pytest.mark.parametrize("before", [(QUIESCE, FENCE), (QUIESCE, replace(RELOAD, name="drain")), ()])
+def test_the_way_back_that_a_plan_shows_is_the_one_that_is_gone(before: tuple[Step, ...]) -> None:
+    timeline = mail(before=before, after=(RELOAD, WARM_UP))
+    view = Viewer(timeline.world, timeline.live, timeline.clock()).plan(
+        "email", SwitchKind.FAILOVER, None, lambda action, _: "" if action is None else "a command"
+    )
+    plan = timeline.plan("email", SwitchKind.FAILOVER)
+    assert isinstance(plan, Plan)
+    timeline.confirm("email")
+    switch = replace(timeline.switch("email"), begun=plan.sequence)
+    assert [name for name, command in commands_back(view) if command] == list(undo_sequence(switch))
 
 
 def test_a_record_comes_before_each_step_and_names_it() -> None:
