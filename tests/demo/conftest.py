@@ -15,6 +15,7 @@ import pytest
 from opsdash.demo.process import DemoServices, start
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -70,6 +71,14 @@ class Client:
                 return value
             assert time.monotonic() < deadline, f"{variable}{path} is still {value}"
             threading.Event().wait(0.02)
+
+    def until_found(self, variable: str, path: str, pattern: re.Pattern[str]) -> list[str]:
+        """Everything in the body that matches; asks again while a service that just started has nothing to tell."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := pattern.findall(body := self.get(variable, path).body.decode())):
+            assert time.monotonic() < deadline, f"{variable}{path} has no {pattern.pattern}, it is {body}"
+            threading.Event().wait(0.02)
+        return found
 
 
 @pytest.fixture

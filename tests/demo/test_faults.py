@@ -39,6 +39,7 @@ PATHS = {
     "SOCIAL_HTTP": "/last-post",
 }
 QUIET = 0.15
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def broken(client: Client, fault: Fault, *, shown_otherwise: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -148,10 +149,8 @@ def test_wrong_schema_turns_prices_into_text(client: Client) -> None:
 
 
 def test_stale_shows_times_that_are_an_hour_old(client: Client) -> None:
-    client.until("REPORTING_HTTP", "/last-report", lambda report: report["at"] is not None)
     for variable in broken(client, Fault.STALE):
-        body = client.get(variable, PATHS[variable]).body
-        newest = max(re.findall(rb"\d{4}-\d\d-\d\dT[\d:.]+Z", body)).decode()
+        newest = max(client.until_found(variable, PATHS[variable], TIME))
         age = datetime.now(UTC) - datetime.fromisoformat(newest)
         assert timedelta(minutes=59) < age < timedelta(minutes=62)
 
