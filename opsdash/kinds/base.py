@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from opsdash.kinds.keeping import Keep
     from opsdash.kinds.resolver import Resolver
+    from opsdash.model.message import Delivery, Message
     from opsdash.model.operation import Abilities
     from opsdash.model.status import Reason, Status
 
@@ -307,3 +308,66 @@ class ActionKind:
         Raises KeyError, TypeError or ValueError where the options are not what the kind expects.
         """
         return clean_lines(self.manual(raw), LONGEST_COMMAND)
+
+
+# --- notifiers ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of one attempt to deliver a message.
+
+    detail: evidence for people (sanitised and masked by the caller).  retry_after: seconds for which the other side
+    asked to be left alone.
+    """
+
+    delivery: Delivery
+    detail: str = ""
+    retry_after: float | None = None
+
+
+@dataclass(slots=True)
+class NotifierContext:
+    """What a notifier may use besides its options.
+
+    deadline: seconds that this attempt may take in all; the caller cancels afterwards, which counts as `unknown` once
+        `on_sent` was called, else as `failed`.
+    operation: title of the operation, for whoever receives messages of several.
+    ring: makes every board that is attached ring (and show `text` on the desktop where its terminal can); returns how
+        many there were.
+    """
+
+    deadline: float
+    workspace: Path
+    resolver: Resolver
+    wall: float
+    operation: str = ""
+    on_sent: Callable[[], None] = field(default=lambda: None)
+    ring: Callable[[str], int] = field(default=lambda _text: 0)
+
+
+class NotifierRun(Protocol):
+    """`send` of a notifier kind."""
+
+    def __call__(self, options: Any, message: Message, context: NotifierContext, /) -> Awaitable[Told]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierKind:
+    """Registration of a notifier kind.
+
+    send: one attempt to deliver. Whatever it can foresee it answers with `Told`; what it lets fly is `unknown` once
+        `on_sent` was called, else `failed`.
+    hosts: given *raw* options (secrets still as references), the hosts through which a message goes, as far as they
+        can be told: a channel must not depend on what it reports.
+    problem: given raw options, why they cannot work although they are well formed (an unknown address scheme); None.
+    extra: as of a check kind.
+    """
+
+    name: str
+    summary: str
+    options: type[StrictOptions]
+    send: NotifierRun
+    hosts: Callable[[Mapping[str, Any]], Sequence[str]] = field(default=lambda _raw: ())
+    problem: Callable[[Mapping[str, Any]], str | None] = field(default=lambda _raw: None)
+    extra: str | None = None

@@ -2,8 +2,8 @@
 
 One kind is one module: `opsdash/kinds/checks/http.py` is the check kind `http`. Listing names looks at the
 folder and imports nothing; asking for a kind imports its module alone, so that a workspace pays for what it
-uses. Other packages add kinds through the entry points `opsdash.checks` and `opsdash.actions`: the entry's
-name is the kind's name, its value a module with a `KIND`, or the registration itself.
+uses. Other packages add kinds through the entry points `opsdash.checks`, `opsdash.actions` and
+`opsdash.notifiers`: the entry's name is the kind's name, its value a module with a `KIND`, or the registration itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from opsdash.errors import KindError
-from opsdash.kinds.base import ActionKind, CheckKind
+from opsdash.kinds.base import ActionKind, CheckKind, NotifierKind
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -32,10 +32,13 @@ __all__ = [
     "action_kind_names",
     "check_kind",
     "check_kind_names",
+    "notifier_kind",
+    "notifier_kind_names",
 ]
 
 _CHECKS = "checks"
 _ACTIONS = "actions"
+_NOTIFIERS = "notifiers"
 
 
 class UnknownKindError(KindError):
@@ -56,6 +59,11 @@ def action_kind_names() -> tuple[str, ...]:
     return _names(_ACTIONS)
 
 
+def notifier_kind_names() -> tuple[str, ...]:
+    """Names of all notifier kinds, sorted; imports none of them."""
+    return _names(_NOTIFIERS)
+
+
 @functools.cache
 def check_kind(name: str) -> CheckKind:
     """The check kind of that name. Raises UnknownKindError or KindUnavailableError."""
@@ -71,6 +79,15 @@ def action_kind(name: str) -> ActionKind:
     kind = _load(_ACTIONS, name)
     if not isinstance(kind, ActionKind):
         raise KindUnavailableError(f"the action kind {name!r} registers no ActionKind as KIND")
+    return kind
+
+
+@functools.cache
+def notifier_kind(name: str) -> NotifierKind:
+    """The notifier kind of that name. Raises UnknownKindError or KindUnavailableError."""
+    kind = _load(_NOTIFIERS, name)
+    if not isinstance(kind, NotifierKind):
+        raise KindUnavailableError(f"the notifier kind {name!r} registers no NotifierKind as KIND")
     return kind
 
 
