@@ -81,8 +81,10 @@ BLOCK: dict[str, Sign] = {
 INCIDENT: dict[str, Sign] = {
     "open": Sign("✗", "OPEN", Role.DOWN),
     "acknowledged": Sign("!", "acknowledged", Role.DEGRADED),
-    "recovered": Sign("~", "recovered", Role.BACKUP),
-    "resolved": Sign("✓", "resolved", Role.DIM),
+    "mitigated": Sign("~", "mitigated", Role.BACKUP),
+    "resolved": Sign("✓", "resolved", Role.OK),
+    "closed": Sign("✓", "closed", Role.DIM),
+    "cancelled": Sign("-", "cancelled", Role.DIM),
 }
 
 KIND: dict[str, str] = {

@@ -22,8 +22,10 @@ EXAMPLE = "opsdash incident note INC-3 'ticket 4711 at the provider, they see it
 STATES: dict[str, Painted] = {
     "open": Painted("✗ OPEN", Role.DOWN),
     "acknowledged": Painted("! acknowledged", Role.DEGRADED),
-    "recovered": Painted("~ recovered", Role.BUSY),
-    "resolved": Painted("✓ resolved", Role.DIM),
+    "mitigated": Painted("~ mitigated", Role.BUSY),
+    "resolved": Painted("✓ resolved", Role.OK),
+    "closed": Painted("✓ closed", Role.DIM),
+    "cancelled": Painted("- cancelled", Role.DIM),
 }
 
 
@@ -103,7 +105,7 @@ def _object(incident: IncidentView) -> dict[str, Any]:
 def show_incident(incident: IncidentView) -> None:
     """An incident with its timeline."""
     out(sign(STATES, incident["state"]), "  ", bold(f"{incident['id']} {incident['title']}"))
-    ended = incident["resolved_at"] or incident["recovered_at"]
+    ended = incident["resolved_at"] or incident["mitigated_at"]
     lasted = f", lasted {format_duration(ended - incident['opened_at'])}" if ended else ""
     failures = f"; failure modes: {', '.join(incident['failures'])}" if incident["failures"] else ""
     out(dim(f"  {incident['component']}, since {moment(incident['opened_at'])}{lasted}{failures}"))

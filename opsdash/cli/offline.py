@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from opsdash.config.loader import load
 from opsdash.core.evolve import evolve
-from opsdash.core.views import Viewer, incident_view
+from opsdash.core.incident_views import incident_view
+from opsdash.core.views import Viewer
 from opsdash.engine.clock import system_clock
 from opsdash.engine.runviews import run_view, runbook_line
 from opsdash.model.world import Live, World

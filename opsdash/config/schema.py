@@ -486,6 +486,8 @@ class FailureModel(Strict):
     """The runbook to follow. Without it, the component's."""
     rto: Span | None = None
     """In what time it has to be over."""
+    severity: Annotated[int, Field(ge=1, le=4)] | None = None
+    """How bad it is, 1 (worst) to 4. Without it, it follows from the component's tier and from whether it is down."""
 
 
 class ComponentModel(Strict):

@@ -32,6 +32,7 @@ from opsdash.core import failures, windows
 from opsdash.model.alarm import Alarm, Hold, HoldReason
 from opsdash.model.effects import CancelTimer, Poll, SetTimer
 from opsdash.model.incident import EntryKind, IncidentKind
+from opsdash.model.operation import Tier
 from opsdash.model.records import AlarmCleared, AlarmDropped, AlarmHeld, AlarmRaised
 from opsdash.model.status import SEVERITY, Reason, Status
 from opsdash.model.world import AlarmLive
@@ -64,7 +65,7 @@ def refresh(draft: Draft, component_id: str) -> None:
     """Raise, hold, drop or clear the alarm of a component, as its incident and all that may hold it now are."""
     component, incident = draft.component(component_id), draft.incident(component_id)
     alarm: Alarm | None = draft.get("alarms", component_id)
-    if component is None or incident is None or not is_due(incident):
+    if component is None or incident is None or not is_due(incident, component):
         _over(draft, component_id, alarm)
         return
     if alarm is not None and alarm.is_raised:
@@ -72,22 +73,29 @@ def refresh(draft: Draft, component_id: str) -> None:
     case = _Case(draft, component, incident, _progress(draft, component_id, alarm))
     hold = None if incident.kind is IncidentKind.MANUAL else case.hold()
     if hold is None:
-        _raise(draft, component_id, incident, alarm, "; ".join(case.notes))
+        _raise(draft, component, incident, alarm, "; ".join(case.notes))
         return
     if alarm is None or alarm.hold != hold:
-        draft.emit(AlarmHeld(draft.now.wall, component_id, incident.id, what_is_wrong(incident), hold))
+        draft.emit(AlarmHeld(draft.now.wall, component_id, incident.id, what_is_wrong(incident, component), hold))
         draft.touch(component_id)
     _wait(draft, component_id, case.progress, case.look)
 
 
-def is_due(incident: Incident) -> bool:
-    """Whether an incident is one that people are to be told about."""
-    return incident.is_open and incident.recovered_at is None and incident.kind is not IncidentKind.NOTE
+def is_due(incident: Incident, component: Component) -> bool:
+    """Whether an incident is one that people are to be told about, as far as a component of it is concerned."""
+    if not incident.is_open or incident.recovered_at is not None or component.id in incident.well:
+        return False
+    folded = component.id != incident.component
+    return incident.kind is not IncidentKind.NOTE and not (folded and component.tier is Tier.DROPPABLE)
 
 
-def what_is_wrong(incident: Incident) -> str:
-    """The latest line of its timeline that says so."""
-    said = (entry.text for entry in reversed(incident.entries) if entry.kind in TOLD_BY)
+def what_is_wrong(incident: Incident, component: Component) -> str:
+    """The latest line of its timeline that says so of a component."""
+    said = (
+        entry.text
+        for entry in reversed(incident.entries)
+        if entry.kind in TOLD_BY and entry.component in ("", component.id)
+    )
     return next(said, incident.title)
 
 
@@ -109,11 +117,11 @@ def _wait(draft: Draft, component_id: str, progress: AlarmLive, look: float | No
         draft.set_live("alarms", component_id, after)
 
 
-def _raise(draft: Draft, component_id: str, incident: Incident, alarm: Alarm | None, note: str) -> None:
+def _raise(draft: Draft, component: Component, incident: Incident, alarm: Alarm | None, note: str) -> None:
     now = draft.now.wall
     due, after = (now, None) if alarm is None else (alarm.due, alarm.hold)
-    draft.emit(AlarmRaised(now, component_id, incident.id, what_is_wrong(incident), due, after, note))
-    _end(draft, component_id)
+    draft.emit(AlarmRaised(now, component.id, incident.id, what_is_wrong(incident, component), due, after, note))
+    _end(draft, component.id)
 
 
 def _over(draft: Draft, component_id: str, alarm: Alarm | None) -> None:
@@ -152,7 +160,7 @@ def timer(draft: Draft, component_id: str) -> None:
 
 def look_below(draft: Draft, component_id: str) -> None:
     """The status of a component has changed: look at the held alarms of all that depend on it."""
-    for child in _reached(component_id, lambda each: draft.operation.dependents.get(each, ())):
+    for child in descendants(draft, component_id):
         alarm = draft.get("alarms", child)
         if alarm is not None and not alarm.is_raised:
             refresh(draft, child)
@@ -168,11 +176,21 @@ def sampled(draft: Draft, check: str) -> None:
         spec.component,
         *watchers.get(check, ()),
         *watchers.get(f"{spec.component}/*", ()),
-        *_reached(spec.component, lambda each: draft.operation.dependents.get(each, ())),
+        *descendants(draft, spec.component),
     ]
     for component_id in dict.fromkeys(concerned):
         if draft.live("alarms", component_id) is not None:
             refresh(draft, component_id)
+
+
+def ancestors(draft: Draft, component_id: str) -> list[str]:
+    """All that a component depends on, directly or through others, the nearest first."""
+    return _reached(component_id, lambda each: _parents(draft, each))
+
+
+def descendants(draft: Draft, component_id: str) -> list[str]:
+    """All that depends on a component, directly or through others, the nearest first."""
+    return _reached(component_id, lambda each: draft.operation.dependents.get(each, ()))
 
 
 def _reached(start: str, neighbours: Callable[[str], Iterable[str]]) -> list[str]:
@@ -234,7 +252,7 @@ def _paused(case: _Case) -> Hold | None:
 
 
 def _parent(case: _Case) -> Hold | None:
-    parents = _reached(case.component.id, lambda each: _parents(case.draft, each))
+    parents = ancestors(case.draft, case.component.id)
     failing = next((each for each in parents if is_failing(case.draft, each)), None)
     if failing is None:
         return None
@@ -244,7 +262,7 @@ def _parent(case: _Case) -> Hold | None:
 
 def _recheck(case: _Case) -> Hold | None:
     """What explained it is over, or nobody knows at the moment: only what its own checks see from now on counts."""
-    draft, now, wanted = case.draft, case.draft.now.mono, _speaking(case.draft, case.component)
+    draft, now, wanted = case.draft, case.draft.now.mono, speaking(case.draft, case.component)
     if _is_in_doubt(case) and case.progress.recheck is None:
         case.know(stale=True)
     if case.progress.stale:
@@ -275,7 +293,7 @@ def _is_in_doubt(case: _Case) -> bool:
 def _asked(case: _Case) -> Hold | None:
     """Its parents are asked. What they answer is theirs to confirm; while that is undecided it waits."""
     draft, now = case.draft, case.draft.now.mono
-    parents = _reached(case.component.id, lambda each: _parents(draft, each))
+    parents = ancestors(draft, case.component.id)
     askable = (_askable(draft, each) for each in parents)
     wanted = {each.id: _counting(draft, each) for each in askable if each is not None}
     failed = case.progress.due
@@ -300,7 +318,7 @@ def _asked(case: _Case) -> Hold | None:
 
 def _flapping(case: _Case) -> Hold | None:
     draft, until = case.draft, case.progress.due + DOWN_THROUGH
-    failing = [check for check in _speaking(draft, case.component) if _speaks_of_failure(draft, check)]
+    failing = [check for check in speaking(draft, case.component) if _speaks_of_failure(draft, check)]
     flapping = bool(failing) and all(draft.get("flapping", check) is not None for check in failing)
     if not flapping or draft.now.mono >= until:
         return None
@@ -369,7 +387,7 @@ def _counting(draft: Draft, component: Component) -> list[str]:
     return [check for check in found if check in draft.operation.checks]
 
 
-def _speaking(draft: Draft, component: Component) -> list[str]:
+def speaking(draft: Draft, component: Component) -> list[str]:
     """The checks that say that a component fails, or would say it if they could: not well, or behind what is active."""
     not_well = [
         check for check in _counting(draft, component) if draft.check(check).status in (Status.DOWN, Status.UNKNOWN)

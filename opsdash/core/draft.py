@@ -146,7 +146,7 @@ class Draft:
         """The open incident of a component."""
         incident = self.state(component).incident
         found: Incident | None = self.get("incidents", incident) if incident else None
-        return found
+        return found if found is not None and found.is_open else None
 
     # --- writing -----------------------------------------------------------------------------------------------
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, with_change
+from opsdash.core.reader import OPSDASH
+from opsdash.core.reader import component_state as _component
+from opsdash.core.reader import engine_state as _engine
 from opsdash.model import records as r
 from opsdash.model.alarm import Alarm, HoldReason
-from opsdash.model.incident import EntryKind, Incident, TimelineEntry
+from opsdash.model.change import Change, ChangeKind
 from opsdash.model.operation import Absence
 from opsdash.model.run import Run, StepMark
 from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
@@ -15,7 +19,6 @@ from opsdash.model.window import FILES, Muted, WindowKind, WindowState
 from opsdash.model.world import (
     CheckState,
     ComponentState,
-    EngineState,
     Flap,
     Heartbeat,
     Moved,
@@ -27,12 +30,10 @@ from opsdash.model.world import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opsdash.core.reader import Reader
     from opsdash.model.records import Record
     from opsdash.model.switch import Switch
     from opsdash.model.world import Patch
-
-KEEP_RESOLVED = 7 * 86400.0
-"""Resolved incidents stay in the world this long after, for "what happened lately"; documents keep them for ever."""
 
 MOST_MUTED = 50
 """Alarms that a window remembers to have held, the latest ones."""
@@ -40,35 +41,10 @@ MOST_MUTED = 50
 AUTOS_KEPT = 86400.0
 """Seconds for which it is known when opsdash switched by itself; its budget is by the hour."""
 
-OPSDASH = "opsdash"
-"""Who acts when nobody did."""
-
-
-class Reader(Protocol):
-    """The part of a world that evolve reads; a draft is one too."""
-
-    def get(self, table: str, key: str) -> Any: ...
-
-    def keys(self, table: str) -> list[str]: ...
-
-
-def _component(world: Reader, component: str) -> ComponentState:
-    state: ComponentState | None = world.get("components", component)
-    return state or ComponentState()
-
-
-def _engine(world: Reader) -> EngineState:
-    state: EngineState | None = world.get("engine", "engine")
-    return state or EngineState()
-
 
 def _engine_started(world: Reader, record: r.EngineStarted) -> Patch:
-    patch: Patch = [("engine", "engine", replace(_engine(world), started_at=record.at, stopped_at=None))]
-    for key in world.keys("incidents"):
-        incident = world.get("incidents", key)
-        if incident.resolved_at is not None and incident.resolved_at < record.at - KEEP_RESOLVED:
-            patch.append(("incidents", key, None))
-    return patch
+    engine = replace(_engine(world), started_at=record.at, stopped_at=None)
+    return [("engine", "engine", engine), *forgotten(world, record.at)]
 
 
 def _engine_stopped(world: Reader, record: r.EngineStopped) -> Patch:
@@ -79,7 +55,11 @@ def _configured(world: Reader, record: r.Configured) -> Patch:
     kept = {component.id for component in record.removed}
     patch: Patch = [("removed", key, None) for key in world.keys("removed") if key not in kept]
     patch += [("removed", component.id, component) for component in record.removed]
-    return patch
+    changes = (
+        Change(record.at, ChangeKind.CONFIGURATION, component, f"the files of {component} were edited", OPSDASH)
+        for component in record.changed
+    )
+    return [*patch, *with_change(world, *changes)] if record.changed else patch
 
 
 def _check_changed(_world: Reader, record: r.CheckChanged) -> Patch:
@@ -131,78 +111,6 @@ def _failure_cleared(world: Reader, record: r.FailureCleared) -> Patch:
     state = _component(world, record.component)
     failures = tuple(pair for pair in state.failures if pair[0] != record.failure)
     return [("components", record.component, replace(state, failures=failures))]
-
-
-def _with_entry(incident: Incident, record: Any, kind: EntryKind, text: str, who: str = OPSDASH) -> Incident:
-    happened = getattr(record, "happened", None)
-    entry = TimelineEntry(record.at if happened is None else happened, record.at, who, kind, text)
-    return replace(incident, entries=(*incident.entries, entry))
-
-
-def _incident_opened(world: Reader, record: r.IncidentOpened) -> Patch:
-    engine = _engine(world)
-    incident = Incident(
-        id=record.incident,
-        component=record.component,
-        kind=record.kind,
-        title=record.title,
-        opened_at=record.at,
-        failures=(record.failure,) if record.failure else (),
-    )
-    incident = _with_entry(incident, record, EntryKind.DETECTED, record.title, record.who)
-    state = replace(_component(world, record.component), incident=record.incident)
-    return [
-        ("incidents", record.incident, incident),
-        ("components", record.component, state),
-        ("engine", "engine", replace(engine, incidents=engine.incidents + 1)),
-    ]
-
-
-def _incident_joined(world: Reader, record: r.IncidentJoined) -> Patch:
-    incident: Incident | None = world.get("incidents", record.incident)
-    if incident is None:
-        return []
-    failures = (*incident.failures, record.failure) if record.failure else incident.failures
-    incident = replace(incident, failures=failures, kind=record.kind or incident.kind, recovered_at=None)
-    return [("incidents", record.incident, _with_entry(incident, record, EntryKind.FAILURE_MODE, record.title))]
-
-
-def _incident_noted(world: Reader, record: r.IncidentNoted) -> Patch:
-    incident: Incident | None = world.get("incidents", record.incident)
-    if incident is None:
-        return []
-    return [("incidents", record.incident, _with_entry(incident, record, record.kind, record.text, record.who))]
-
-
-def _incident_recovered(world: Reader, record: r.IncidentRecovered) -> Patch:
-    incident: Incident | None = world.get("incidents", record.incident)
-    if incident is None:
-        return []
-    text = "it fails again" if record.again else "all is well again; a person has to resolve the incident"
-    incident = replace(incident, recovered_at=None if record.again else record.at)
-    return [("incidents", record.incident, _with_entry(incident, record, EntryKind.STATUS, text))]
-
-
-def _incident_acknowledged(world: Reader, record: r.IncidentAcknowledged) -> Patch:
-    incident: Incident | None = world.get("incidents", record.incident)
-    if incident is None:
-        return []
-    incident = replace(incident, acknowledged_by=record.who, acknowledged_at=record.at)
-    return [("incidents", record.incident, _with_entry(incident, record, EntryKind.ACK, "acknowledged", record.who))]
-
-
-def _incident_resolved(world: Reader, record: r.IncidentResolved) -> Patch:
-    incident: Incident | None = world.get("incidents", record.incident)
-    if incident is None:
-        return []
-    text = f"resolved: {record.text}" if record.text else "resolved"
-    incident = replace(incident, resolved_by=record.who, resolved_at=record.at)
-    incident = _with_entry(incident, record, EntryKind.RESOLVED, text, record.who)
-    patch: Patch = [("incidents", record.incident, incident)]
-    state = _component(world, incident.component)
-    if state.incident == record.incident:
-        patch.append(("components", incident.component, replace(state, incident=None)))
-    return patch
 
 
 def _paused(_world: Reader, record: r.Paused) -> Patch:
@@ -567,12 +475,7 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.ModeSeen: _mode_seen,
     r.FailureActive: _failure_active,
     r.FailureCleared: _failure_cleared,
-    r.IncidentOpened: _incident_opened,
-    r.IncidentJoined: _incident_joined,
-    r.IncidentNoted: _incident_noted,
-    r.IncidentRecovered: _incident_recovered,
-    r.IncidentAcknowledged: _incident_acknowledged,
-    r.IncidentResolved: _incident_resolved,
+    **EVOLVE_INCIDENTS,
     r.Paused: _paused,
     r.Resumed: _resumed,
     r.AlarmHeld: _alarm_held,

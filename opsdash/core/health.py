@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import alarms, failures, flapping, incidents
+from opsdash.core import alarms, changes, failures, flapping, incidents, nearmisses
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.operation import ANCHORS, Tier
 from opsdash.model.records import CheckChanged, ComponentChanged, Paused, RedundancyChanged, Resumed
@@ -253,6 +253,10 @@ def observed(draft: Draft, event: Observed) -> None:
     draft.set_live("checks", spec.id, judged.live)
     if judged.confirmed is not None:
         _record_check(draft, spec.id, judged.confirmed)
+    if not offline:
+        nearmisses.observed(draft, spec, before, judged.live)
+    if seen.facts:
+        changes.observed(draft, seen)
     turned = bool(judged.live.flaps or before.flaps) and flapping.follow(draft, spec.id, judged.live.flaps)
     if hold:
         draft.effect(Poll(spec.id, min(HELD_RETRY, retry_after(spec))))

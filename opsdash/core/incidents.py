@@ -1,36 +1,59 @@
-"""Incidents: one open per component; failure modes join it; people close it.
+"""Incidents, as far as opsdash itself opens, joins, folds and ends them; what people do with one is `incident_work`.
 
 One is opened when an essential or important component turns down or one of its failure modes becomes active, and when
 it has been unknown for five minutes ("we are blind"). A droppable component opens a note, which alarms nobody. A
 failure mode that only says that people are away opens none: it is a flag, with a response. What was opened as a note or
 because we were blind becomes a failure when the component really fails.
+
+There is one open incident for each component, and failure modes join it. A component that fails because one that it
+depends on fails is folded into that one's incident, in whichever order the two were noticed. An incident is *mitigated*
+when all of its components work again, and *resolved* when nothing is out of the ordinary either: no degraded mode is in
+force and a backup could take over where there is one. It is reopened when the failure comes back within an hour.
+Closing it is left to people; a note, and what a person has opened, they resolve as well.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import alarms
-from opsdash.model.incident import EntryKind, Incident, IncidentKind
+from opsdash.core import alarms, changes, severity
+from opsdash.core.severity import How
+from opsdash.model.effects import SetTimer
+from opsdash.model.incident import EntryKind, Incident, IncidentKind, IncidentState
 from opsdash.model.operation import Tier
 from opsdash.model.records import (
-    IncidentAcknowledged,
+    IncidentClosed,
+    IncidentFolded,
     IncidentJoined,
     IncidentNoted,
     IncidentOpened,
     IncidentRecovered,
+    IncidentReopened,
     IncidentResolved,
 )
 from opsdash.model.status import Status
-from opsdash.model.switch import Refused
 
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
-    from opsdash.model.inputs import AckIntent, NoteIntent, OpenIncidentIntent, ResolveIntent
     from opsdash.model.operation import Component, FailureMode
     from opsdash.model.world import ComponentLive
 
 OPSDASH = "opsdash"
+
+REOPEN_WITHIN = 3600.0
+"""Seconds after an incident was resolved in which the same failure is the same incident."""
+
+FOLD_WITHIN = 300.0
+"""Seconds by which a child's failure may have been noticed before its parent's, and still be explained by it."""
+
+CLOSED_BY_ITSELF = 30 * 86400.0
+"""Seconds after which a resolved incident that nobody has closed is closed, and says so."""
+
+ENDED_BY_ITSELF = frozenset({IncidentKind.FAILURE, IncidentKind.BLIND})
+"""Kinds that are resolved when what they are about is over. A note is there to be seen by a person, who ends it."""
+
+REDUNDANT = frozenset({"ready", "none"})
+"""Redundancies with which nothing is missing: a backup could take over, or there was never one."""
 
 
 def refresh(draft: Draft, component_id: str) -> None:
@@ -43,48 +66,32 @@ def refresh(draft: Draft, component_id: str) -> None:
 
 
 def _refresh(draft: Draft, component: Component) -> None:
-    component_id = component.id
-    failing = _failing(draft, component)
-    down = draft.health(component_id).status is Status.DOWN
-    incident = draft.incident(component_id)
+    failing = failing_modes(draft, component)
+    down = draft.health(component.id).status is Status.DOWN
+    incident = draft.incident(component.id)
     if incident is None:
-        if failing:
-            _open(draft, component, failing[0].title, failing[0].id)
-            incident = draft.incident(component_id)
-        elif down:
-            _open(draft, component, _down_title(draft, component), None)
-    if incident is None:
-        return
+        if failing or down:
+            _begin(draft, component, failing, down=down)
+            incident = draft.incident(component.id)
+        if incident is None:
+            return
     for failure in failing:
-        if failure.id not in incident.failures:
-            kind = _worse_kind(component, incident)
-            draft.emit(IncidentJoined(draft.now.wall, incident.id, failure.id, failure.title, kind))
-            incident = draft.incident(component_id) or incident
+        _join(draft, component, incident, failure, down=down)
+        incident = draft.incident(component.id) or incident
     kind = _worse_kind(component, incident)
     if (down or failing) and kind is not None:
         title = _down_title(draft, component) if down else failing[0].title
-        draft.emit(IncidentJoined(draft.now.wall, incident.id, "", title, kind))
-        incident = draft.incident(component_id) or incident
-    _mark_recovery(draft, component_id, incident, failing=bool(failing), down=down)
+        rated = severity.worse(incident, _severity(component, failing, down=down))
+        draft.emit(IncidentJoined(draft.now.wall, incident.id, "", title, kind, rated, _other(incident, component)))
+        incident = draft.incident(component.id) or incident
+    elif down:
+        _rate(draft, component, incident, failing)
+    _mark_recovery(draft, component.id, incident, failing=bool(failing), down=down)
+    _mark_resolution(draft, component.id)
 
 
-def _worse_kind(component: Component, incident: Incident) -> IncidentKind | None:
-    """What an incident becomes when its component fails; None if it stays what it is."""
-    mild = incident.kind in (IncidentKind.NOTE, IncidentKind.BLIND) and component.tier is not Tier.DROPPABLE
-    return IncidentKind.FAILURE if mild else None
-
-
-def _mark_recovery(draft: Draft, component: str, incident: Incident, *, failing: bool, down: bool) -> None:
-    status = draft.health(component).status
-    forgotten = incident.kind is IncidentKind.NOTE and bool(draft.state(component).overdue)
-    well = not failing and not forgotten and status in (Status.OK, Status.DEGRADED)
-    if well and incident.recovered_at is None and incident.kind is not IncidentKind.MANUAL:
-        draft.emit(IncidentRecovered(draft.now.wall, incident.id))
-    elif (failing or down) and incident.recovered_at is not None:
-        draft.emit(IncidentRecovered(draft.now.wall, incident.id, again=True))
-
-
-def _failing(draft: Draft, component: Component) -> list[FailureMode]:
+def failing_modes(draft: Draft, component: Component) -> list[FailureMode]:
+    """The active failure modes of a component that say that something fails."""
     active = {failure for failure, _ in draft.state(component.id).failures}
     return [
         failure
@@ -93,27 +100,119 @@ def _failing(draft: Draft, component: Component) -> list[FailureMode]:
     ]
 
 
+def is_failing(draft: Draft, component: Component) -> bool:
+    """Whether there is something about a component that an incident is about."""
+    return bool(failing_modes(draft, component)) or draft.health(component.id).status is Status.DOWN
+
+
 def _down_title(draft: Draft, component: Component) -> str:
     health = draft.health(component.id)
     detail = draft.check(health.cause).detail
     return f"{component.title} is down: {detail}" if detail else f"{component.title} is down"
 
 
-def _open(draft: Draft, component: Component, title: str, failure: str | None) -> None:
+def _severity(component: Component, failing: list[FailureMode], *, down: bool) -> int:
+    how = How.DOWN if down else How.FAILING
+    if not failing:
+        return severity.of(component.tier, how)
+    return min(severity.of(component.tier, how, failure) for failure in failing)
+
+
+def _other(incident: Incident, component: Component) -> str:
+    """How a component is named in the records of an incident: not at all, where it is the one in which it began."""
+    return "" if component.id == incident.component else component.id
+
+
+# --- begin ---------------------------------------------------------------------------------------------------------
+
+
+def _begin(draft: Draft, component: Component, failing: list[FailureMode], *, down: bool) -> None:
+    """A component fails and has no open incident: it is part of one, it is the last one again, or it is a new one."""
+    title = failing[0].title if failing else _down_title(draft, component)
+    failure = failing[0].id if failing else None
+    explained = _explaining(draft, component)
+    if explained is not None:
+        draft.emit(IncidentFolded(draft.now.wall, explained.id, component.id, title))
+        draft.touch(component.id)
+        return
+    before: Incident | None = draft.get("incidents", draft.state(component.id).incident or "")
+    if before is not None and _is_the_same_again(draft, before, component):
+        draft.emit(IncidentReopened(draft.now.wall, before.id, OPSDASH, title, kind=_worse_kind(component, before)))
+        draft.touch(component.id)
+        return
     kind = IncidentKind.NOTE if component.tier is Tier.DROPPABLE else IncidentKind.FAILURE
-    open_incident(draft, component.id, kind, title, failure=failure)
+    rated = _severity(component, failing, down=down)
+    open_incident(draft, component.id, kind, title, failure=failure, rated=rated)
+    _fold_children(draft, component)
+
+
+def _is_the_same_again(draft: Draft, incident: Incident, component: Component) -> bool:
+    return (
+        incident.state is IncidentState.RESOLVED
+        and incident.component == component.id
+        and incident.resolved_at is not None
+        and draft.now.wall - incident.resolved_at < REOPEN_WITHIN
+    )
+
+
+def _explaining(draft: Draft, component: Component) -> Incident | None:
+    """The open incident of something that fails and that the component depends on, directly or not; the nearest."""
+    for parent_id in alarms.ancestors(draft, component.id):
+        incident, parent = draft.incident(parent_id), draft.component(parent_id)
+        if incident is None or parent is None or not is_failing(draft, parent):
+            continue
+        if incident.kind is not IncidentKind.NOTE or component.tier is Tier.DROPPABLE:
+            return incident
+    return None
+
+
+def _fold_children(draft: Draft, component: Component) -> None:
+    """What depends on the component and was noticed just before it is explained by it."""
+    mine = draft.incident(component.id)
+    if mine is None or mine.kind is IncidentKind.NOTE:
+        return
+    for child_id in alarms.descendants(draft, component.id):
+        child, own = draft.component(child_id), draft.incident(child_id)
+        if child is None or own is None or own.component != child_id or own.folded or not is_failing(draft, child):
+            continue
+        if own.kind is not IncidentKind.MANUAL and draft.now.wall - own.opened_at <= FOLD_WITHIN:
+            draft.emit(IncidentFolded(draft.now.wall, mine.id, child_id, own.title, was=own.id))
+            draft.touch(child_id)
 
 
 def open_incident(
-    draft: Draft, component: str, kind: IncidentKind, title: str, *, who: str = OPSDASH, failure: str | None = None
+    draft: Draft,
+    component: str,
+    kind: IncidentKind,
+    title: str,
+    *,
+    who: str = OPSDASH,
+    failure: str | None = None,
+    rated: int = severity.MILDEST,
+    drill: bool = False,
 ) -> str:
     """Open an incident, alarm if it is more than a note, and return its id."""
     number = draft.life().incidents + 1
     incident = f"INC-{number}"
-    draft.emit(IncidentOpened(draft.now.wall, incident, component, kind, title, who, failure))
+    began = _began(draft, component) if who == OPSDASH else None
+    draft.emit(
+        IncidentOpened(draft.now.wall, incident, component, kind, title, who, failure, began, rated, drill=drill)
+    )
+    for change in changes.before(draft, component, draft.now.wall if began is None else began):
+        text = changes.tell(change)
+        draft.emit(IncidentNoted(draft.now.wall, incident, change.who, EntryKind.CHANGE, text, change.at, pinned=True))
     alarms.refresh(draft, component)
     draft.touch(component)
     return incident
+
+
+def _began(draft: Draft, component_id: str) -> float | None:
+    """When the first result came in that was not good, of the checks that say that a component fails."""
+    component = draft.component(component_id)
+    if component is None:
+        return None
+    found = (draft.check(check).bad_since for check in alarms.speaking(draft, component))
+    return min((at for at in found if at is not None), default=None)
 
 
 def blind(draft: Draft, component: Component, health: ComponentLive) -> None:
@@ -121,13 +220,100 @@ def blind(draft: Draft, component: Component, health: ComponentLive) -> None:
     if draft.incident(component.id) is None:
         why = health.reason.value if health.reason else "unknown"
         title = f"{component.title}: we are blind, it cannot be measured ({why})"
-        open_incident(draft, component.id, IncidentKind.BLIND, title)
+        rated = severity.of(component.tier, How.BLIND)
+        open_incident(draft, component.id, IncidentKind.BLIND, title, rated=rated)
+
+
+# --- go on ---------------------------------------------------------------------------------------------------------
+
+
+def _join(draft: Draft, component: Component, incident: Incident, failure: FailureMode, *, down: bool) -> None:
+    other = _other(incident, component)
+    name = f"{other}/{failure.id}" if other else failure.id
+    if name in incident.failures:
+        return
+    rated = severity.worse(incident, _severity(component, [failure], down=down))
+    kind = _worse_kind(component, incident)
+    draft.emit(IncidentJoined(draft.now.wall, incident.id, failure.id, failure.title, kind, rated, other))
+
+
+def _rate(draft: Draft, component: Component, incident: Incident, failing: list[FailureMode]) -> None:
+    """A component that was only failing is down now: the incident may be worse by that, and says so once."""
+    rated = severity.worse(incident, _severity(component, failing, down=True))
+    if rated:
+        title = _down_title(draft, component)
+        draft.emit(IncidentJoined(draft.now.wall, incident.id, "", title, None, rated, _other(incident, component)))
+
+
+def _worse_kind(component: Component, incident: Incident) -> IncidentKind | None:
+    """What an incident becomes when its component fails; None if it stays what it is."""
+    mild = incident.kind in (IncidentKind.NOTE, IncidentKind.BLIND) and component.tier is not Tier.DROPPABLE
+    return IncidentKind.FAILURE if mild else None
+
+
+def _mark_recovery(draft: Draft, component_id: str, incident: Incident, *, failing: bool, down: bool) -> None:
+    if incident.kind is IncidentKind.MANUAL and component_id == incident.component:
+        return
+    status = draft.health(component_id).status
+    forgotten = incident.kind is IncidentKind.NOTE and bool(draft.state(component_id).overdue)
+    well = not failing and not forgotten and status in (Status.OK, Status.DEGRADED)
+    known = component_id in incident.well
+    named = "" if component_id == incident.component else component_id
+    if well and not known:
+        draft.emit(IncidentRecovered(draft.now.wall, incident.id, component=named))
+    elif (failing or down) and known:
+        draft.emit(IncidentRecovered(draft.now.wall, incident.id, again=True, component=named))
+
+
+def _mark_resolution(draft: Draft, component_id: str) -> None:
+    """A mitigated incident is resolved once nothing is out of the ordinary any more."""
+    incident = draft.incident(component_id)
+    if incident is None or incident.recovered_at is None or incident.kind not in ENDED_BY_ITSELF:
+        return
+    if all(_is_ordinary(draft, each) for each in incident.components):
+        draft.emit(IncidentResolved(draft.now.wall, incident.id, OPSDASH, closed=False))
+        for each in incident.components:
+            draft.touch(each)
+
+
+def _is_ordinary(draft: Draft, component_id: str) -> bool:
+    component, state = draft.component(component_id), draft.state(component_id)
+    if component is None or component.removed:
+        return True
+    health = draft.health(component_id)
+    return health.redundancy in REDUNDANT and state.mode is None and not state.overdue
+
+
+def close_forgotten(draft: Draft) -> None:
+    """Resolved incidents that nobody has closed for a month are closed."""
+    for key in draft.keys("incidents"):
+        incident: Incident = draft.get("incidents", key)
+        since = draft.now.wall if incident.resolved_at is None else incident.resolved_at
+        if incident.state is IncidentState.RESOLVED and draft.now.wall - since > CLOSED_BY_ITSELF:
+            draft.emit(IncidentClosed(draft.now.wall, key, OPSDASH, "nobody has closed it for 30 days"))
+
+
+def started(draft: Draft) -> None:
+    """After a start: acknowledgements go on to run out."""
+    close_forgotten(draft)
+    for key in draft.keys("incidents"):
+        await_ack(draft, draft.get("incidents", key))
+
+
+def await_ack(draft: Draft, incident: Incident) -> None:
+    """Come back when an acknowledgement runs out."""
+    if incident.is_open and incident.ack_until is not None:
+        remaining = max(0.0, incident.ack_until - draft.now.wall)
+        draft.effect(SetTimer(("ack", incident.id), draft.now.mono + remaining))
+
+
+# --- lines ---------------------------------------------------------------------------------------------------------
 
 
 def note(draft: Draft, component: str, kind: EntryKind, text: str, who: str = OPSDASH) -> None:
-    """Write a line into the open incident of a component, if there is one."""
-    incident = draft.incident(component)
-    if incident is not None:
+    """Write a line into the latest incident of a component, unless that has been closed."""
+    incident: Incident | None = draft.get("incidents", draft.state(component).incident or "")
+    if incident is not None and incident.closed_at is None and incident.cancelled_at is None:
         draft.emit(IncidentNoted(draft.now.wall, incident.id, who, kind, text))
 
 
@@ -137,69 +323,3 @@ def note_or_open(draft: Draft, component: Component, kind: EntryKind, text: str)
         note(draft, component.id, kind, text)
     else:
         open_incident(draft, component.id, IncidentKind.NOTE, f"{component.title}: {text}")
-
-
-# --- intents -------------------------------------------------------------------------------------------------------
-
-
-def _find(draft: Draft, incident: str) -> Incident | Refused:
-    found: Incident | None = draft.get("incidents", incident)
-    if found is None:
-        return Refused("unknown_incident", f"there is no incident {incident!r}")
-    if not found.is_open:
-        return Refused("resolved", f"{incident} has already been resolved by {found.resolved_by}")
-    return found
-
-
-def acknowledge(draft: Draft, who: str, intent: AckIntent) -> Refused | None:
-    """Somebody looks after it."""
-    found = _find(draft, intent.incident)
-    if isinstance(found, Refused):
-        return found
-    if found.acknowledged_by is not None:
-        return Refused("acknowledged", f"{found.id} has already been acknowledged by {found.acknowledged_by}")
-    draft.emit(IncidentAcknowledged(draft.now.wall, found.id, who))
-    draft.touch(found.component)
-    return None
-
-
-def write_note(draft: Draft, who: str, intent: NoteIntent) -> Refused | None:
-    """A line for the timeline."""
-    found = _find(draft, intent.incident)
-    if isinstance(found, Refused):
-        return found
-    if not intent.text.strip():
-        return Refused("empty", "a note needs some text")
-    draft.emit(IncidentNoted(draft.now.wall, found.id, who, EntryKind.NOTE, intent.text.strip()))
-    draft.touch(found.component)
-    return None
-
-
-def resolve(draft: Draft, who: str, intent: ResolveIntent) -> Refused | None:
-    """Close it. Refused while its failure is still there: closing would open the next one at once."""
-    found = _find(draft, intent.incident)
-    if isinstance(found, Refused):
-        return found
-    component = draft.component(found.component)
-    if component is not None and not component.removed:
-        failing = _failing(draft, component)
-        if failing or draft.health(component.id).status is Status.DOWN:
-            what = failing[0].title if failing else f"{component.title} is down"
-            return Refused("still_failing", f"{found.id} cannot be resolved yet: {what}")
-    draft.emit(IncidentResolved(draft.now.wall, found.id, who, intent.text.strip()))
-    alarms.refresh(draft, found.component)
-    draft.touch(found.component)
-    return None
-
-
-def open_by_hand(draft: Draft, who: str, intent: OpenIncidentIntent) -> Refused | str:
-    """Open an incident that no check has noticed. Returns its id."""
-    component = draft.component(intent.component)
-    if component is None:
-        return Refused("unknown_component", f"there is no component {intent.component!r}")
-    present = draft.incident(intent.component)
-    if present is not None:
-        return Refused("open", f"{component.title} already has {present.id}; write a note there")
-    if not intent.title.strip():
-        return Refused("empty", "an incident needs a title: what do users notice?")
-    return open_incident(draft, component.id, IncidentKind.MANUAL, intent.title.strip(), who=who)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import automatic, flapping, health, maintenance, mechanisms, people, reviews, runs, switching
+from opsdash.core import (
+    automatic,
+    flapping,
+    health,
+    incidents,
+    maintenance,
+    mechanisms,
+    people,
+    reviews,
+    runs,
+    switching,
+)
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
@@ -29,6 +40,7 @@ def started(draft: Draft, event: Started) -> None:
     switching.recover(draft)
     automatic.recover(draft)
     runs.recover(draft)
+    incidents.started(draft)
     for component in draft.keys("pauses"):
         remaining = max(0.0, draft.get("pauses", component).until - draft.now.wall)
         draft.effect(SuspendPolling(component, suspended=True))
@@ -61,6 +73,7 @@ def loaded(draft: Draft, event: Loaded) -> None:
                 len(after.checks),
                 event.problems,
                 removed,
+                _edited(before, after),
             )
         )
     for check, spec in after.checks.items():
@@ -83,6 +96,16 @@ def loaded(draft: Draft, event: Loaded) -> None:
     for component in after.components.values():
         _begin(draft, component)
         health.refresh(draft, component.id)
+
+
+def _edited(before: Operation, after: Operation) -> tuple[str, ...]:
+    """The components that are new, gone, or defined differently; none when the files are read for the first time."""
+    if not before.components:
+        return ()
+    names = sorted(before.components.keys() | after.components.keys())
+    hashes = ({name: each.sha256 for name, each in files.components.items()} for files in (before, after))
+    old, new = hashes
+    return tuple(name for name in names if old.get(name) != new.get(name))
 
 
 def _begin(draft: Draft, component: Component) -> None:
@@ -115,7 +138,7 @@ def _still_held(draft: Draft, before: Operation, after: Operation) -> list[Compo
         switch = draft.switch(component.id)
         live = switch is not None and (switch.state in LIVE_STATES or switch.state in OPEN_STATES)
         running = any(draft.get("runs", run).component == component.id for run in draft.keys("runs"))
-        if live or running or state.incident or state.mode or state.on_backup_since:
+        if live or running or draft.incident(component.id) or state.mode or state.on_backup_since:
             held.append(replace(component, removed=True))
     return held
 

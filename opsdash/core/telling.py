@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from opsdash.core.reader import OPSDASH
 from opsdash.model import records as r
 from opsdash.model.alarm import hold_words
 from opsdash.model.status import Status
@@ -59,8 +60,22 @@ def _engine_started(record: r.EngineStarted) -> str:
     return f"engine {record.version} started (pid {record.pid}), after {gap} without one"
 
 
+def _incident_folded(record: r.IncidentFolded) -> str:
+    was = f" (was {record.was})" if record.was else ""
+    return f"{record.incident}: {record.component} is part of it{was}: {record.title}"
+
+
+def _incident_recovered(record: r.IncidentRecovered) -> str:
+    name = f" {record.component}" if record.component else ""
+    return f"{record.incident}:{name} {'fails again' if record.again else 'recovered'}"
+
+
+def _ended(record: r.IncidentResolved | r.IncidentClosed | r.IncidentCancelled, how: str, text: str) -> str:
+    return f"{record.incident} {how} by {record.who}" + (f": {text}" if text else "")
+
+
 def _incident_joined(record: r.IncidentJoined) -> str:
-    return f"{record.incident}: {record.title} ({record.failure}) joined"
+    return f"{record.incident}: {record.title}" + (f" ({record.failure}) joined" if record.failure else "")
 
 
 def _mode_seen(record: r.ModeSeen) -> str:
@@ -113,11 +128,34 @@ TELL: dict[type, Callable[[Any], str]] = {
     r.FailureCleared: lambda record: f"failure mode {record.component}/{record.failure} no longer applies",
     r.IncidentOpened: lambda record: f"{record.incident} opened for {record.component}: {record.title}",
     r.IncidentJoined: _incident_joined,
+    r.IncidentFolded: _incident_folded,
     r.IncidentNoted: lambda record: f"{record.incident}: {record.text}",
-    r.IncidentRecovered: lambda record: f"{record.incident}: {'fails again' if record.again else 'recovered'}",
+    r.EntryEdited: lambda record: f"{record.incident}: line {record.entry} changed by {record.who}",
+    r.IncidentRecovered: _incident_recovered,
     r.IncidentAcknowledged: lambda record: f"{record.incident} acknowledged by {record.who}",
-    r.IncidentResolved: lambda record: (
-        f"{record.incident} resolved by {record.who}" + (f": {record.text}" if record.text else "")
+    r.IncidentUnacknowledged: lambda record: (
+        f"{record.incident}: the acknowledgement by {record.was} "
+        + ("has expired" if record.who == OPSDASH else f"was taken back by {record.who}")
+    ),
+    r.IncidentResolved: lambda record: _ended(record, "resolved", record.text),
+    r.IncidentClosed: lambda record: _ended(record, "closed", record.text),
+    r.IncidentCancelled: lambda record: _ended(record, "cancelled", record.reason),
+    r.IncidentReopened: lambda record: f"{record.incident} reopened by {record.who}: {record.title}",
+    r.IncidentRated: lambda record: f"{record.incident}: severity {record.severity} set by {record.who}",
+    r.IncidentTimed: lambda record: f"{record.incident}: time {record.what!r} set by {record.who}",
+    r.RoleGiven: lambda record: f"{record.incident}: {record.role.value} is {record.person or 'nobody'}",
+    r.HandoverOffered: lambda record: f"{record.incident}: {record.who} hands over to {record.to or 'whoever comes'}",
+    r.HandoverAccepted: lambda record: f"{record.incident}: {record.who} has taken over",
+    r.NearMissed: lambda record: (
+        f"near miss: {record.component}/{record.failure}, {record.check} was not well for "
+        f"{format_duration(record.at - record.since)}"
+    ),
+    r.Marked: lambda record: (
+        f"{record.who} marked{f' for {record.component}' if record.component else ''}: {record.text}"
+        + (f" ({record.version})" if record.version else "")
+    ),
+    r.VersionChanged: lambda record: (
+        f"{record.check} reports version {record.version}" + (f", was {record.was}" if record.was else "")
     ),
     r.Paused: lambda record: (
         f"{record.component} paused by {record.who} for {format_duration(record.until - record.at)}"
@@ -190,12 +228,12 @@ def component_of(record: Record) -> str | None:
     """The component that a record is about, None for the whole operation."""
     if isinstance(record, r.SwitchIntended):
         return record.switch.plan.component
-    if isinstance(record, r.CheckChanged | r.HeartbeatReceived | r.FlappingBegan | r.FlappingEnded):
+    if isinstance(record, r.CheckChanged | r.VersionChanged | r.HeartbeatReceived | r.FlappingBegan | r.FlappingEnded):
         return record.check.partition("/")[0]
     if isinstance(record, r.MaintenanceSet | r.MaintenanceEnded):
         return record.target.removeprefix(COMPONENT_KEY) if record.target.startswith(COMPONENT_KEY) else None
     found: str | None = getattr(record, "component", None)
-    return found
+    return found or None
 
 
 def who_of(record: Record) -> str:

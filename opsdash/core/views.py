@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from opsdash.core import automatic, badges, flapping, people, planning, proofs, windows
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
+from opsdash.core.incident_views import incident_view
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.core.switch_views import plan_view, switch_view
 from opsdash.model.alarm import hold_words
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from opsdash.core.switch_views import ByHand
     from opsdash.model.alarm import Alarm
-    from opsdash.model.incident import Incident
     from opsdash.model.now import Now
     from opsdash.model.operation import Component, FailureMode, Feature
     from opsdash.model.records import SwitchBlocked
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
         ComponentDetail,
         FailureView,
         FeatureView,
-        IncidentView,
         ModeView,
         PersonView,
         PlanView,
@@ -534,40 +533,6 @@ def _gaps(component: Component, failure: FailureMode, proof: str) -> list[str]:
     if proof in (proofs.NEVER, proofs.OLD, proofs.CHANGED):
         gaps.append({"never": "never proved", "old": "proof old", "changed": "changed since proof"}[proof])
     return gaps
-
-
-def incident_view(incident: Incident) -> IncidentView:
-    """An incident for a client."""
-    if incident.resolved_at is not None:
-        state = "resolved"
-    elif incident.recovered_at is not None:
-        state = "recovered"
-    else:
-        state = "acknowledged" if incident.acknowledged_by else "open"
-    return {
-        "id": incident.id,
-        "component": incident.component,
-        "title": incident.title,
-        "kind": incident.kind.value,
-        "state": state,
-        "opened_at": incident.opened_at,
-        "acknowledged_by": incident.acknowledged_by,
-        "acknowledged_at": incident.acknowledged_at,
-        "recovered_at": incident.recovered_at,
-        "resolved_by": incident.resolved_by,
-        "resolved_at": incident.resolved_at,
-        "failures": list(incident.failures),
-        "entries": [
-            {
-                "at": entry.at,
-                "recorded": entry.recorded,
-                "who": entry.who,
-                "kind": entry.kind.value,
-                "text": entry.text,
-            }
-            for entry in incident.entries
-        ],
-    }
 
 
 def overdue_checks(world: World, live: Live, now: Now) -> list[str]:

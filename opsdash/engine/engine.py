@@ -96,7 +96,15 @@ STORE_WITHIN = 5.0
 OBSERVE_GRACE = 10.0
 """Seconds beyond its own time limit within which a run that somebody waits for has to have come about."""
 
-FREES = (r.SwitchEnded, r.ActiveChanged, r.ModeSeen, r.IncidentResolved, r.RunEnded)
+FREES = (
+    r.SwitchEnded,
+    r.ActiveChanged,
+    r.ModeSeen,
+    r.IncidentResolved,
+    r.IncidentClosed,
+    r.IncidentCancelled,
+    r.RunEnded,
+)
 """Records after which something may no longer be in use."""
 
 

@@ -72,7 +72,8 @@ class TimelineEntry:
     """`at` is when it happened, `recorded` when it was written, both in seconds since 1970 UTC.
 
     `at` and the text can be changed by a person, `recorded` never; `edits` says what they were, oldest first.
-    pinned: it belongs to the story; the others are folded away in a report.
+    pinned: it belongs to the story; the others are folded away in a report.  component: which one it is about, "" for
+    all of them.
     """
 
     at: float
@@ -82,6 +83,7 @@ class TimelineEntry:
     text: str
     pinned: bool = False
     edits: tuple[Edit, ...] = ()
+    component: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Incident:
     began: when the first result came in that was not good, or what a person has said.
     recovered_at: mitigated, that is users are served again, since.  resolved_at: redundancy is back since.
     ack_until: when the acknowledgement expires.  reopened: how often.
-    told: the text for customers that was sent last.
+    told: the text for customers that was sent last.  folded_into: the incident of which it has become a part, or "".
     """
 
     id: str
@@ -148,6 +150,7 @@ class Incident:
     roles: tuple[RoleInterval, ...] = ()
     handover: Handover | None = None
     told: str = ""
+    folded_into: str = ""
 
     @property
     def is_open(self) -> bool:

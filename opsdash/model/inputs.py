@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opsdash.model.incident import IncidentRole
 from opsdash.model.observation import Observation
 from opsdash.model.operation import Operation
 from opsdash.model.run import BlockResult
@@ -200,25 +201,112 @@ class ResumeAutoIntent:
 
 @dataclass(frozen=True, slots=True)
 class AckIntent:
-    """Acknowledge an incident."""
+    """Look after an incident; `seconds` after which it is asked whether somebody still does (None: as usual).
+
+    With `back`, no longer look after it.
+    """
 
     incident: str
+    seconds: float | None = None
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NoteIntent:
-    """Write a line into an incident's timeline."""
+    """Write a line into an incident's timeline. happened: when it happened, where that is not now."""
 
     incident: str
     text: str
+    happened: float | None = None
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EditEntryIntent:
+    """Change a line of the timeline, number `entry` from 0; what is None stays."""
+
+    incident: str
+    entry: int
+    text: str | None = None
+    happened: float | None = None
+    pinned: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveIntent:
-    """Close an incident."""
+    """Say that it is over, and close the incident. A `text` says why, where redundancy is not back."""
 
     incident: str
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelIncidentIntent:
+    """Say that it was none."""
+
+    incident: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenIntent:
+    """Say that it is not over after all."""
+
+    incident: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateIntent:
+    """Set the severity of an incident, 1 (worst) to 4."""
+
+    incident: str
+    severity: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeIntent:
+    """Say when an incident really `began`, was `mitigated` or `resolved`; moment None: now."""
+
+    incident: str
+    what: str
+    moment: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleIntent:
+    """Give somebody a role in an incident: `lead`, `scribe`, `comms`; person "": nobody has it any more."""
+
+    incident: str
+    role: IncidentRole
+    person: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferHandoverIntent:
+    """Write a handover note for `to` ("": whoever comes); `text`: what opsdash cannot know, such as what is needed."""
+
+    incident: str
+    to: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptHandoverIntent:
+    """Take an incident over as its handover note says."""
+
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkIntent:
+    """Say that something was changed: a deploy, a setting. component "": it concerns the whole operation."""
+
+    text: str
+    component: str = ""
+    version: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +421,16 @@ Intent = (
     | ResumeAutoIntent
     | AckIntent
     | NoteIntent
+    | EditEntryIntent
     | ResolveIntent
+    | CancelIncidentIntent
+    | ReopenIntent
+    | RateIntent
+    | TimeIntent
+    | RoleIntent
+    | OfferHandoverIntent
+    | AcceptHandoverIntent
+    | MarkIntent
     | OpenIncidentIntent
     | PauseIntent
     | ResumeIntent

@@ -168,7 +168,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class FailureMode:
-    """An entry of the register: one way to fail, how it is noticed, and what was decided for it."""
+    """An entry of the register: one way to fail, how it is noticed, and what was decided for it.
+
+    severity: 1 (worst) to 4, None: it follows from the component's tier.
+    """
 
     id: str
     title: str
@@ -176,6 +179,7 @@ class FailureMode:
     response: Response
     runbook: str | None = None
     rto: float | None = None
+    severity: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opsdash.model.alarm import Alarm
+from opsdash.model.change import Change
 from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.operation import Absence, Component, Operation
@@ -136,8 +137,18 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class NearMisses:
+    """How often a failure mode was near, and did not happen; when it was last, by which check, for how many seconds."""
+
+    count: int = 0
+    last: float = 0.0
+    check: str = ""
+    lasted: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
-    """The engine's own life, and the counter of incidents.
+    """The engine's own life, and the counters of incidents, runs and changes.
 
     auto_stopped: why opsdash no longer switches by itself, "" while it may.  autos: when it did lately.
     """
@@ -148,6 +159,7 @@ class EngineState:
     runs: int = 0
     auto_stopped: str = ""
     autos: tuple[float, ...] = ()
+    changes: int = 0
 
 
 TABLES: dict[str, type] = {
@@ -164,6 +176,9 @@ TABLES: dict[str, type] = {
     "absences": Absence,
     "approvals": ApprovalAsked,
     "shadows": Shadow,
+    "near_misses": NearMisses,
+    "changes": Change,
+    "versions": str,
     "runs": Run,
     "removed": Component,
     "engine": EngineState,

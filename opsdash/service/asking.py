@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from opsdash import __version__
+from opsdash.core.incident_views import incident_view
 from opsdash.core.switch_views import refused_view
-from opsdash.core.views import incident_view
 from opsdash.engine.hub import line
 from opsdash.engine.runviews import run_view, runbook_line
 from opsdash.errors import JournalTooNew

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opsdash.core.evolve import evolve
+from opsdash.core.incident_views import incident_view
 from opsdash.core.switch_views import switch_times
-from opsdash.core.views import incident_view
 from opsdash.model import records as r
 from opsdash.model.world import World
 from opsdash.storage.codec import decode, decode_world, encode
@@ -47,7 +47,7 @@ def documents_of(record: Record, world: World) -> list[Document]:
         data = encode(r.SwitchIntended(record.at, switch))[1]
         data["times"] = switch_times(switch, record.at)
         return [Document(SWITCHES, switch.id, data, month)]
-    if isinstance(record, r.IncidentResolved):
+    if isinstance(record, r.IncidentResolved | r.IncidentClosed | r.IncidentCancelled):
         incident = world.get("incidents", record.incident)
         return [] if incident is None else [Document(INCIDENTS, incident.id, dict(incident_view(incident)), month)]
     if isinstance(record, r.Proved):

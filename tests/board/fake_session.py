@@ -12,6 +12,8 @@ import asyncio
 import copy
 from typing import TYPE_CHECKING, Any
 
+from opsdash.core.incident_views import incident_view
+from opsdash.model.incident import EntryKind, Incident, IncidentKind, TimelineEntry
 from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
@@ -481,25 +483,14 @@ class FakeSession:
 
     @staticmethod
     def _incident(name: str, component: str, title: str, at: float) -> IncidentView:
-        entries: list[EntryView] = [
-            {"at": at, "recorded": at, "who": "opsdash", "kind": "detected", "text": f"{component} is down"},
-            {"at": at + 1, "recorded": at + 1, "who": "opsdash", "kind": "failure_mode", "text": title},
-        ]
-        return {
-            "id": name,
-            "component": component,
-            "title": title,
-            "kind": "failure",
-            "state": "open",
-            "opened_at": at,
-            "acknowledged_by": None,
-            "acknowledged_at": None,
-            "recovered_at": None,
-            "resolved_by": None,
-            "resolved_at": None,
-            "failures": [title],
-            "entries": entries,
-        }
+        entries = (
+            TimelineEntry(at, at, "opsdash", EntryKind.DETECTED, f"{component} is down"),
+            TimelineEntry(at + 1, at + 1, "opsdash", EntryKind.FAILURE_MODE, title),
+        )
+        incident = Incident(
+            name, component, IncidentKind.FAILURE, title, at, (title,), entries=entries, severity=2, began=at - 6
+        )
+        return incident_view(incident)
 
     @staticmethod
     def _runbook() -> RunView:
@@ -926,7 +917,11 @@ class FakeSession:
         return next(one for one in self.incident_list if one["id"] == arguments["incident"])
 
     def _write(self, incident: IncidentView, kind: str, text: str) -> None:
-        incident["entries"].append({"at": self.now, "recorded": self.now, "who": "maria", "kind": kind, "text": text})
+        entry: EntryView = {
+            "at": self.now, "recorded": self.now, "who": "maria", "kind": kind, "text": text, "component": "",
+            "pinned": False, "edits": [],
+        }  # fmt: skip
+        incident["entries"].append(entry)
         self._record(f"{incident['id']}: {text}", incident["component"], "maria")
 
     def _do_ack(self, arguments: Mapping[str, Any]) -> str:

@@ -167,7 +167,7 @@ def _check_invariants(timeline: Timeline) -> None:
             each for each in timeline.world.tables["incidents"].values() if each.component == key and each.is_open
         ]
         assert len(still_open) <= 1, "one open incident for each component"
-        assert [each.id for each in still_open] == ([state.incident] if state.incident else [])
+        assert all(each.id == state.incident for each in still_open)
         component_now = draft.component(key)
         if component_now is not None and not component_now.removed:
             shown = timeline.health(key).status

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from opsdash.model.incident import EntryKind, IncidentKind
+from opsdash.model.incident import EntryKind, IncidentKind, IncidentState
 from opsdash.model.inputs import (
     AckIntent,
+    CancelIncidentIntent,
     Intent,
     Loaded,
     NoteIntent,
@@ -18,7 +19,7 @@ from opsdash.model.inputs import (
     ResolveIntent,
 )
 from opsdash.model.operation import Tier
-from opsdash.model.records import IncidentJoined, IncidentNoted, IncidentOpened, IncidentRecovered
+from opsdash.model.records import IncidentJoined, IncidentNoted, IncidentOpened
 from opsdash.model.status import Status
 from opsdash.model.switch import Refused
 from opsdash.testing import Timeline, component, failure, operation
@@ -42,15 +43,12 @@ def rule(answer: Refused | str) -> str:
 
 
 def kind(timeline: Timeline) -> IncidentKind:
-    incident = timeline.incident("shop")
-    assert incident is not None
-    return incident.kind
+    found: IncidentKind = timeline.world.get("incidents", "INC-1").kind
+    return found
 
 
 def recovered(timeline: Timeline) -> bool:
-    incident = timeline.incident("shop")
-    assert incident is not None
-    return incident.recovered_at is not None
+    return timeline.world.get("incidents", "INC-1").recovered_at is not None
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -184,15 +182,17 @@ def test_a_failure_stays_one_while_nobody_can_look() -> None:
 # --- over ------------------------------------------------------------------------------------------------------------
 
 
-def test_it_recovers_by_itself_and_is_resolved_by_a_person() -> None:
+def test_it_is_resolved_by_itself_and_closed_by_a_person() -> None:
     timeline = shop()
     timeline.down(A, times=3)
     timeline.ok(A, times=2)
     assert recovered(timeline)
+    assert timeline.incident("shop") is None, "nothing is left to do but to close it"
+    assert timeline.world.get("incidents", "INC-1").state is IncidentState.RESOLVED
     assert timeline.want(ResolveIntent("INC-1", "the bank is back"), who="ken") == ""
-    assert timeline.incident("shop") is None
-    resolved = timeline.world.get("incidents", "INC-1")
-    assert (resolved.resolved_by, resolved.entries[-1].text) == ("ken", "resolved: the bank is back")
+    closed = timeline.world.get("incidents", "INC-1")
+    assert (closed.resolved_by, closed.closed_by) == ("opsdash", "ken")
+    assert closed.entries[-1].text == "closed: the bank is back"
 
 
 def test_while_a_failure_mode_is_active_it_has_not_recovered() -> None:
@@ -202,14 +202,28 @@ def test_while_a_failure_mode_is_active_it_has_not_recovered() -> None:
     assert not recovered(timeline)
 
 
-def test_when_it_fails_again_before_it_was_resolved_it_is_the_same_incident() -> None:
+def test_when_it_fails_again_within_the_hour_it_is_the_same_incident() -> None:
     timeline = shop()
     timeline.down(A, times=3)
     timeline.ok(A, times=2)
+    timeline.advance(3500)
     timeline.down(A, times=3)
     assert not recovered(timeline)
-    assert [each.again for each in timeline.of(IncidentRecovered)] == [False, True]
+    assert timeline.world.get("incidents", "INC-1").reopened == 1
     assert len(timeline.of(IncidentOpened)) == 1
+
+
+def test_when_it_fails_again_after_an_hour_or_after_it_was_closed_it_is_another_one() -> None:
+    for close in (False, True):
+        timeline = shop()
+        timeline.down(A, times=3)
+        timeline.ok(A, times=2)
+        if close:
+            timeline.want(ResolveIntent("INC-1"))
+        else:
+            timeline.advance(3700)
+        timeline.down(A, times=3)
+        assert [each.incident for each in timeline.of(IncidentOpened)] == ["INC-1", "INC-2"]
 
 
 def test_a_failure_mode_that_comes_back_does_not_join_twice() -> None:
@@ -217,9 +231,7 @@ def test_a_failure_mode_that_comes_back_does_not_join_twice() -> None:
     for _ in range(2):
         timeline.down(B, times=3)
         timeline.ok(B, times=2)
-    incident = timeline.incident("shop")
-    assert incident is not None
-    assert incident.failures == ("no-bank",)
+    assert timeline.world.get("incidents", "INC-1").failures == ("no-bank",)
 
 
 @pytest.mark.parametrize("check", [A, B])
@@ -297,11 +309,12 @@ def test_what_makes_no_sense_is_refused_with_a_reason(intent: Intent, expected: 
     assert rule(timeline.want(intent)) == expected
 
 
-def test_a_resolved_incident_takes_nothing_more() -> None:
+def test_a_closed_incident_takes_corrections_and_nothing_else() -> None:
     timeline = shop()
     timeline.want(OpenIncidentIntent("shop", "a rumour"))
     timeline.want(ResolveIntent("INC-1"))
-    for intent in (AckIntent("INC-1"), NoteIntent("INC-1", "late"), ResolveIntent("INC-1")):
-        assert rule(timeline.want(intent)) == "resolved"
+    for intent in (AckIntent("INC-1"), ResolveIntent("INC-1"), CancelIncidentIntent("INC-1", "it was none")):
+        assert rule(timeline.want(intent)) == "closed"
+    assert timeline.want(NoteIntent("INC-1", "the bank has written to us")) == ""
     assert rule(timeline.want(OpenIncidentIntent("shop", " "))) == "empty"
     assert timeline.status("shop") == Status.OK.value

@@ -234,7 +234,10 @@ def test_what_would_have_alarmed_is_shown_also_when_it_is_over() -> None:
     timeline.down(SHOP, times=3)
     (view,) = Viewer(timeline.world, timeline.live, timeline.clock()).windows()
     assert (view["target"], view["components"], view["reason"]) == ("tag:web", ["shop"], "move")
-    assert [each["title"] for each in view["muted"]] == ["shop is down: no answer"] * 2
+    assert [each["title"] for each in view["muted"]] == [
+        "shop is down: no answer",
+        "reopened: shop is down: no answer",
+    ]
     detail = Viewer(timeline.world, timeline.live, timeline.clock()).component("shop")
     assert detail is not None
     assert detail["alarm"] is not None

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from opsdash.core.views import incident_view
+from opsdash.core.incident_views import incident_view
 from opsdash.model.inputs import TimerFired
 from opsdash.model.switch import SwitchKind
 from tests.engine.support import eventually, eventually_asked, loaded_from, running, write_workspace

@@ -19,7 +19,7 @@ import pytest
 
 from opsdash.app import _stores
 from opsdash.config.loader import load
-from opsdash.core.views import incident_view
+from opsdash.core.incident_views import incident_view
 from opsdash.demo.example import copy_example
 from opsdash.demo.process import start
 from opsdash.engine.engine import Engine
