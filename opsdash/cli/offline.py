@@ -51,9 +51,9 @@ class Offline:
         return self.viewer.people()
 
     def incidents(self, *, closed: bool) -> list[IncidentView]:
-        """Open incidents, newest first; with `closed` the resolved ones too."""
+        """Incidents that are not closed, newest first; with `closed` those of the last days, too."""
         found = [incident_view(each) for each in self.world.tables["incidents"].values()]
-        wanted = [each for each in found if closed or each["state"] != "resolved"]
+        wanted = [each for each in found if closed or each["state"] not in ("closed", "cancelled")]
         return sorted(wanted, key=lambda each: -each["opened_at"])
 
     def switch(self, component: str) -> SwitchView | None:

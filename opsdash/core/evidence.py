@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from opsdash.core.evolve import evolve
+from opsdash.core.markdown import cell, line
 from opsdash.core.switch_views import detail_of, fact_title, switch_times
 from opsdash.core.telling import tell, who_of
 from opsdash.model import records as r
@@ -117,38 +118,29 @@ def markdown(found: Mapping[str, Any], moment: Callable[[float | None], str]) ->
     ends = f"{found['source'] or 'normal operation'} → {found['target'] or 'normal operation'}"
     times = found["times"]
     took = ", ".join(f"{name} {times[name]:.1f} s" for name in PHASES if name in times)
-    people = _line(found["who"]) + (f", agreed by {_line(found['approved_by'])}" if found["approved_by"] else "")
+    people = line(found["who"]) + (f", agreed by {line(found['approved_by'])}" if found["approved_by"] else "")
     lines = [
         f"# {found['kind'].capitalize()} of {found['component']}: {ends}",
         "",
         f"**{found['outcome'].replace('_', ' ')}**, `{found['switch']}`, {moment(found['intended_at'])}",
         "",
         f"- who: {people} ({found['cause']})",
-        f"- why: {_line(found['reason']) or 'no reason was given'}",
+        f"- why: {line(found['reason']) or 'no reason was given'}",
     ]
     lines += [f"- overridden: {', '.join(found['overrides'])}"] if found["overrides"] else []
     lines += [f"- incident: {found['incident']}"] if found["incident"] else []
     lines += [f"- times: {took}; {times.get('total', 0.0):.1f} s from the key to the end"]
-    lines += [f"- {_line(found['detail'])}"] if found["detail"] else []
+    lines += [f"- {line(found['detail'])}"] if found["detail"] else []
     lines += ["", "## Guards", "", "| guard | result | evidence |", "|---|---|---|"]
-    lines += [f"| {_cell(each['title'])} | {each['result']} | {_cell(each['evidence'])} |" for each in found["guards"]]
+    lines += [f"| {cell(each['title'])} | {each['result']} | {cell(each['evidence'])} |" for each in found["guards"]]
     lines += ["", "## Facts", "", "| fact | truth | evidence |", "|---|---|---|"]
-    lines += [f"| {_cell(each['name'])} | {each['truth']} | {_cell(each['evidence'])} |" for each in found["facts"]]
+    lines += [f"| {cell(each['name'])} | {each['truth']} | {cell(each['evidence'])} |" for each in found["facts"]]
     lines += ["", "## By hand", ""]
     for what, command in found["by_hand"].items():
-        lines += [f"{what}:", "", *(f"    {line}" for line in command.splitlines()), ""]
+        lines += [f"{what}:", "", *(f"    {each}" for each in command.splitlines()), ""]
     lines += ["## What happened", ""]
-    lines += [f"- {moment(each['at'])} {each['who']}: {_line(each['what'])}" for each in found["history"]]
+    lines += [f"- {moment(each['at'])} {each['who']}: {line(each['what'])}" for each in found["history"]]
     lines += ["", "## Journal", "", "| entry | type | sha256 |", "|---|---|---|"]
     lines += [f"| {each['seq']} | {each['type']} | `{each['hash']}` |" for each in found["journal"]]
     lines += ["", f"plan: sha256 `{found['plan_sha256']}`"]
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
-
-
-def _line(text: str) -> str:
-    """Text of other people's making, that is no Markdown here."""
-    return " ".join(text.split()).replace("<", "&lt;").replace("`", "'").replace("[", "\\[")

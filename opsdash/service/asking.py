@@ -47,9 +47,9 @@ async def submit(engine: Engine, key: str, who: str, parsed: Intent | Refused) -
 
 
 async def incidents(engine: Engine, *, closed: bool) -> list[IncidentView]:
-    """Open incidents, newest first; with `closed` those of the last days that were resolved, too."""
+    """Incidents that are not closed, newest first; with `closed` those of the last days, too."""
     found = [incident_view(each) for each in engine.runner.world.tables["incidents"].values()]
-    wanted = [each for each in found if closed or each["state"] != "resolved"]
+    wanted = [each for each in found if closed or each["state"] not in ("closed", "cancelled")]
     return sorted(wanted, key=lambda each: -each["opened_at"])
 
 

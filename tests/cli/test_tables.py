@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opsdash.cli import exits, following, incident, status, switching, terminal
 from opsdash.core.outcomes import LIVE_STATES, PLAN_STATES
+from opsdash.model.incident import IncidentState
 from opsdash.model.run import BlockState
 from opsdash.model.status import Status
 from opsdash.model.switch import GuardResult, SwitchKind, SwitchState, Truth
@@ -31,7 +32,7 @@ def test_every_status_result_truth_kind_and_block_has_a_sign() -> None:
     assert set(terminal.TRUTH) == {each.value for each in Truth}
     assert set(switching.TITLES) == {each.value for each in SwitchKind}
     assert set(following.BLOCKS) == {"", *(each.value for each in BlockState)}
-    assert set(incident.STATES) == {"open", "acknowledged", "recovered", "resolved"}
+    assert set(incident.STATES) == {state.value for state in IncidentState}
 
 
 def test_a_word_that_this_version_does_not_know_is_never_shown_as_good() -> None:

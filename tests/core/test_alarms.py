@@ -537,7 +537,7 @@ def _check_alarms(timeline: Timeline) -> None:
             assert kind in allowed[state], f"{name}: {each} while it is {state}: {told_now}"
             state = {"held": "held", "raised": "raised", "dropped": "quiet", "cleared": "quiet"}[kind]
         incident, now = timeline.incident(name), alarm(timeline, name)
-        due = incident is not None and incident.recovered_at is None
+        due = incident is not None and name not in incident.well
         assert (now is not None) == due, f"{name}: an alarm stands as long as its incident, and no longer"
         assert state == ("quiet" if now is None else "raised" if now.is_raised else "held")
         if now is not None and now.hold is not None and now.hold.reason in (HoldReason.ASKED, HoldReason.RECHECK):

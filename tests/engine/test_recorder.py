@@ -59,7 +59,7 @@ async def test_a_closed_incident_and_a_switch_are_documents(tmp_path: Path) -> N
             assert mailer.puts == 1
         documents = Documents(folder / ".opsdash" / "documents")
         (stored,) = await asyncio.to_thread(documents.find, "incidents")
-        assert stored.document["resolved_by"] == "maria"
+        assert stored.document["closed_by"] == "maria"
         (switched,) = await asyncio.to_thread(documents.find, "switches")
         assert switched.document["switch"]["state"] == "committed"
         assert switched.document["times"]["total"] > 0

@@ -129,10 +129,14 @@ class Desk:
         return [each["id"] for each in register if each["component"] == component and each["active"]]
 
     def incident(self, component: str) -> IncidentView:
-        """The open incident of a component."""
-        key = self.row(component)["incident"]
-        assert key is not None, f"{component} has no open incident"
-        return incident_view(self.engine.runner.world.get("incidents", key))
+        """The incident of a component that nobody has closed yet."""
+        found = [view for view in self._not_closed() if component in view["components"]]
+        assert found, f"{component} has no incident"
+        return found[-1]
+
+    def _not_closed(self) -> list[IncidentView]:
+        views = map(incident_view, self.engine.runner.world.tables["incidents"].values())
+        return [view for view in views if view["state"] not in ("closed", "cancelled")]
 
     async def recognised(self, component: str, failure: str, *, within: float = PATIENCE) -> WallRow:
         """Wait until the failure mode is named, is the one that is offered, and is in the incident."""
@@ -236,8 +240,9 @@ class Desk:
         return Follower(self, runbook, verdict["subject"])
 
     async def resolve(self, component: str) -> None:
-        """Close the incident, which has to have recovered by then."""
-        await self.until(f"{component} has recovered", lambda: self.incident(component)["state"] == "recovered")
+        """Close the incident, once users are served again."""
+        over = ("mitigated", "resolved")
+        await self.until(f"{component} has recovered", lambda: self.incident(component)["state"] in over)
         verdict = await self.submit(i.ResolveIntent(self.incident(component)["id"], "it is over"))
         assert verdict["refused"] is None, verdict["refused"]
 
@@ -254,9 +259,8 @@ class Desk:
         for row in self.rows():
             await self.lead_back(row["id"])
         await self.until("nothing fails", lambda: all(row["failure"] is None for row in self.rows()))
-        for row in self.rows():
-            if row["incident"] is not None:
-                await self.resolve(row["id"])
+        for incident in self._not_closed():
+            await self.resolve(incident["component"])
         await self.all_is_well()
 
 
