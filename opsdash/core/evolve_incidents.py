@@ -90,7 +90,10 @@ def _joined(world: Reader, record: r.IncidentJoined) -> Patch:
 def _folded(world: Reader, record: r.IncidentFolded) -> Patch:
     def change(incident: Incident) -> Incident:
         others = tuple(each for each in incident.folded if each != record.component)
-        incident = replace(incident, folded=(*others, record.component), recovered_at=None)
+        failures = incident.failures
+        if record.failure:
+            failures = (*failures, f"{record.component}/{record.failure}")
+        incident = replace(incident, folded=(*others, record.component), failures=failures, recovered_at=None)
         return _line(incident, record, EntryKind.FAILURE_MODE, record.title, component=record.component)
 
     def ends(incident: Incident) -> Incident:

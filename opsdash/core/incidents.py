@@ -132,7 +132,7 @@ def _begin(draft: Draft, component: Component, failing: list[FailureMode], *, do
     failure = failing[0].id if failing else None
     explained = _explaining(draft, component)
     if explained is not None:
-        draft.emit(IncidentFolded(draft.now.wall, explained.id, component.id, title))
+        draft.emit(IncidentFolded(draft.now.wall, explained.id, component.id, title, failure or ""))
         draft.touch(component.id)
         return
     before: Incident | None = draft.get("incidents", draft.state(component.id).incident or "")
@@ -176,7 +176,11 @@ def _fold_children(draft: Draft, component: Component) -> None:
         if child is None or own is None or own.component != child_id or own.folded or not is_failing(draft, child):
             continue
         if own.kind is not IncidentKind.MANUAL and draft.now.wall - own.opened_at <= FOLD_WITHIN:
-            draft.emit(IncidentFolded(draft.now.wall, mine.id, child_id, own.title, was=own.id))
+            failing = failing_modes(draft, child)
+            failure = failing[0].id if failing else ""
+            draft.emit(IncidentFolded(draft.now.wall, mine.id, child_id, own.title, failure, was=own.id))
+            for each in failing[1:]:
+                _join(draft, child, draft.get("incidents", mine.id), each, down=False)
             draft.touch(child_id)
 
 

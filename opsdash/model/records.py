@@ -169,13 +169,15 @@ class IncidentJoined:
 class IncidentFolded:
     """Another component fails because of what an open incident is about: it becomes part of that one.
 
-    was: the incident that it had of its own, which ends by it; "" if it had none.
+    failure: the failure mode by which it fails, "" if it is plainly down.  was: the incident that it had of its own,
+    which ends by it; "" if it had none.
     """
 
     at: float
     incident: str
     component: str
     title: str
+    failure: str = ""
     was: str = ""
 
 

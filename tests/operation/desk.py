@@ -143,7 +143,9 @@ class Desk:
         what = f"{component}/{failure} is named"
         row = await self.until(what, lambda: self.flagged(component, failure), within=within)
         assert row["incident"] is not None
-        assert failure in self.incident(component)["failures"]
+        incident = self.incident(component)
+        named = failure if component == incident["component"] else f"{component}/{failure}"
+        assert named in incident["failures"]
         return row
 
     @contextmanager
