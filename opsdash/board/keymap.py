@@ -100,8 +100,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("end_run", "E", "end run", "close this run of the runbook", (Scope.RUNBOOK,), changes=True, hint=False),
     # incidents, people
     Action("note", "n", "note", "write a line into the timeline", (Scope.INCIDENTS,), changes=True),
-    Action("resolve", "x", "resolve", "close the incident, with what proved it", (Scope.INCIDENTS,), changes=True),
-    Action("closed", "C", "closed ones", "show resolved incidents, too", (Scope.INCIDENTS,)),
+    Action("write", "e", "write", "write a longer note in your editor; the board goes on", (Scope.INCIDENTS,), changes=True),
+    Action("resolve", "x", "resolve", "say that it is over, and close the incident", (Scope.INCIDENTS,), changes=True),
+    Action("severity", "s", "severity", "set how bad it is", (Scope.INCIDENTS,), changes=True, hint=False),
+    Action("hand_over", "H", "hand over", "write the note with which somebody else takes over", (Scope.INCIDENTS,), changes=True),
+    Action("accept", "t", "take over", "take it over as its handover note says", (Scope.INCIDENTS,), changes=True),
+    Action("mitigated", "m", "mitigated", "say that users are served again, where no check can tell", (Scope.INCIDENTS,), changes=True, hint=False),
+    Action("cancel", "X", "cancel", "say that it was none", (Scope.INCIDENTS,), changes=True, hint=False),
+    Action("reopen", "O", "reopen", "say that it is not over after all", (Scope.INCIDENTS,), changes=True, hint=False),
+    Action("closed", "C", "closed ones", "show closed and cancelled incidents, too", (Scope.INCIDENTS,)),
     Action("away", "w", "away", "say that the person is away, and until when", (Scope.PEOPLE,), changes=True),
     Action("back", "b", "back again", "say that the person is back", (Scope.PEOPLE,), changes=True),
     # lists

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from opsdash.model import inputs as i
 from opsdash.model.runbook import Language
 from opsdash.model.switch import Refused, SwitchKind
-from opsdash.model.text import clean
+from opsdash.model.text import clean, clean_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 2000
 """Characters of a text that a person may send."""
+
+NOTE_LIMIT = 16_000
+SEVERAL_LINES = frozenset({("note", "text"), ("edit_entry", "text"), ("offer_handover", "text")})
+"""Intents and their arguments that may be a longer text of several lines."""
 
 LARGEST = 253_402_300_799.0
 """Numbers beyond this are no time (the year 9999), no duration and no position."""
@@ -66,7 +70,7 @@ NAMES = frozenset({*KINDS, *SWITCHES, "open_run", "run_block"})
 def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent | Refused:
     """The intent that is meant, or why it makes no sense."""
     try:
-        given = {key: _cleaned(value) for key, value in arguments.items()}
+        given = {key: _cleaned(value, lines=(name, key) in SEVERAL_LINES) for key, value in arguments.items()}
     except (ValueError, RecursionError) as error:
         return Refused("arguments", f"an argument is {error}" if isinstance(error, ValueError) else "too deep")
     if name in SWITCHES:
@@ -85,9 +89,9 @@ def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent |
     return intent
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: Any, *, lines: bool = False) -> Any:
     if isinstance(value, str):
-        return clean(value, TEXT_LIMIT)
+        return clean_lines(value, NOTE_LIMIT) if lines else clean(value, TEXT_LIMIT)
     if isinstance(value, list):
         return [_cleaned(each) for each in value]
     if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):

@@ -165,6 +165,7 @@ class Service:
             Route("/v1/engine", self._about),
             Route("/v1/engine/stop", self._stop_engine, methods=["POST"]),
             Route("/v1/demo", self._demo, methods=["GET", "POST"]),
+            Route("/v1/marks", self._mark, methods=["POST"]),
             Route("/v1/heartbeats", self._heartbeats),
             Route("/v1/heartbeats/{check:path}", self._heartbeat, methods=["POST"]),
         ]
@@ -296,6 +297,15 @@ class Service:
         if isinstance(parsed, Refused) and parsed.rule in intents.MEANINGLESS:
             return _problem(400, parsed.reason)
         return _json(await asking.submit(self._engine, asking.cleaned(key), self._who(request), parsed))
+
+    async def _mark(self, request: Request) -> Response:
+        """A change, as a pipeline reports it: `{"text": …}`, and component, version, link where they are known."""
+        parsed = intents.parse(self._engine, "mark", await _body(request))
+        if isinstance(parsed, Refused):
+            return _problem(400, parsed.reason)
+        verdict = await asking.submit(self._engine, os.urandom(12).hex(), self._who(request), parsed)
+        refused = verdict["refused"]
+        return _json(verdict) if refused is None else _problem(400, refused["reason"])
 
     async def _observe(self, request: Request) -> Response:
         wanted = await _body(request)
