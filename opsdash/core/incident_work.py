@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core import alarms, handover, incidents, severity
+from opsdash.core.people import same_person
 from opsdash.core.severity import How
 from opsdash.model.effects import CancelTimer
 from opsdash.model.incident import EntryKind, Incident, IncidentKind, IncidentState
@@ -102,7 +103,7 @@ def acknowledge(draft: Draft, who: str, intent: i.AckIntent) -> Refused | None:
     seconds = ACK_FOR if intent.seconds is None else intent.seconds
     if not 0 < seconds <= LONGEST_ACK:
         return Refused("duration", "an acknowledgement is good for up to 24 h; then you are asked again")
-    if found.acknowledged_by not in (None, who):
+    if found.acknowledged_by is not None and not same_person(found.acknowledged_by, who):
         reason = f"{found.acknowledged_by} already looks after {found.id}; take it over by a handover, or as its lead"
         return Refused("acknowledged", reason)
     _acknowledge(draft, who, found, seconds)
@@ -157,7 +158,7 @@ def offer(draft: Draft, who: str, intent: i.OfferHandoverIntent) -> Refused | No
     if isinstance(found, Refused):
         return found
     to = intent.to.strip()
-    if to == who:
+    if same_person(to, who):
         return Refused("same", "an incident is handed over to somebody else")
     text = handover.note(draft, found, intent.text.strip())
     draft.emit(HandoverOffered(draft.now.wall, found.id, who, to, text))
@@ -173,7 +174,7 @@ def accept(draft: Draft, who: str, intent: i.AcceptHandoverIntent) -> Refused | 
     offered = found.handover
     if offered is None or offered.accepted_at is not None:
         return Refused("no_handover", f"nobody has offered to hand over {found.id}")
-    if offered.to and offered.to != who:
+    if offered.to and not same_person(offered.to, who):
         return Refused("not_yours", f"{offered.who} hands {found.id} over to {offered.to}")
     draft.emit(HandoverAccepted(draft.now.wall, found.id, who))
     _acknowledge(draft, who, found, ACK_FOR)

@@ -28,6 +28,11 @@ class Reader(Protocol):
     def get(self, table: str, key: str) -> Any: ...
 
 
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are of the same person, who may have said on a shared account who they are."""
+    return one.partition(" (")[0] == other.partition(" (")[0]
+
+
 def is_away(person: Person, recorded: Any, wall: float) -> bool:
     """Whether a person is away at `wall`, by the files or by a record of `opsdash people away`."""
     if has_left(person, wall):

@@ -167,6 +167,10 @@ def _timeline(incident: Incident) -> list[str]:
     story = [entry for entry in entries if entry.pinned or entry.who != "opsdash" or entry.kind in TOLD]
     rest = [entry for entry in entries if entry not in story]
     lines = ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, story)]
+    for entry in story:
+        if entry.kind is EntryKind.HANDOVER and "\n" in entry.text:
+            title, _, text = entry.text.partition("\n")
+            lines += ["", f"{moment(entry.at)}, {line(entry.who)} {line(title)}:", "", *fence(text)]
     if rest:
         lines += ["", f"<details><summary>{len(rest)} more lines, by opsdash</summary>", ""]
         lines += ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, rest), "", "</details>"]
@@ -176,7 +180,8 @@ def _timeline(incident: Incident) -> list[str]:
 def _entry(entry: TimelineEntry) -> str:
     late = f" (written {moment(entry.recorded)})" if entry.recorded - entry.at > 60 else ""
     edited = f" (edited by {entry.edits[-1].who})" if entry.edits else ""
-    return f"| {moment(entry.at)} | {cell(entry.who)} | {cell(entry.text + late + edited)} |"
+    text = entry.text.partition("\n")[0] if entry.kind is EntryKind.HANDOVER else entry.text
+    return f"| {moment(entry.at)} | {cell(entry.who)} | {cell(text + late + edited)} |"
 
 
 def _factors(story: Story) -> list[str]:

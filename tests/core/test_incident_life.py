@@ -319,9 +319,9 @@ def test_a_handover_says_what_is_known_and_the_one_who_accepts_leads() -> None:
     ):  # fmt: skip
         assert said in note.text
     assert rule(timeline.want(i.AcceptHandoverIntent("INC-1"), who="lena")) == "not_yours"
-    assert timeline.want(i.AcceptHandoverIntent("INC-1"), who="ken") == ""
+    assert timeline.want(i.AcceptHandoverIntent("INC-1"), who="ken (claimed, root)") == "", "on a shared account"
     incident = found(timeline)
-    assert (incident.lead, incident.acknowledged_by) == ("ken", "ken")
+    assert (incident.lead, incident.acknowledged_by) == ("ken (claimed, root)", "ken (claimed, root)")
     assert rule(timeline.want(i.AcceptHandoverIntent("INC-1"), who="ken")) == "no_handover"
     timeline.check_replay()
 
