@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         FailureView,
         FeatureView,
         GuardView,
+        HandoverView,
         IncidentView,
         JournalLine,
         ModeView,
@@ -939,9 +940,36 @@ class FakeSession:
 
     def _do_resolve(self, arguments: Mapping[str, Any]) -> str:
         incident = self._incident_by(arguments)
-        incident["state"], incident["resolved_by"], incident["resolved_at"] = "resolved", "maria", self.now
+        incident["state"], incident["closed_by"], incident["closed_at"] = "closed", "maria", self.now
+        incident["resolved_at"] = incident["resolved_at"] or self.now
         self._write(incident, "resolved", str(arguments["text"]))
         self.change(incident["component"], incident=None)
+        return incident["id"]
+
+    def _do_rate(self, arguments: Mapping[str, Any]) -> str:
+        incident = self._incident_by(arguments)
+        incident["severity"] = arguments["severity"]
+        self._write(incident, "severity", f"severity {arguments['severity']}")
+        self.report()
+        return incident["id"]
+
+    def _do_offer_handover(self, arguments: Mapping[str, Any]) -> str:
+        incident = self._incident_by(arguments)
+        offered: HandoverView = {
+            "at": self.now, "who": "maria", "to": "", "text": str(arguments["text"]), "accepted_by": "",
+        }  # fmt: skip
+        incident["handover"] = offered
+        self._write(incident, "handover", f"hands over to whoever comes next\n{offered['text']}")
+        self.report()
+        return incident["id"]
+
+    def _do_accept_handover(self, arguments: Mapping[str, Any]) -> str:
+        incident = self._incident_by(arguments)
+        if incident["handover"] is not None:
+            incident["handover"] = {**incident["handover"], "accepted_by": "maria"}
+        incident["lead"] = "maria"
+        self._write(incident, "handover", "has taken over")
+        self.report()
         return incident["id"]
 
     def _do_open_incident(self, arguments: Mapping[str, Any]) -> str:

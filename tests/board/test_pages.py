@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    import pytest
+
     from opsdash.model.views import MutedView, WindowView
     from tests.board.conftest import Stage
 
@@ -319,7 +321,53 @@ async def test_incidents_show_their_timeline_and_take_ack_note_and_resolution(bo
         await stage.live()
         assert "INC-31" not in stage.page
         await stage.press("C")
-        assert "✓ INC-31    resolved" in stage.page
+        assert "✓ INC-31    closed" in stage.page
+
+
+async def test_an_incident_is_rated_handed_over_and_taken_over(board: Board) -> None:
+    async with board() as stage:
+        await stage.press("2")
+        assert "severity 2 (major)   nobody leads it" in stage.page
+        await stage.press("s")
+        assert "1  critical" in stage.screen
+        await stage.press("enter")
+        assert stage.intents("rate") == [{"incident": "INC-31", "severity": 1}]
+        await stage.live()
+        assert "severity 1 (critical)" in stage.page
+        await stage.press("H")
+        await stage.type("call them at six")
+        await stage.rush("enter")
+        await stage.live()
+        assert "t maria hands it over to whoever comes next" in stage.page
+        assert "call them at six" in stage.page
+        await stage.press("t")
+        await stage.live()
+        assert "lead maria" in stage.page
+        assert "hands it over to" not in stage.page
+
+
+async def test_an_incident_that_was_none_or_is_not_over_says_why(board: Board) -> None:
+    async with board() as stage:
+        await stage.press("2", "X")
+        await stage.type("it was my browser")
+        await stage.rush("enter")
+        assert stage.intents("cancel_incident") == [{"incident": "INC-31", "reason": "it was my browser"}]
+        await stage.press("O")
+        await stage.type("they see it again")
+        await stage.rush("enter")
+        assert stage.intents("reopen") == [{"incident": "INC-31", "reason": "they see it again"}]
+        await stage.press("m")
+        assert stage.intents("incident_time") == [{"incident": "INC-31", "what": "mitigated"}]
+
+
+async def test_a_longer_note_is_written_in_ones_own_editor(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "'")
+    async with board() as stage:
+        await stage.press("2", "e")
+        await stage.live()
+        assert stage.intents("note") == []
+        assert any("set $EDITOR" in said for said in stage.said)
 
 
 async def test_i_goes_to_the_incident_of_the_component(board: Board) -> None:

@@ -195,6 +195,9 @@ NONSENSE: list[tuple[str, bytes, int, str]] = [
     ("/v1/engine/stop", b"nonsense", 400, "no JSON"),
     ("/v1/heartbeats/web/home", b"", 404, "there is no heartbeat 'web/home'"),
     ("/v1/heartbeats/nobody", b"\xff\xff", 404, "there is no heartbeat"),
+    ("/v1/marks", b"{}", 400, "text"),
+    ("/v1/marks", b'{"text": "x", "component": "nobody"}', 400, "there is no component 'nobody'"),
+    ("/v1/marks", b'{"text": "x", "who": "root"}', 400, "it takes no who"),
     ("/v1/demo", b"{}", 404, "this is no demo"),
     ("/v1/nothing", b"{}", 404, "Not Found"),
     ("/v1/snapshot", b"{}", 405, "Method Not Allowed"),
@@ -211,6 +214,14 @@ async def test_a_request_that_makes_no_sense_is_refused_in_words_and_harms_nothi
         assert s.stopped == []
         assert s.engine.runner.journal_error == ""
         assert await who_paused(s) == "maria"
+
+
+async def test_a_pipeline_marks_a_change(tmp_path: Path) -> None:
+    async with served(small(tmp_path)) as s:
+        code, answer = await s.post_raw("/v1/marks", b'{"text": "deploy", "component": "web", "version": "4.2"}')
+        assert (code, answer["accepted"]) == (200, True)
+        (change,) = s.engine.runner.world.tables["changes"].values()
+        assert (change.text, change.component, change.version) == ("deploy", "web", "4.2")
 
 
 ABOUT_NOTHING = [
