@@ -88,6 +88,10 @@ class Terminal:
         """The process in the terminal."""
         return int(self._tmux("display-message", "-p", "#{pane_pid}"))
 
+    def close_other_panes(self) -> None:
+        """Leave nothing but the first pane: that of the program."""
+        self._tmux("kill-pane", "-a", "-t", "0")
+
     def close(self) -> None:
         """End the terminal, as a person who closes its window."""
         subprocess.run(["tmux", "-S", str(self._socket), "kill-server"], capture_output=True, check=False)

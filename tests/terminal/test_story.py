@@ -129,3 +129,33 @@ def test_a_demo_whose_terminal_vanishes_ends_and_leaves_nothing_behind(
     os.close(process)
     assert ended
     assert not list(tmp_path.glob("opsdash-demo-*"))
+
+
+@pytest.mark.parametrize("in_tmux", [True, False])
+def test_a_note_is_written_in_ones_own_editor_while_the_board_goes_on(
+    terminal: Callable[..., Terminal], opsdash: list[str], tmp_path: Path, *, in_tmux: bool
+) -> None:
+    """In tmux in a pane of its own; elsewhere in front of the board, which draws nothing over it."""
+    workspace = tmp_path / "ops"
+    assert main(["init", str(workspace)]) == 0
+    assert main(["incident", "open", "greeting", "it is dark", "-w", str(workspace)]) == 0
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    editor = tmp_path / "editor"
+    editor.write_text(f'#!/bin/sh\nclear\necho WRITING NOW\ncat {gate} >> "$1"\n')
+    editor.chmod(0o700)
+    board = terminal()
+    outside = [] if in_tmux else ["env", "-u", "TMUX", "-u", "TMUX_PANE"]
+    board.run(*outside, *opsdash, "-w", str(workspace), environment={"EDITOR": str(editor)})
+    board.wait_for("engine ok", "1 incident")
+    board.press_until("2", "timeline of INC-1", "nobody leads it")
+    board.press("e")
+    board.wait_for("WRITING NOW")
+    assert main(["incident", "ack", "INC-1", "-w", str(workspace)]) == 0
+    if not in_tmux:
+        assert "acknowledged" not in board.screen(), "nothing is drawn over the editor"
+    gate.write_text("the lights are out\n")
+    if in_tmux:
+        board.close_other_panes()
+    board.wait_for("the lights are out", "acknowledged")
+    assert main(["engine", "stop", "-w", str(workspace)]) == 0
