@@ -306,6 +306,7 @@ def run_board(
             theme=liked.theme,
             keys=liked.keys,
             mouse=liked.mouse,
+            desktop=liked.desktop,
             ask_on_quit=not ephemeral and not read_only and remembered is None and is_ours(where),
             on_leave=chosen.append,
         )

@@ -12,7 +12,7 @@ import asyncio
 import copy
 from typing import TYPE_CHECKING, Any
 
-from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
+from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -449,6 +449,10 @@ class FakeSession:
     def lose(self, why: str) -> None:
         """Break the connection."""
         self._queue.put_nowait(Lost(why))
+
+    def ring(self, text: str) -> None:
+        """An alarm for whoever sits at the board."""
+        self._queue.put_nowait(RingEvent(text))
 
     def resume(self) -> None:
         """The connection is back."""

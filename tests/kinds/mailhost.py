@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
+
     from tests.kinds.conftest import LoopbackServer
 
 
@@ -17,9 +18,7 @@ class MailHost:
     answers: dict[str, bytes | None] = field(default_factory=dict)
     mails: list[str] = field(default_factory=list)
 
-    async def __call__(
-        self, _: LoopbackServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def __call__(self, _: LoopbackServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One session."""
         writer.write(b"220 mail.example ESMTP\r\n")
         while line := await reader.readline():

@@ -44,6 +44,7 @@ class Desk:
     sent: int = 0
     rung: list[str] = field(default_factory=list)
     boards: int = 0
+    something_sent: asyncio.Event = field(default_factory=asyncio.Event)
 
     def context(self, deadline: float = 20.0) -> NotifierContext:
         return NotifierContext(
@@ -58,6 +59,12 @@ class Desk:
 
     def _note_sent(self) -> None:
         self.sent += 1
+        self.something_sent.set()
+
+    async def until_sent(self) -> None:
+        """Wait until something may have left."""
+        async with asyncio.timeout(10):
+            await self.something_sent.wait()
 
     def _ring(self, text: str) -> int:
         self.rung.append(text)

@@ -204,20 +204,25 @@ async def test_whoever_may_still_take_it_decides_when_it_is_tried_again(
 
 
 @pytest.fixture
-def whole_log() -> Iterator[io.StringIO]:
-    """All that reaches the log of the process, of any level."""
+def printed(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """All that has reached the log of the process, of any level, and its terminal."""
     root, handler = logging.getLogger(), logging.StreamHandler(io.StringIO())
     before = root.level
     root.addHandler(handler)
     root.setLevel(1)
-    yield handler.stream
+
+    def everything() -> str:
+        terminal = capfd.readouterr()
+        return handler.stream.getvalue() + terminal.out + terminal.err
+
+    yield everything
     root.removeHandler(handler)
     root.setLevel(before)
 
 
 @pytest.mark.parametrize("mood", ["says no", "is silent", "is gone", "breaks off"])
 async def test_nothing_that_apprise_says_about_an_address_leaves_with_its_secrets(
-    serve: Serve, http_answer: Answer, desk: Desk, mood: str, whole_log: io.StringIO, capfd: pytest.CaptureFixture[str]
+    serve: Serve, http_answer: Answer, desk: Desk, mood: str, printed: Callable[[], str]
 ) -> None:
     echo = http_answer(" ".join(SECRETS), status=401)
     server = await serve({"says no": echo, "breaks off": b"HTTP/1.1 2"}.get(mood, never))
@@ -225,8 +230,7 @@ async def test_nothing_that_apprise_says_about_an_address_leaves_with_its_secret
         await server.stop()
     told = await send(Options(urls=[address(server)]), message(), desk.context(deadline=3.0))
     assert told.delivery is not Delivery.DELIVERED
-    printed = capfd.readouterr()
-    everything = "".join((told.detail, whole_log.getvalue(), printed.out, printed.err))
+    everything = told.detail + printed()
     assert not [secret for secret in SECRETS if secret in everything]
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import resource
-import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
 from opsdash.kinds.notifiers import bell, file
+from opsdash.kinds.processes import run_program
 from opsdash.model.message import Delivery
 from tests.kinds.notices import message
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.kinds.notices import Desk
 
 
@@ -109,8 +109,8 @@ desk = Desk(Path({str(tmp_path)!r}))
 told = asyncio.run(file.send(file.Options(path="a.log"), message(), desk.context()))
 print(told.delivery.value, told.detail)
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert ended.stdout.startswith("failed a.log: "), ended.stdout
+    ended = await run_program([sys.executable, "-c", program], cwd=Path.cwd(), timeout=60)
+    assert ended.stdout.startswith("failed a.log: "), ended
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     assert (tmp_path / "a.log").stat().st_size == room
     assert (await file.send(file.Options(path="a.log"), message(), desk.context())).delivery is Delivery.DELIVERED
@@ -130,8 +130,8 @@ async def main():
         await file.send(file.Options(path="a.log"), sent, desk.context())
 asyncio.run(main())
 """
-    writers = [subprocess.Popen([sys.executable, "-c", program, letter]) for letter in "ab"]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    runs = [run_program([sys.executable, "-c", program, letter], cwd=Path.cwd(), timeout=60) for letter in "ab"]
+    assert [ended.exit_code for ended in await asyncio.gather(*runs)] == [0, 0]
     lines = (tmp_path / "a.log").read_text().splitlines()
     assert len(lines) == 100
     assert all(("a" * 3000 in line) != ("b" * 3000 in line) for line in lines)
@@ -143,7 +143,7 @@ async def test_what_the_disk_may_have_lost_is_unknown(
     def broken(_: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(file.os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     told = await file.send(file.Options(path="a.log"), message(), desk.context())
     assert told.delivery is Delivery.UNKNOWN
     assert desk.sent == 1

@@ -162,7 +162,7 @@ async def test_what_a_status_says_about_the_message(
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
-    ("headers", "expected"),
+    "case",
     [
         ("Retry-After: 120", 120.0),
         ("Retry-After: Thu, 28 May 2026 20:27:45 GMT\nDate: Thu, 28 May 2026 20:26:45 GMT", 60.0),
@@ -171,8 +171,9 @@ async def test_what_a_status_says_about_the_message(
     ],
 )
 async def test_whoever_is_too_busy_says_when_to_come_again(
-    serve: Serve, http_answer: Answer, desk: Desk, status: int, headers: str, expected: float | None
+    serve: Serve, http_answer: Answer, desk: Desk, status: int, case: tuple[str, float | None]
 ) -> None:
+    headers, expected = case
     server = await serve(http_answer(status=status, headers=headers))
     told = await send(Options(url=f"http://{server.origin}/"), message(), desk.context())
     assert (told.delivery, told.retry_after) == (Delivery.FAILED, expected)
@@ -259,9 +260,7 @@ async def test_whoever_is_cancelled_has_said_whether_it_was_sent(serve: Serve, d
     server = await serve(never)
     task = asyncio.ensure_future(send(Options(url=f"http://{server.origin}/"), message(), desk.context()))
     await server.until_open(1)
-    async with asyncio.timeout(5):
-        while not desk.sent:
-            await asyncio.sleep(0)
+    await desk.until_sent()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -1,4 +1,5 @@
-"""Any of the services that the library Apprise knows: mail, SMS, Telegram, Teams, PagerDuty, Matrix, and a hundred more.
+"""Any of the services that the library Apprise knows: mail, SMS, Telegram, Teams, PagerDuty, Matrix, and a hundred
+more.
 
     {kind: apprise, urls: ["mailtos://ops:${SMTP_PASSWORD}@mail.shop.example?to=maria@shop.example"]}
     {kind: apprise, urls: ["${TELEGRAM_URL}", "${PAGERDUTY_URL}"]}
@@ -6,21 +7,21 @@
 It needs the extra `apprise`: `pip install 'opsdash[apprise]'`. Which addresses there are says its documentation,
 https://appriseit.com. They are full of secrets, so they are better references.
 
-Every address gets the message, each in a thread of its own. Those that took it are remembered until all have: an attempt
-that follows goes to the others alone, and does not multiply what has arrived. (That memory ends with the engine: after a
-restart, those that had taken a message which others had not may get it again.) One address with several recipients counts
-as one for this; give each its own address where that matters.
+Every address gets the message, each in a thread of its own. Those that took it are remembered until all have: an
+attempt that follows goes to the others alone, and does not multiply what has arrived. (That memory ends with the
+engine: after a restart, those that had taken a message which others had not may get it again.) One address with
+several recipients counts as one for this; give each its own address where that matters.
 
 A service that says no for good (a wrong key, an address that nobody has) makes the message refused, one that cannot be
 reached makes it failed. What ran out of time, or broke off after it was sent, is unknown: it may have arrived. Apprise
 does not stop what it has begun, so a second attempt waits for the end of the first.
 
-Apprise repeats keys of addresses in what it says, also where it means not to. So nothing that it says is passed on: what
-is shown are words of opsdash's own about the kind of failure, and the status that the other side gave.
+Apprise repeats keys of addresses in what it says, also where it means not to. So nothing that it says is passed on:
+what is shown are words of opsdash's own about the kind of failure, and the status that the other side gave.
 
-Left out are services of the machine itself, which an engine without a desktop cannot reach (`dbus`, `gnome`, `macosx`,
-`windows`, …), and those that never learn whether anything arrived (`syslog`, `rsyslog`, `growl`). Apprise's own files of
-configuration and plugins are not read.
+Left out are services of the machine itself, which an engine without a desktop cannot reach (`dbus`, `gnome`,
+`macosx`, `windows`, …), and those that never learn whether anything arrived (`syslog`, `rsyslog`, `growl`).
+Apprise's own files of configuration and plugins are not read.
 """
 
 from __future__ import annotations
@@ -216,9 +217,7 @@ async def send(options: Options, message: Message, context: NotifierContext) -> 
     within = patience(context)
     context.stage = "send"
     context.on_sent()  # from here on nobody can tell
-    attempts = [
-        _attempt(url, address, message, within) for url, address in zip(urls, addresses, strict=True)
-    ]
+    attempts = [_attempt(url, address, message, within) for url, address in zip(urls, addresses, strict=True)]
     all_told = await asyncio.gather(*attempts)
     told = _summed_up(urls, all_told)
     if told.delivery is Delivery.DELIVERED:

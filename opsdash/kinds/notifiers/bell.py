@@ -2,8 +2,9 @@
 
     {kind: bell}
 
-Delivered when at least one board was there to ring. When none was, the message is refused: nobody sat there, and to ring
-again every few seconds until somebody comes would wake nobody. So a bell is good beside another channel, never alone.
+Delivered when at least one board was there to ring. When none was, the message is refused: nobody sat there, and to
+ring again every few seconds until somebody comes would wake nobody. So a bell is good beside another channel, never
+alone.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""One line for each message at the end of a file: for a log collector, a terminal with `tail -f`, a record of one's own.
+"""One line for each message at the end of a file: for a log collector, a terminal with `tail -f`, a record of one's
+own.
 
     {kind: file, path: alarms.log}
     {kind: file, path: /var/log/opsdash/alarms.jsonl, format: json}
 
-Each line is written at once and flushed to the disk, and lines of several writers do not mix. After a crash in that very
-moment a message may be there twice, with the same key. A file that does not exist is created for its owner alone; it is
-never made smaller: logrotate with `copytruncate` or a plain rename both work, since it is opened for each line.
+Each line is written at once and flushed to the disk, and lines of several writers do not mix. After a crash in that
+very moment a message may be there twice, with the same key. A file that does not exist is created for its owner
+alone; it is never made smaller: logrotate with `copytruncate` or a plain rename both work, since it is opened for
+each line.
 
 What is no plain file (a folder, a device, a pipe, a symbolic link) is refused: a link could lead a writer of alarms to
 any file of its account.
