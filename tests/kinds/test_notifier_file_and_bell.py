@@ -107,6 +107,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))
 desk = Desk(Path({str(tmp_path)!r}))
 told = asyncio.run(file.send(file.Options(path="a.log"), message(), desk.context()))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(told.delivery.value, told.detail)
 """
     ended = await run_program([sys.executable, "-c", program], cwd=Path.cwd(), timeout=60)
