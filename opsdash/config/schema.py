@@ -627,8 +627,7 @@ class DeadManModel(Strict):
     timeout: Span = 10.0
     """How long one may take."""
     grace: Duration = 30.0
-    """For how long opsdash may find itself unable to work before it says so (`/fail`). It is silent from the first moment.
-    """
+    """For how long opsdash may find itself unable to work before it says so (`/fail`). It is silent at once."""
     signals: bool = True
     """Whether the other side knows `/start` and `/fail` after the URL. Without it only the URL itself is asked."""
 

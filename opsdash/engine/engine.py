@@ -325,6 +325,7 @@ class Engine:
         jump = self._jump.moved(now)
         if jump is not None:
             log.warning("the clock moved by %+.0f s", jump)
+            self._sparks.clear()
             self.runner.put(i.ClockJumped(jump))
             self.timers.clock_jumped()
         self.windows.look(now.wall)
@@ -364,7 +365,10 @@ class Engine:
 
     def _observed(self, seen: Observation) -> None:
         failed = seen.status is Status.DOWN or seen.status is Status.UNKNOWN
-        self._sparks.add(seen.check, None if seen.latency is None or failed else seen.latency * 1e3)
+        latency = None if seen.latency is None or failed else seen.latency * 1e3
+        spec = self.loaded.operation.checks.get(seen.check)
+        late = seen.due if spec is None else seen.due + 2 * spec.every
+        self._sparks.add(seen.check, latency, at=seen.requested, good_until=late)
         self.recorder.observed(seen)
         self.runner.put(i.Observed(seen))
         for waiter in self._observed_waiters.pop(seen.check, ()):
