@@ -40,7 +40,7 @@ class Systemd:
         if not self._address:
             return
         data = "\n".join(f"{name}={value}" for name, value in states.items()).encode()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             try:
                 sock.sendto(data, self._address)

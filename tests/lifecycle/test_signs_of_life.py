@@ -87,7 +87,7 @@ async def test_an_engine_that_is_stopped_is_silent_and_goes_on_afterwards(tmp_pa
 
 async def test_an_engine_whose_loop_hangs_is_silent(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(install(tmp_path / "site"))}
-    async with serving() as target, Notified() as systemd:
+    async with serving() as target, Notified(str(tmp_path / "notify")) as systemd:
         folder = write_workspace(
             tmp_path / "w", settings=watched(target), slow=component(seconds=0.01, every="1s", timeout="300s")
         )
@@ -148,7 +148,7 @@ async def test_the_address_is_read_again_with_the_files(tmp_path: Path) -> None:
 class Notified:
     """The end of sd_notify that systemd has: a datagram socket, in the abstract namespace or at a path."""
 
-    path: str = field(default_factory=lambda: f"@opsdash-test-{os.urandom(8).hex()}")
+    path: str
     lines: list[str] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
