@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from opsdash.config.secrets import Masker
     from opsdash.config.workspace import Retention as Kept
     from opsdash.engine.engine import Engine, Stores
+    from opsdash.engine.systemd import Systemd
     from opsdash.service.client import EngineSession
     from opsdash.service.reach import Reach
     from opsdash.storage.history import History
@@ -84,7 +85,10 @@ def run_engine(
         log.info("another engine is at work in %s", where.workspace)
         return ALREADY_RUNNING
     _raise_descriptor_limit()
-    start = _Start(where, ephemeral, {**os.environ, **(environment or {})}, flags, before)
+    from opsdash.engine.systemd import from_environment
+
+    systemd = from_environment()  # before the environment is handed on
+    start = _Start(where, ephemeral, {**os.environ, **(environment or {})}, flags, before, systemd)
     try:
         return asyncio.run(_engine(start, spoken))
     finally:
@@ -93,13 +97,14 @@ def run_engine(
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """How an engine is to start. before: where one of this workspace was last at home."""
+    """How an engine is to start. before: where one of this workspace was last at home.  systemd: how to reach it."""
 
     where: Places
     ephemeral: bool
     environment: Mapping[str, str]
     flags: Flags | None
     before: Path | None
+    systemd: Systemd
 
 
 class _Spoken(logging.Formatter):
@@ -121,6 +126,7 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
     from opsdash.service.watching import report_problems, watch_files
 
     where, environment = start.where, start.environment
+    systemd = start.systemd
     stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     _handle_signals(stop)
     remembered = LastGoodFiles(where.workspace, where.last_good, environment)
@@ -147,13 +153,17 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
     from opsdash.engine.tasks import cancel, spawn
 
     watchers = [spawn(watch_files(engine, reach, environment, remembered), "files")]
+    systemd.tell(READY=1)
+    watchdog = spawn(systemd.watch(engine.signs, lambda: engine.stopping), "systemd")
     if start.ephemeral:
         watchers.append(spawn(_end_with_last_client(engine, stop), "clients"))
     why = await stop
     log.info("ending: %s", why)
+    systemd.tell(STOPPING=1, STATUS=f"ending: {why}")
     await cancel(*watchers)
     await engine.stop(why)
     await service.close()
+    await cancel(watchdog)
     with contextlib.suppress(FileNotFoundError):
         where.engine_file.unlink()
     return 0
@@ -306,6 +316,7 @@ def run_board(
             theme=liked.theme,
             keys=liked.keys,
             mouse=liked.mouse,
+            desktop=liked.desktop,
             ask_on_quit=not ephemeral and not read_only and remembered is None and is_ours(where),
             on_leave=chosen.append,
         )

@@ -25,10 +25,11 @@ import opsdash.cli
 import opsdash.cli.exits
 import opsdash.kinds.actions
 import opsdash.kinds.checks
+import opsdash.kinds.notifiers
 from opsdash.board.keymap import keymap_markdown
 from opsdash.config.schema import CheckModel, ComponentModel, WorkspaceModel
 from opsdash.core import automatic, badges, guards, outcomes, traces
-from opsdash.kinds.registry import action_kind, check_kind
+from opsdash.kinds.registry import action_kind, check_kind, notifier_kind
 from opsdash.model.records import Record
 from opsdash.model.status import Reason
 from opsdash.model.switch import FACT_TITLES
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from opsdash.kinds.base import ActionKind, CheckKind
+    from opsdash.kinds.base import ActionKind, CheckKind, NotifierKind
     from opsdash.model.operation import Abilities
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -103,16 +104,34 @@ def actions() -> str:
     return _page(parts)
 
 
+def notifiers() -> str:
+    """docs/reference/notifiers.md"""
+    kinds = [notifier_kind(name) for name in _module_names(opsdash.kinds.notifiers)]
+    parts = [
+        "# Kinds of notifiers",
+        _MADE,
+        (
+            "A notifier delivers messages to people. After each attempt a message is *delivered* (the other side took "
+            "it), *failed* (it did not, and is tried again), *unknown* (it may have arrived, and is tried again under "
+            "the same key) or *refused* (it will not take it as it is: somebody has to look)."
+        ),
+        _contents(kinds),
+    ]
+    for kind in kinds:
+        parts += [f"## {kind.name}", _kind_doc(kind), _keys(kind.options)]
+    return _page(parts)
+
+
 def _module_names(package: ModuleType) -> list[str]:
     """The kinds of opsdash itself: other packages' kinds, which may be installed here, have docs of their own."""
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
 
 
-def _contents(kinds: list[CheckKind] | list[ActionKind]) -> str:
+def _contents(kinds: list[CheckKind] | list[ActionKind] | list[NotifierKind]) -> str:
     return "\n".join(f"- [`{kind.name}`](#{kind.name}): {kind.summary}" for kind in kinds)
 
 
-def _kind_doc(kind: CheckKind | ActionKind) -> str:
+def _kind_doc(kind: CheckKind | ActionKind | NotifierKind) -> str:
     return cleandoc(sys.modules[kind.options.__module__].__doc__ or "")
 
 
@@ -328,6 +347,7 @@ def _printed(*words: str) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "reference/checks.md": checks,
     "reference/actions.md": actions,
+    "reference/notifiers.md": notifiers,
     "reference/workspace.md": workspace,
     "reference/component.md": component,
     "reference/keys.md": keys,

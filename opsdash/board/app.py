@@ -21,6 +21,7 @@ from textual.filter import Monochrome, NoColor
 from textual.message import Message
 from textual.screen import ModalScreen
 
+from opsdash.board.desktop import ring as rung
 from opsdash.board.housekeeping import Housekeeping
 from opsdash.board.keymap import BY_ID, Scope, bindings, key_problems
 from opsdash.board.net import ControlFilter
@@ -30,7 +31,7 @@ from opsdash.board.theme import DARK, LIGHT, Palette
 from opsdash.board.wallscreen import WallScreen
 from opsdash.board.widgets import Field
 from opsdash.model.text import clean
-from opsdash.service.session import Lost, SessionError
+from opsdash.service.session import Lost, RingEvent, SessionError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -60,6 +61,7 @@ class BoardApp(App[Leave]):
     ask_on_quit: `q` at the wall asks whether the engine goes on watching; without it, it does.
     keys: action ids to other keys (see `keymap.key_problems`).  clock: monotonic seconds.  tz: zone of times shown.
     housekeeping: decides when Python looks for cycles, for the whole process; without it Python does.
+    desktop: whether an alarm may show a notice on the desktop, beside the bell.
     """
 
     TITLE = "opsdash"
@@ -93,6 +95,7 @@ class BoardApp(App[Leave]):
         clock: Callable[[], float] = time.monotonic,
         tz: tzinfo | None = None,
         housekeeping: Housekeeping | None = None,
+        desktop: bool = True,
     ) -> None:
         super().__init__()
         self.session = session
@@ -104,6 +107,7 @@ class BoardApp(App[Leave]):
         self.look_again_after = LOOK_AGAIN_AFTER
         self._read_only = read_only
         self._housekeeping = housekeeping
+        self._desktop = desktop
         self._inbox: list[Event] = []
         self._changes = Changes()
         self._flushed = float("-inf")
@@ -195,12 +199,26 @@ class BoardApp(App[Leave]):
         mono = self.clock()
         for event in arrived:
             self._changes.add(self.state.apply(event, mono))
+        self._ring([event.text for event in arrived if isinstance(event, RingEvent)])
         wait = self._flushed + FLUSH_EVERY - time.monotonic()
         if wait <= 0:
             self._tell_screens()
         elif not self._flush_waits:
             self._flush_waits = True
             self.set_timer(wait, self._tell_screens)
+
+    def _ring(self, texts: Sequence[str]) -> None:
+        """Make somebody look up; what arrived together rings once."""
+        if not texts:
+            return
+        text = texts[-1] if len(texts) == 1 else f"{texts[-1]} (and {len(texts) - 1} more)"
+        self.say(text, severity="warning")
+        self.to_terminal(rung(os.environ, text, desktop=self._desktop))
+
+    def to_terminal(self, sequence: str) -> None:
+        """Write something that is not drawn: the bell, a notice. It goes the way of the frames, never into one."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
 
     def _tell_screens(self) -> None:
         self._flush_waits = False
@@ -374,6 +392,7 @@ def run_board(
     theme: str | None = None,
     keys: Mapping[str, str] | None = None,
     mouse: bool = True,
+    desktop: bool = True,
     ask_on_quit: bool = False,
     on_leave: Callable[[Leave], None] | None = None,
 ) -> int:
@@ -394,6 +413,7 @@ def run_board(
                 keys=keys,
                 ask_on_quit=ask_on_quit,
                 housekeeping=Housekeeping(),
+                desktop=desktop,
             )
             choice = await app.run_async(mouse=mouse)
             return choice, app.return_code or 0

@@ -1,4 +1,4 @@
-"""What one person likes otherwise: theme, mouse and keys, in `~/.config/opsdash/board.json`.
+"""What one person likes otherwise: theme, mouse, keys and notices on the desktop, in `~/.config/opsdash/board.json`.
 
     {"theme": "nord", "mouse": false, "keys": {"failover": "ctrl+o"}}
 
@@ -20,16 +20,20 @@ from opsdash.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KNOWN = ("keys", "mouse", "theme")
+KNOWN = ("desktop", "keys", "mouse", "theme")
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Theme by its name (None: the terminal decides), whether the mouse is read, and keys by the id of their action."""
+    """Theme by its name (None: the terminal decides), whether the mouse is read, and keys by the id of their action.
+
+    desktop: whether an alarm may show a notice on the desktop where the terminal can; the bell rings anyway.
+    """
 
     theme: str | None = None
     mouse: bool = True
     keys: Mapping[str, str] = field(default_factory=dict)
+    desktop: bool = True
 
 
 def preferences_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -62,13 +66,16 @@ def _checked(path: Path, found: Mapping[str, Any]) -> Preferences:
             hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(KNOWN)}"
             raise ConfigError(f"{path}: {name}: unknown key; {hint}")
     theme, mouse, keys = found.get("theme"), found.get("mouse", True), found.get("keys", {})
+    desktop = found.get("desktop", True)
     if theme is not None and not isinstance(theme, str):
         raise ConfigError(f"{path}: theme: expected a name, as in the command palette")
     if not isinstance(mouse, bool):
         raise ConfigError(f"{path}: mouse: expected true or false")
+    if not isinstance(desktop, bool):
+        raise ConfigError(f"{path}: desktop: expected true or false")
     if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
         raise ConfigError(f'{path}: keys: expected actions and keys, such as {{"failover": "ctrl+o"}}')
     problems = key_problems(keys)
     if problems:
         raise ConfigError(f"{path}: keys: {'; '.join(problems)}")
-    return Preferences(theme, mouse, keys)
+    return Preferences(theme, mouse, keys, desktop)

@@ -9,7 +9,7 @@ import shutil
 import stat
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opsdash import __version__
 from opsdash.cli import exits
@@ -175,6 +175,22 @@ def _engine(where: Places) -> Finding:
     return Finding("engine", "warn", "none is running, so nobody watches: `opsdash` or `opsdash engine` starts one")
 
 
+def _at_work(about: dict[str, Any]) -> Iterator[Finding]:
+    """Whether the engine makes progress, and whether somebody elsewhere would notice if it did not."""
+    if "dead_man" not in about:
+        return
+    from opsdash.cli.engine import in_words
+    from opsdash.engine.clock import system_clock
+
+    if about["hindrances"]:
+        yield Finding("progress", "fail", f"the engine {'; it '.join(about['hindrances'])}")
+    else:
+        yield Finding("progress", "pass", "the engine is at work")
+    switch = about["dead_man"]
+    fine = switch["configured"] and not switch["trouble"] and not switch["withheld"]
+    yield Finding("dead man's switch", "pass" if fine else "warn", in_words(switch, system_clock().wall))
+
+
 def _event_loop(where: Places) -> Iterator[Finding]:
     """Whether anything holds up the running engine. One that does not say so is of another version."""
     from opsdash.service.client import EngineSession
@@ -185,6 +201,7 @@ def _event_loop(where: Places) -> Iterator[Finding]:
     except SessionError as error:
         yield Finding("event loop", "warn", f"the engine could not be asked: {error}")
         return
+    yield from _at_work(about)
     for held in about.get("held_loop", ()):
         longest = f"{held['check']} held up all other checks for {latency(held['longest'])}, at {held['place']}"
         if held["own_process"]:

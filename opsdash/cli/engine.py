@@ -12,6 +12,7 @@ from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, places_of, runs, workspace_of
 from opsdash.cli.terminal import ago, dim, latency, out, out_json, say, table
 from opsdash.errors import EngineError
+from opsdash.model.units import format_duration
 from opsdash.service.places import account, is_locked, is_ours, places, read_engine_file
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
+Type=notify
+NotifyAccess=main
+WatchdogSec=30
 ExecStart={command} engine --workspace {workspace}{flags}
 Restart=always
 RestartSec=2
@@ -150,6 +154,7 @@ async def _status(arguments: argparse.Namespace) -> int:
         "lateness": f"{latency(about['lateness_p99'])} (p99)",
         "clients": about["clients"],
         "in flight": ", ".join(about["busy"]) or "nothing",
+        **_at_work(about, system_clock().wall),
         "log": where.log,
     }
     table([[dim(name), str(value)] for name, value in shown.items()])
@@ -158,6 +163,25 @@ async def _status(arguments: argparse.Namespace) -> int:
         out("Checks that held up the engine's event loop, and with it all others:")
         table([_held(each) for each in about["held_loop"]], indent="  ")
     return exits.OK
+
+
+def _at_work(about: dict[str, Any], now: float) -> dict[str, Any]:
+    """Whether it makes progress, and whom it tells. An engine of another version does not say."""
+    if "dead_man" not in about:
+        return {}
+    at_work = "yes" if not about["hindrances"] else f"NO: it {'; it '.join(about['hindrances'])}"
+    return {"at work": at_work, "dead man's switch": in_words(about["dead_man"], now)}
+
+
+def in_words(switch: dict[str, Any], now: float) -> str:
+    """The dead man's switch of an engine, as `about` has it."""
+    if not switch["configured"]:
+        return "none: nobody else notices when this engine dies (dead_man of opsdash.yaml)"
+    last = "none yet" if switch["last_sign"] is None else f"the last sign of life {ago(switch['last_sign'], now)} ago"
+    said = f"every {format_duration(switch['every'])} to {switch['to']}, {last}"
+    if switch["withheld"]:
+        return f"{said}; none goes out now"
+    return f"{said}; not taken: {switch['trouble']}" if switch["trouble"] else said
 
 
 def _held(held: dict[str, Any]) -> list[str]:

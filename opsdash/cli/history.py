@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, with_files_or_engine
 from opsdash.cli.terminal import STATUS, bold, dim, moment, out, out_json, sign, table
-from opsdash.model.units import parse_duration
+from opsdash.model.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
     import argparse
@@ -100,7 +100,7 @@ def _text(found: Mapping[str, Any]) -> None:
     table(rows, indent="  ")
     if found["checks"]:
         out(dim(f"  up: {found['checks'][0]['uptime']['definition']}"))
-    changes = found["changes"][:CHANGES_SHOWN]
+    changes = _with_gaps(found)[:CHANGES_SHOWN]
     table([[dim(moment(each["at"])), sign(STATUS, each["after"]), _why(each)] for each in changes], indent="  ")
     if not changes:
         out(dim("  no changes in this time"))
@@ -108,6 +108,19 @@ def _text(found: Mapping[str, Any]) -> None:
 
 def _ms(value: float | None) -> str:
     return "—" if value is None else f"{value:.0f}ms"
+
+
+def _with_gaps(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Changes, and the times in which nothing was measured: what had been known before did not hold on through them."""
+    gaps = [
+        {"at": gap["since"], "after": "unknown", "before": None, "reason": f"not measured for {_length(gap)}"}
+        for gap in found.get("gaps", ())
+    ]
+    return sorted([*found["changes"], *gaps], key=lambda change: -change["at"])
+
+
+def _length(gap: Mapping[str, Any]) -> str:
+    return f"{format_duration(gap['until'] - gap['since'])}, until {moment(gap['until'])}"
 
 
 def _why(change: Mapping[str, Any]) -> str:

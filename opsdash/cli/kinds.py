@@ -1,4 +1,4 @@
-"""Which kinds of checks and actions there are, what they need, and what their options mean."""
+"""Which kinds of checks, actions and notifiers there are, what they need, and what their options mean."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ from opsdash.kinds import registry
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from opsdash.kinds.base import ActionKind, CheckKind
+    from opsdash.kinds.base import ActionKind, CheckKind, NotifierKind
+
+    Kind = CheckKind | ActionKind | NotifierKind
 
 EXAMPLE = "opsdash kinds http"
+
+GROUPS: Mapping[str, tuple[Callable[[], tuple[str, ...]], Callable[[str], Kind]]] = {
+    "check": (registry.check_kind_names, registry.check_kind),
+    "action": (registry.action_kind_names, registry.action_kind),
+    "notifier": (registry.notifier_kind_names, registry.notifier_kind),
+}
+"""Names of all kinds of a group, and how to get one."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     """List kinds, or explain one."""
     if arguments.kind:
         return _explain(arguments.kind, json=arguments.json)
-    found = [*_listed("check", registry.check_kind_names()), *_listed("action", registry.action_kind_names())]
+    found = [entry for group, (names, _) in GROUPS.items() for entry in _listed(group, names())]
     if arguments.json:
         out_json({"component": None, "status": None, "reason": None, "kinds": found})
         return exits.OK
-    for group in ("check", "action"):
+    for group in GROUPS:
         out(bold(f"{group}s"))
         table(([each["name"], _words(each)] for each in found if each["group"] == group), indent="  ")
     return exits.OK
@@ -54,24 +63,20 @@ def _listed(group: str, names: Iterable[str]) -> list[dict[str, Any]]:
     return entries
 
 
-def _load(group: str, name: str) -> CheckKind | ActionKind | str:
+def _load(group: str, name: str) -> Kind | str:
     """The kind, or why it cannot be used."""
     try:
-        return registry.check_kind(name) if group == "check" else registry.action_kind(name)
+        return GROUPS[group][1](name)
     except registry.KindError as error:
         return str(error)
 
 
 def _explain(name: str, *, json: bool) -> int:
-    groups = [
-        group
-        for group, names in (("check", registry.check_kind_names()), ("action", registry.action_kind_names()))
-        if name in names
-    ]
+    groups = [group for group, (names, _) in GROUPS.items() if name in names()]
     if not groups:
         import difflib
 
-        known = sorted({*registry.check_kind_names(), *registry.action_kind_names()})
+        known = sorted({each for names, _ in GROUPS.values() for each in names()})
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
         raise UsageError(f"there is no kind {name!r}; {hint}")
@@ -88,7 +93,7 @@ def _explain(name: str, *, json: bool) -> int:
     return exits.OK
 
 
-def _help(group: str, kind: CheckKind | ActionKind) -> None:
+def _help(group: str, kind: Kind) -> None:
     out(bold(f"{group} {kind.name}"))
     module = sys.modules.get(kind.options.__module__)
     out_lines(inspect.getdoc(module) or kind.summary if module else kind.summary)

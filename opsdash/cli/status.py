@@ -22,7 +22,7 @@ from opsdash.cli.terminal import (
     table,
 )
 from opsdash.errors import EngineError
-from opsdash.service.session import DeltaEvent, Lost, SessionError, SnapshotEvent
+from opsdash.service.session import Lost, RingEvent, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
     import argparse
@@ -305,11 +305,12 @@ async def _watch(arguments: argparse.Namespace, session: EngineSession) -> int:
             say(f"opsdash: {event.why}; everything is stale until it is back")
             shown.clear()
             continue
+        if isinstance(event, RingEvent):
+            continue
         rows: Sequence[WallRow]
         if isinstance(event, SnapshotEvent):
             rows, at = _chosen(event.snapshot["rows"], arguments.component), event.snapshot["at"]
         else:
-            assert isinstance(event, DeltaEvent)  # noqa: S101 - the union has no other member
             rows, at = event.delta["rows"], event.delta["at"]
         for row in rows:
             if arguments.component in {None, row["id"]} and _news(row) != shown.get(row["id"]):

@@ -178,7 +178,11 @@ class _Load:
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
         engine = workspace.engine(good, self._folder, report)
-        settings = workspace.settings(good.model, zone, references, engine)
+        settings = workspace.settings(good.model, zone, references, engine, report)
+        kept_parts: set[str] = set()
+        if self._before is not None and settings.dead_man is None and "dead_man" in report.off:
+            settings = replace(settings, dead_man=self._before.settings.dead_man)
+            kept_parts.add("dead_man")
 
         components, good_components = self._read_components()
         read_runbooks = self._read_runbooks()
@@ -225,7 +229,7 @@ class _Load:
             )
         )
         told = (*current.judged.problems, *report.problems)
-        self._problems += [_kept(each) if each.part in kept else each for each in told]
+        self._problems += [_kept(each) if each.part in kept or each.part in kept_parts else each for each in told]
         for each in built.values():
             self._problems += _told(each)
         self._runbook_problems(operation, read_runbooks, zone, built)

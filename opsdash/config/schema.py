@@ -616,6 +616,24 @@ class EngineModel(Strict):
     """How long results and their summaries are kept."""
 
 
+class DeadManModel(Strict):
+    """The dead man's switch: somebody elsewhere expects a sign of life, and alarms when it does not come.
+
+    Any service with the URLs of healthchecks.io will do, and so will another opsdash (see docs/howto-dead-man.md).
+    """
+
+    url: Text
+    """What is asked with POST while opsdash is at work. Whoever knows it can forge a sign of life: better `${NAME}`."""
+    every: Annotated[Duration, Field(ge=1.0, le=86400.0)] = 60.0
+    """How often. Tell the other side to wait for two of them."""
+    timeout: Span = 10.0
+    """How long one may take."""
+    grace: Duration = 30.0
+    """For how long opsdash may find itself unable to work before it says so (`/fail`). It is silent at once."""
+    signals: bool = True
+    """Whether the other side knows `/start` and `/fail` after the URL. Without it only the URL itself is asked."""
+
+
 class WorkspaceModel(Strict):
     """opsdash.yaml: what holds for the whole operation."""
 
@@ -631,6 +649,8 @@ class WorkspaceModel(Strict):
     """Times of maintenance, in which alarms are muted, and of freeze, in which nothing is to be switched."""
     anchors: dict[Name, CheckModel] = {}
     """Checks of outside targets that tell whether opsdash itself is connected; three are a good number."""
+    dead_man: DeadManModel | None = None
+    """Whom opsdash tells that it is at work, so that somebody notices when it is not."""
     vars: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar] = {}
     """Values for `${NAME}` where the environment has none."""
     engine: EngineModel = EngineModel()

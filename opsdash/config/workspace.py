@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from opsdash.config import yaml
@@ -18,6 +19,7 @@ from opsdash.config.places import full_path
 from opsdash.config.problems import Problem, did_you_mean
 from opsdash.config.schema import LATER, WorkspaceModel
 from opsdash.config.secrets import ReferenceProblem, References
+from opsdash.kinds.transport import parse_url
 from opsdash.model.operation import Absence, Person
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.files import Source
     from opsdash.config.listening import Address
-    from opsdash.config.schema import AbsenceModel, PersonModel
+    from opsdash.config.schema import AbsenceModel, DeadManModel, PersonModel
 
 UTC_NAME = "UTC"
 
@@ -60,6 +62,17 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadMan:
+    """Who expects a sign of life. every, timeout, grace: seconds.  signals: whether `/start` and `/fail` are known."""
+
+    url: str = field(repr=False)
+    every: float = 60.0
+    timeout: float = 10.0
+    grace: float = 30.0
+    signals: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What opsdash.yaml says about the engine and the operation as a whole. variables: `vars`, for `${NAME}`."""
 
@@ -68,6 +81,7 @@ class Settings:
     retention: Retention
     engine: EngineSettings = EngineSettings()
     variables: Mapping[str, str] = field(default_factory=dict)
+    dead_man: DeadMan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +153,9 @@ def all_timezones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def settings(model: WorkspaceModel, zone: str, references: References, engine: EngineSettings) -> Settings:
+def settings(
+    model: WorkspaceModel, zone: str, references: References, engine: EngineSettings, report: Report
+) -> Settings:
     """What the engine needs to know."""
     kept = model.engine.retention
     return Settings(
@@ -148,7 +164,27 @@ def settings(model: WorkspaceModel, zone: str, references: References, engine: E
         retention=Retention(kept.samples, kept.minutes, kept.hours),
         engine=engine,
         variables=references.variables,
+        dead_man=_dead_man(model.dead_man, references, Spot(report, ("dead_man",), "dead_man")),
     )
+
+
+def _dead_man(model: DeadManModel | None, references: References, spot: Spot) -> DeadMan | None:
+    """Whom to give signs of life, if it can be told. The address is masked wherever it came from."""
+    url = None if model is None else _resolved(model.url, references, spot.at("url"))
+    if model is None or url is None:
+        return None
+    try:
+        references.masker.add(url, *filter(_may_be_secret, urlsplit(url).path.split("/")))
+        parse_url(url)
+    except ValueError as error:
+        spot.at("url").error(references.masker.mask(str(error)), "write it as https://hc-ping.com/${CHECK_UUID}")
+        return None
+    return DeadMan(url, model.every, model.timeout, model.grace, model.signals)
+
+
+def _may_be_secret(segment: str) -> bool:
+    """Whether a part of a path is a key rather than a word."""
+    return len(segment) >= 16 and any(character.isdigit() for character in segment)
 
 
 def _resolved(value: str, references: References, spot: Spot) -> str | None:

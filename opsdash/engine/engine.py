@@ -19,12 +19,14 @@ from opsdash.core.guards import preflight_key
 from opsdash.core.held import keep_held
 from opsdash.core.outcomes import LIVE_STATES
 from opsdash.core.planning import plan as make_plan
+from opsdash.core.progress import Signs, lateness
 from opsdash.core.switch_views import refused_view
 from opsdash.engine import tasks
 from opsdash.engine.blocks import Blocks
 from opsdash.engine.calendar import Calendar, next_cron
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
+from opsdash.engine.deadman import DeadManSwitch
 from opsdash.engine.executor import Executor
 from opsdash.engine.hub import Hub
 from opsdash.engine.loopwatch import LoopWatch
@@ -148,10 +150,13 @@ class Engine:
         self._answers: OrderedDict[str, asyncio.Future[Verdict]] = OrderedDict()
         self._sparks = Sparks()
         self._background: list[asyncio.Task[Any]] = []
+        self._signs_of_life: asyncio.Task[Any] | None = None
         self._switch_waiters: dict[str, list[asyncio.Future[SwitchState]]] = {}
         self._observed_waiters: dict[str, list[asyncio.Future[Observation]]] = {}
         self._jump = JumpDetector(clock())
         self._started_at = clock().wall
+        self._began = clock().mono
+        self.outbox_waits: Callable[[], float | None] = lambda: None
         self._preflights_running: set[str] = set()
         self._blocks_running: set[asyncio.Task[Any]] = set()
         self.stopping = False
@@ -173,6 +178,13 @@ class Engine:
             mask=self._mask,
         )
         self.loop_watch = LoopWatch(turned=lambda: self.poller.turned, every=TICK, held=self.poller.held)
+        self.dead_man = DeadManSwitch(
+            clock=clock,
+            settings=lambda: self.loaded.settings.dead_man,
+            signs=self.signs,
+            resolver=self._resolver,
+            mask=self._mask,
+        )
         self.executor = Executor(
             clock=clock,
             put=self.runner.put,
@@ -218,6 +230,7 @@ class Engine:
             raise JournalError(self.runner.journal_error)
         self.hub.refresh_all()
         self._background += [tasks.spawn(self.poller.run(), "poller"), tasks.spawn(self._watch(), "watch")]
+        self._signs_of_life = tasks.spawn(self.dead_man.run(), "dead man's switch")
         self.loop_watch.start()
         self._calendar.every_minute("roll-ups", self._maintain)
         self._calendar.every_day("checkpoint", self._checkpoint_if_due, hour=0, minute=0)
@@ -264,6 +277,7 @@ class Engine:
     async def stop(self, why: str) -> None:
         """End in good order: no new action, a while for a running one, everything written."""
         self.stopping = True
+        await tasks.cancel(self._signs_of_life)
         self._calendar.close()
         self.loop_watch.stop()
         await self.poller.close()
@@ -319,12 +333,29 @@ class Engine:
         jump = self._jump.moved(now)
         if jump is not None:
             log.warning("the clock moved by %+.0f s", jump)
+            self._sparks.clear()
             self.runner.put(i.ClockJumped(jump))
             self.timers.clock_jumped()
         self.windows.look(now.wall)
         for check in views.overdue_checks(self.runner.world, self.runner.live, now):
             self.runner.put(i.Overdue(check))
         self._keep_preflights(now)
+
+    def signs(self) -> Signs:
+        """What is seen of the engine at this moment, for whoever has to know whether it is at work."""
+        now = self._clock()
+        late, checks = lateness(self.runner.world, self.runner.live, now, self._began)
+        return Signs(
+            now=now.mono,
+            turned=now.mono - (asyncio.get_running_loop().time() - self.poller.turned),
+            decided=self.runner.decided_at,
+            waiting=self.runner.waiting > 0,
+            late=late,
+            checks=checks,
+            journal_error=self.runner.journal_error,
+            journal_hangs=self.runner.stuck,
+            outbox_waits=self.outbox_waits(),
+        )
 
     async def _maintain(self) -> None:
         await self.recorder.maintain(self._clock().wall)
@@ -342,7 +373,10 @@ class Engine:
 
     def _observed(self, seen: Observation) -> None:
         failed = seen.status is Status.DOWN or seen.status is Status.UNKNOWN
-        self._sparks.add(seen.check, None if seen.latency is None or failed else seen.latency * 1e3)
+        latency = None if seen.latency is None or failed else seen.latency * 1e3
+        spec = self.loaded.operation.checks.get(seen.check)
+        late = seen.due if spec is None else seen.due + 2 * spec.every
+        self._sparks.add(seen.check, latency, at=seen.requested, good_until=late)
         self.recorder.observed(seen)
         self.runner.put(i.Observed(seen))
         for waiter in self._observed_waiters.pop(seen.check, ()):

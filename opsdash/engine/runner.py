@@ -119,9 +119,13 @@ class Runner:
         self._writing_since: float | None = None
         self.journal_error = ""
         self.decisions = 0
+        self.decided_at = clock().mono
+        """When the last decision was made, in monotonic seconds."""
 
     def put(self, event: Input) -> None:
         """Decide about `event` as soon as its turn comes."""
+        if not self._inputs:
+            self.decided_at = self._clock().mono  # what comes now has waited for nothing yet
         self._inputs.append(event)
         self._idle.clear()
         self._wake.set()
@@ -129,6 +133,11 @@ class Runner:
     async def settled(self) -> None:
         """Wait until everything that was put in has been decided and written."""
         await self._idle.wait()
+
+    @property
+    def waiting(self) -> int:
+        """How many inputs wait to be decided about."""
+        return len(self._inputs)
 
     @property
     def stuck(self) -> bool:
@@ -181,8 +190,10 @@ class Runner:
         An error in the core, or a record that is no JSON, costs that input alone; whoever asked is told.
         """
         self.decisions += 1
+        now = self._clock()
+        self.decided_at = now.mono
         try:
-            decision = decide(self.world, self.live, event, self._clock())
+            decision = decide(self.world, self.live, event, now)
             encoded = [encode(record) for record in decision.records]
             if encoded:
                 json.dumps(encoded, allow_nan=False)

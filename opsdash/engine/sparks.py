@@ -1,5 +1,7 @@
 """Latencies of the latest runs of every check, for the small charts of the board; lost with the process.
 
+A chart has no axis of time, so it must not bridge one in which nothing was measured: after a gap it begins anew.
+
 They are kept in four bytes each: a thousand checks would otherwise hold two megabytes of numbers.
 """
 
@@ -23,10 +25,14 @@ class Sparks(Mapping[str, Sequence[float | None]]):
 
     def __init__(self) -> None:
         self._of: dict[str, array[float]] = {}
+        self._good_until: dict[str, float] = {}
 
-    def add(self, check: str, milliseconds: float | None) -> None:
-        """One more run."""
+    def add(self, check: str, milliseconds: float | None, *, at: float, good_until: float) -> None:
+        """One more run. at: when it ended; good_until: when the next one has to have, by the same clock."""
         runs = self._of.get(check)
+        if at > self._good_until.get(check, at):
+            runs = None
+        self._good_until[check] = good_until
         if runs is None:
             runs = self._of[check] = array("f")
         elif len(runs) >= RUNS:
@@ -37,6 +43,12 @@ class Sparks(Mapping[str, Sequence[float | None]]):
         """Forget all checks but these."""
         for check in self._of.keys() - set(checks):
             del self._of[check]
+            self._good_until.pop(check, None)
+
+    def clear(self) -> None:
+        """Begin all of them anew: nobody knows how much time has passed."""
+        self._of.clear()
+        self._good_until.clear()
 
     def __getitem__(self, check: str) -> list[float | None]:
         return [None if math.isnan(each) else round(each, 3) for each in self._of[check]]

@@ -335,6 +335,7 @@ class NotifierContext:
     operation: title of the operation, for whoever receives messages of several.
     ring: makes every board that is attached ring (and show `text` on the desktop where its terminal can); returns how
         many there were.
+    stage: as in a check's context.
     """
 
     deadline: float
@@ -344,6 +345,7 @@ class NotifierContext:
     operation: str = ""
     on_sent: Callable[[], None] = field(default=lambda: None)
     ring: Callable[[str], int] = field(default=lambda _text: 0)
+    stage: str = ""
 
 
 class NotifierRun(Protocol):

@@ -7,7 +7,7 @@ carried out. So that moment is noticed (`Sender`), and a failure is `not_started
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opsdash.kinds.base import ActionResult, Applied
 from opsdash.kinds.bodies import decode_text
@@ -15,12 +15,26 @@ from opsdash.kinds.bodies import decode_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from opsdash.kinds.base import ActionContext
     from opsdash.kinds.resolver import Resolver
     from opsdash.kinds.transport import Response
 
 EXCERPT: Final = 200
 """Characters of an answer that are shown."""
+
+
+class Sending(Protocol):
+    """The context of whatever is sent once: an action, a message."""
+
+    stage: str
+
+    @property
+    def resolver(self) -> Resolver: ...
+
+    @property
+    def deadline(self) -> float: ...
+
+    @property
+    def on_sent(self) -> Callable[[], None]: ...
 
 
 class Sender:
@@ -29,7 +43,7 @@ class Sender:
     before: called at that moment; what it raises stops the exchange before anything is sent.
     """
 
-    def __init__(self, context: ActionContext, before: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, context: Sending, before: Callable[[], None] = lambda: None) -> None:
         self._context = context
         self._before = before
         self.sent = False
@@ -51,14 +65,18 @@ class Sender:
         self._context.stage = stage
 
     def unanswered(self, where: str, words: str) -> ActionResult:
-        """What is known of a request to which there was no answer, for the reason in `words`."""
+        """What is known of an action to which there was no answer, for the reason in `words`."""
+        detail = self.in_words(where, words)
+        return ActionResult(Applied.UNKNOWN if self.sent else Applied.NOT_STARTED, detail)
+
+    def in_words(self, where: str, words: str) -> str:
+        """A request to which there was no answer, as a sentence."""
         if self.sent:
-            detail = f"{where}: {words} ({self.stage}), after the request had been sent"
-            return ActionResult(Applied.UNKNOWN, detail)
-        return ActionResult(Applied.NOT_STARTED, f"{where}: {words} ({self.stage}); nothing was sent")
+            return f"{where}: {words} ({self.stage}), after the request had been sent"
+        return f"{where}: {words} ({self.stage}); nothing was sent"
 
 
-def patience(context: ActionContext) -> float:
+def patience(context: Sending) -> float:
     """A little less than the deadline: what was found out is worth more than being cut off."""
     return max(context.deadline - 0.5, context.deadline * 0.8)
 

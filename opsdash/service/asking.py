@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash import __version__
 from opsdash.core.incident_views import incident_view
+from opsdash.core.progress import obstacles
 from opsdash.core.switch_views import refused_view
 from opsdash.engine.hub import line
 from opsdash.engine.runviews import run_view, runbook_line
@@ -135,6 +136,8 @@ def about(engine: Engine) -> dict[str, Any]:
         "clients": engine.hub.subscribers,
         "busy": engine.in_flight,
         "demo": engine.demo,
+        "hindrances": [obstacle.text for obstacle in obstacles(engine.signs())],
+        "dead_man": engine.dead_man.about(),
         "held_loop": engine.poller.isolation.listing(),
         "held_by_others": {
             "times": engine.loop_watch.others.times,

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from opsdash.errors import OpsdashError
 from opsdash.service.places import API, Places, places
-from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
+from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionError, SnapshotEvent
 from opsdash.service.wire import Reply, WireError, events, request
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class EngineSession:
                     yield SnapshotEvent(event.data)
                 elif event.name == "delta":
                     yield DeltaEvent(event.data)
+                elif event.name == "ring":
+                    yield RingEvent(str(event.data.get("text", "")))
                 elif event.name == "reset":
                     yield SnapshotEvent(await self.snapshot())
                 elif event.name == "bye":

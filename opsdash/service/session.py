@@ -51,7 +51,17 @@ class DeltaEvent:
     delta: Delta
 
 
-Event = SnapshotEvent | DeltaEvent | Lost
+@dataclass(frozen=True, slots=True)
+class RingEvent:
+    """Somebody is to look up: an alarm for whoever sits at a board. It is told once, and not kept.
+
+    text: one line.
+    """
+
+    text: str
+
+
+Event = SnapshotEvent | DeltaEvent | RingEvent | Lost
 
 
 class SessionError(Exception):

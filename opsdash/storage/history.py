@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from opsdash.errors import HistoryError
+from opsdash.storage import gaps
 from opsdash.storage.history_file import HistoryFile
 from opsdash.storage.samples import (
     CODES,
@@ -29,6 +30,7 @@ from opsdash.storage.samples import (
     STATUSES,
     Change,
     Counts,
+    Gap,
     Maintained,
     Percentiles,
     Point,
@@ -106,13 +108,21 @@ class History:
         count.
         """
         counts = Counts(*self._sum(check, since, until).counts)
-        expected = None if every is None else math.floor((until - since) / every)
-        missing = None if expected is None else max(0, expected - counts.total)
+        missing = None if every is None else self._missing(check, since, until, every, counts.total)
         measured = counts.total - counts.paused + (missing or 0)
         share = (counts.ok + counts.degraded) / measured if measured > 0 else None
         definition = "ok and degraded samples, of all but paused ones; unknown is not up"
         definition += "; missing samples are not known" if missing is None else ", and neither is missing"
         return Uptime(counts, missing, share, definition)
+
+    def gaps(self, check: str, since: float, until: float, every: float) -> list[Gap]:
+        """When a check was not measured although it should have been, `every` so many seconds; oldest first."""
+
+        def find() -> list[Gap]:
+            found = self._file.db.execute("SELECT id FROM checks WHERE name = ?", (check,)).fetchone()
+            return [] if found is None else gaps.gaps(self._file.db, int(found[0]), since, until, every)
+
+        return self._file.run(find)
 
     def percentiles(
         self, check: str, since: float, until: float, wanted: Sequence[float] = (50, 95, 99)
@@ -157,6 +167,15 @@ class History:
             "WHERE x.component = ? AND x.at_ms >= ? AND x.at_ms < ? ORDER BY x.at_ms DESC LIMIT ?"
         )
         return self._changes(query, component, since, until, limit)
+
+    def _missing(self, check: str, since: float, until: float, every: float, measured: int) -> int:
+        """Samples that are not there. While a check is undecided it runs more often, and what it ran too often does
+        not make up for when it did not run at all.
+        """
+        expected = math.floor((until - since) / every)
+        lengths = (gap.until - gap.since for gap in self.gaps(check, since, until, every))
+        in_gaps = sum(math.ceil(length / every) - 1 for length in lengths)
+        return max(0, expected - measured, in_gaps)
 
     # --- writing, inside ---
 

@@ -115,6 +115,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which nothing was measured, in seconds since 1970 UTC."""
+
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Maintained:
     """What one `maintain` did. `behind`: there is more to do than it does at once; call again."""
 

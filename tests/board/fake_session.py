@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.core.incident_views import incident_view
 from opsdash.model.incident import EntryKind, Incident, IncidentKind, TimelineEntry
-from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
+from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -452,6 +452,10 @@ class FakeSession:
     def lose(self, why: str) -> None:
         """Break the connection."""
         self._queue.put_nowait(Lost(why))
+
+    def ring(self, text: str) -> None:
+        """An alarm for whoever sits at the board."""
+        self._queue.put_nowait(RingEvent(text))
 
     def resume(self) -> None:
         """The connection is back."""

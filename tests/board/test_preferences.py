@@ -16,8 +16,8 @@ def test_without_a_file_everything_is_as_it_comes(tmp_path: Path) -> None:
 
 def test_theme_mouse_and_keys_are_taken_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "board.json"
-    file.write_text('{"theme": "nord", "mouse": false, "keys": {"failover": "ctrl+o"}}')
-    assert load_preferences(file) == Preferences("nord", mouse=False, keys={"failover": "ctrl+o"})
+    file.write_text('{"theme": "nord", "mouse": false, "desktop": false, "keys": {"failover": "ctrl+o"}}')
+    assert load_preferences(file) == Preferences("nord", mouse=False, keys={"failover": "ctrl+o"}, desktop=False)
 
 
 def test_it_lies_where_configuration_belongs() -> None:
@@ -33,6 +33,7 @@ def test_it_lies_where_configuration_belongs() -> None:
         ('{"them": "nord"}', 'did you mean "theme"'),
         ('{"theme": 1}', "theme: expected a name"),
         ('{"mouse": "off"}', "mouse: expected true or false"),
+        ('{"desktop": "no"}', "desktop: expected true or false"),
         ('{"keys": {"failovr": "o"}}', "did you mean failover"),
         ('{"keys": {"confirm": "enter"}}', "Enter never confirms"),
         ('{"keys": ["o"]}', "expected actions and keys"),

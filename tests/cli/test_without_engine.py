@@ -218,6 +218,11 @@ def test_the_schema_is_json(run: Callable[..., Ended], which: str) -> None:
 def test_kinds_are_listed_and_explained(run: Callable[..., Ended]) -> None:
     listed = {(each["group"], each["name"]) for each in run("kinds", "--json").json["kinds"]}
     assert {("check", "http"), ("action", "http"), ("check", "tcp"), ("action", "pointer")} <= listed
+    assert {("notifier", name) for name in ("apprise", "bell", "file", "webhook")} <= listed
+    assert "notifiers\n" in run("kinds").out
+    assert "Signs every message" in run("kinds", "webhook").out
+    both = run("kinds", "file").out
+    assert both.index("check file") < both.index("notifier file")
     explained = run("kinds", "tcp")
     assert "Name or address of the server." in explained.out
     assert "did you mean tcp?" in run("kinds", "tpc").err

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from opsdash.kinds.base import CheckContext
 from opsdash.kinds.keeping import Keep
 from opsdash.kinds.resolver import Resolver
+from tests.kinds.notices import Desk
 from tests.nonblocking import nothing_of_ours_blocks
 
 if TYPE_CHECKING:
@@ -236,3 +237,11 @@ async def keep() -> AsyncIterator[Keep]:
     left = made.close()
     if left is not None:
         await left.aclose()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """What a notifier is called with."""
+    made = Desk(tmp_path)
+    yield made
+    made.resolver.close()
