@@ -310,7 +310,7 @@ class _Load:
             if before is not None and before.source is source:
                 found[name] = before
             elif source.refused:
-                problem = Problem(source.name, 0, (), source.refused, source.hint)
+                problem = Problem(source.name, 0, (), source.refused, source.hint, code="refused")
                 self._problems.append(_kept(problem) if before is not None else problem)
                 if before is not None:
                     found[name] = before
@@ -401,9 +401,38 @@ class _Load:
             root=self._folder,
             hidden=hidden,
         )
-        self._problems += [
-            Problem(each.path, each.line, (), each.message, each.remedy, each.severity) for each in findings
-        ]
+        lost = {name: _execution(name, components) for name, each in read.items() if not each.runbook.executable}
+        for finding in findings:
+            is_error = finding.severity is Severity.ERROR
+            self._problems.append(_problem(finding, lost.pop(finding.runbook, None) if is_error else None))
+
+
+def _problem(finding: Finding, part: str | None) -> Problem:
+    """A finding among the other problems; `part`: what it takes away, told at the first error of a runbook."""
+    return Problem(
+        finding.path,
+        finding.line,
+        (),
+        finding.message,
+        finding.remedy,
+        finding.severity,
+        part,
+        finding.code,
+        finding.column,
+        finding.end_column,
+    )
+
+
+def _execution(runbook: str, components: Iterable[Component]) -> str:
+    """What a runbook that cannot be executed takes away, and from whom."""
+    answered = [
+        f"{each.id}/{failure.id}"
+        for each in components
+        for failure in each.failures.values()
+        if failure.runbook == runbook
+    ]
+    which = f", which answers {', '.join(answered)}" if answered else ""
+    return f"the execution of this runbook{which}; its text stays readable"
 
 
 def _told(built: Built) -> list[Problem]:
