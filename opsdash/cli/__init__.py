@@ -48,6 +48,9 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry("restore", "leave a degraded mode, verified"),
     "maintenance": Entry("maintenance", "mute alarms for a while, and see what would have been alarmed"),
     "runbook": Entry("runbook", "runbooks: list, show, lint, test their checks, and follow one step by step"),
+    "sheet": Entry(
+        "sheet", "emergency sheets: a page for each component, for the day on which this host is what failed"
+    ),
     "incident": Entry("incident", "incidents: list, show, ack, note, resolve"),
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),
     "people": Entry("people", "who owns what, who is away"),

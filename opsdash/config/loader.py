@@ -22,7 +22,7 @@ from opsdash.config.link import Linker
 from opsdash.config.parse import Parsed, parse
 from opsdash.config.parts import Report
 from opsdash.config.problems import Problem, ordered
-from opsdash.config.secrets import Masker, References, resolve_secrets
+from opsdash.config.secrets import Masker, References, fill_settings, resolve_secrets
 from opsdash.config.windows import windows
 from opsdash.config.workspace import EngineSettings, ParsedWorkspace, Retention, Settings, parse_workspace
 from opsdash.core.index import index
@@ -109,6 +109,11 @@ class Loaded:
         """The same with further problems."""
         return replace(self, problems=ordered((*self.problems, *problems)))
 
+    def with_settings(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Options for people: with ports and the like filled in, and secrets as references."""
+        filled: dict[str, Any] = fill_settings(raw, self.environment, self.settings.variables, self.secrets)
+        return filled
+
     def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Options with their secrets filled in, for use at once. Raises ReferenceProblem. Not for an event
         loop.
@@ -178,7 +183,8 @@ class _Load:
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
         engine = workspace.engine(good, self._folder, report)
-        settings = workspace.settings(good.model, zone, references, engine)
+        sheets = workspace.sheets_folder(good, self._folder, report)
+        settings = workspace.settings(good.model, zone, references, engine, sheets)
 
         components, good_components = self._read_components()
         read_runbooks = self._read_runbooks()

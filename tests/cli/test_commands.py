@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Ended
 
-ABSENT = ("drill", "readiness", "whatif", "sheet", "mark")
+ABSENT = ("drill", "readiness", "whatif", "mark")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
