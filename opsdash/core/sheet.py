@@ -27,7 +27,7 @@ from opsdash.model.units import format_duration
 from opsdash.model.world import ComponentState, Live, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opsdash.core.switch_views import ByHand
     from opsdash.model.operation import Component, DegradedMode, Detection, FailureMode, Provider, Raw
@@ -62,13 +62,13 @@ class Sheets:
     filled: Callable[[str], str]
     moment: Callable[[float], str]
 
-    def all(self) -> dict[str, str]:
-        """Every file by its path: the index, a sheet for each component, and the runbooks."""
-        components = self.world.operation.components.values()
-        files = {INDEX: self.index()}
-        files |= {f"{file_name(each.id)}.md": self.sheet(each) for each in components}
-        files |= {f"{RUNBOOKS}/{name}.md": each.text for name, each in sorted(self.runbooks.items())}
-        return files
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Every file with its path, one after the other: the index, a sheet for each component, and the runbooks."""
+        yield INDEX, self.index()
+        for component in self.world.operation.components.values():
+            yield f"{file_name(component.id)}.md", self.sheet(component)
+        for name, runbook in sorted(self.runbooks.items()):
+            yield f"{RUNBOOKS}/{name}.md", runbook.text
 
     def sheet(self, component: Component) -> str:
         """The page of one component."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shlex
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +42,9 @@ PATH: Final = ("sheets",)
 
 PATIENCE: Final = 600.0
 """Seconds after which sheets that are still being written are told of."""
+
+STAND_BACK: Final = 0.002
+"""Seconds in which others run between two pages."""
 
 STILL: Final = "still being written: their folder does not answer"
 
@@ -77,9 +80,13 @@ def address_in(raw: Mapping[str, Any]) -> str:
     return next((str(raw[key]) for key in _ADDRESSES if isinstance(raw.get(key), str)), "")
 
 
-def rendered(loaded: Loaded, world: World, as_of: float) -> dict[str, str]:
-    """Every file of the sheets by its path, without secrets."""
-    return {name: loaded.secrets.mask(text) for name, text in sheets_of(loaded, world, as_of).all().items()}
+def rendered(loaded: Loaded, world: World, as_of: float, after_each: Callable[[], object] = int) -> dict[str, str]:
+    """Every file of the sheets by its path, without secrets. `after_each` is called after each of them."""
+    files = {}
+    for name, text in sheets_of(loaded, world, as_of).all():
+        files[name] = loaded.secrets.mask(text)
+        after_each()
+    return files
 
 
 def noting(loaded: Loaded, trouble: str) -> Loaded:
@@ -166,4 +173,7 @@ class SheetWriter:
 
 
 def _written(folder: Path, loaded: Loaded, world: World, as_of: float) -> None:
-    write_sheets(folder, rendered(loaded, world, as_of), MARK, os.write)
+    """In a thread. It stands back after each page: Python runs one thread at a time, and checks come first."""
+    never = threading.Event()
+    files = rendered(loaded, world, as_of, lambda: never.wait(STAND_BACK))
+    write_sheets(folder, files, MARK)
