@@ -52,6 +52,7 @@ class Sheets:
     world: what is recorded, with the operation.  as_of: until when that was known, in seconds since 1970 UTC.
     by_hand: the command that a person types for an action, with secrets as references.  address: where the options of
     a check or an action lead, in a few words.  filled: a value with its settings filled in.  moment: a time in words.
+    workspace: its path on the machine of opsdash.
     """
 
     world: World
@@ -61,6 +62,7 @@ class Sheets:
     address: Callable[[Raw], str]
     filled: Callable[[str], str]
     moment: Callable[[float], str]
+    workspace: str = ""
 
     def all(self) -> Iterator[tuple[str, str]]:
         """Every file with its path, one after the other: the index, a sheet for each component, and the runbooks."""
@@ -246,7 +248,14 @@ class _Page:
         off = {part: why for part, why in component.off.items() if part == "switch" or part.startswith("modes")}
         lines += [f"{code(part)} is switched off by a problem: {text(why)}" for part, why in sorted(off.items())]
         if lines:
-            lines = ["Nothing checks before these commands, and nothing verifies them: look yourself.", "", *lines]
+            where = self._sheets.workspace
+            lines = [
+                "Nothing checks before these commands, and nothing verifies them: look yourself. A secret is not on this",
+                "page: where a command reads a file or a variable such as `$TOKEN`, it has to be there.",
+                *([f"Paths that do not begin with a slash start at {code(where)}."] if where else []),
+                "",
+                *lines,
+            ]
         return lines
 
     def _move(self, target: Provider) -> list[str]:

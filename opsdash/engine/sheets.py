@@ -68,7 +68,7 @@ def sheets_of(loaded: Loaded, world: World, as_of: float) -> Sheets:
     def filled(value: str) -> str:
         return str(loaded.with_settings({"": value})[""])
 
-    return Sheets(world, as_of, loaded.runbooks, by_hand, address, filled, moment)
+    return Sheets(world, as_of, loaded.runbooks, by_hand, address, filled, moment, str(loaded.workspace))
 
 
 def address_in(raw: Mapping[str, Any]) -> str:
