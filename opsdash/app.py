@@ -137,7 +137,9 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
     report_problems(loaded)
     demo = "DEMO_CONTROL" in environment
     stores = _stores(where, loaded.settings.retention)
-    engine = Engine(workspace=where.workspace, loaded=loaded, before=before, stores=stores, demo=demo)
+    engine = Engine(
+        workspace=where.workspace, loaded=loaded, before=before, stores=stores, demo=demo, sheets=where.sheets
+    )
     service = Service(engine, where, lambda why: _finish(stop, why), environment, reach.door)
     await engine.start()
     await remembered.keep(engine)  # before anybody can begin something that a change of the files must not lose

@@ -27,7 +27,8 @@
         │   ├── JournalCorrupt        no entry of the journal can be read
         │   └── JournalTooNew         an entry was written by a newer version
         ├── DocumentsError            documents could not be written; they can be rebuilt from the journal
-        └── HistoryError              samples could not be written or read; charts suffer, operations do not
+        ├── HistoryError              samples could not be written or read; charts suffer, operations do not
+        └── SheetsError               emergency sheets could not be written; those of the day before are still there
 
 Somebody else's exception is mapped into this tree where it enters. A message says what was wrong, where, and what to do
 about it. What is refused by a rule is no error: see `opsdash.model.switch.Refused`.
@@ -74,3 +75,7 @@ class DocumentsError(StorageError):
 
 class HistoryError(StorageError):
     """Samples could not be written or read."""
+
+
+class SheetsError(StorageError):
+    """Emergency sheets could not be written. Nothing depends on it but the day on which they are needed."""

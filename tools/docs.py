@@ -27,6 +27,7 @@ import opsdash.kinds.actions
 import opsdash.kinds.checks
 import opsdash.kinds.notifiers
 from opsdash.board.keymap import keymap_markdown
+from opsdash.config import runbook_rules as runbook_rules_module
 from opsdash.config.schema import CheckModel, ComponentModel, WorkspaceModel
 from opsdash.core import automatic, badges, guards, outcomes, traces
 from opsdash.kinds.registry import action_kind, check_kind, notifier_kind
@@ -279,6 +280,46 @@ def switch_guards() -> str:
     )
 
 
+def runbook_rules() -> str:
+    """docs/reference/runbook-rules.md"""
+    groups = _rule_groups(Path(runbook_rules_module.__file__).read_text(encoding="utf-8"))
+    parts = [
+        "# Rules of runbooks",
+        _MADE,
+        (
+            "What `opsdash runbook lint` and `opsdash validate` look for. Codes are stable: they are the rule ids of "
+            "the SARIF output, and scripts may match on them. An error takes the execution from the runbook, or leads "
+            "nowhere when it matters; its text stays readable in any case. A note is advice, and counts as a warning "
+            "where there are only two levels. Of one rule at most "
+            f"{runbook_rules_module.MOST_TOLD} findings are told for each file; the others are counted."
+        ),
+    ]
+    for heading, codes in groups.items():
+        rows = [
+            f"| `{code}` | {rule.level} | {_cell(rule.about)} | {_cell(rule.remedy)} |"
+            for code, rule in ((code, runbook_rules_module.RULES[code]) for code in codes)
+        ]
+        parts += [f"## {heading}", "\n".join(["| rule | level | why | what to do |", "|---|---|---|---|", *rows])]
+    return _page(parts)
+
+
+def _rule_groups(source: str) -> dict[str, list[str]]:
+    """The rules under each `# --- heading` of their table."""
+    groups: dict[str, list[str]] = {}
+    for line in source.splitlines():
+        if line.startswith("    # --- "):
+            groups[line.removeprefix("    # --- ").capitalize()] = []
+        code = line.strip().partition('"')[2].partition('"')[0]
+        if groups and line.startswith('    "') and code in runbook_rules_module.RULES:
+            groups[list(groups)[-1]].append(code)
+    return groups
+
+
+def _cell(text: str) -> str:
+    """A text in a table: neither its bars nor its backticks are markup."""
+    return text.replace("|", "\\|").replace("```", "\\`\\`\\`").replace("<", "&lt;").replace("**", "\\*\\*")
+
+
 def _states(states: frozenset[Any]) -> str:
     return ", ".join(f"`{state.value}`" for state in outcomes.TRANSITIONS if state in states)
 
@@ -355,6 +396,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/switch-states.md": switch_states,
     "reference/switch-guards.md": switch_guards,
     "reference/exit-codes.md": exit_codes,
+    "reference/runbook-rules.md": runbook_rules,
     "schema/component.json": component_schema,
     "schema/workspace.json": workspace_schema,
 }

@@ -48,7 +48,10 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry("restore", "leave a degraded mode, verified"),
     "mark": Entry("mark", "mark that something was changed"),
     "maintenance": Entry("maintenance", "mute alarms for a while, and see what would have been alarmed"),
-    "runbook": Entry("runbook", "runbooks: list, show, lint, and follow one step by step"),
+    "runbook": Entry("runbook", "runbooks: list, show, lint, test their checks, and follow one step by step"),
+    "sheet": Entry(
+        "sheet", "emergency sheets: a page for each component, for the day on which this host is what failed"
+    ),
     "incident": Entry("incident", "incidents: look after one, write, hand over, resolve; the report"),
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),
     "people": Entry("people", "who owns what, who is away"),

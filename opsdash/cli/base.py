@@ -17,7 +17,7 @@ from opsdash.service.places import Places, account, connects, find_workspace, pl
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from opsdash.service.client import EngineSession
 
@@ -148,6 +148,16 @@ async def first_results(session: EngineSession, component: str) -> None:
             await session.submit("poll", {"target": component})
             asked = True
         await asyncio.sleep(0.1)
+
+
+def unknown_runbook(name: str, known: Iterable[str]) -> UsageError:
+    """There is no such runbook; names the nearest that is."""
+    import difflib
+
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+    return UsageError(f"there is no runbook {name!r}; {hint}")
 
 
 def refusal(refused: Any) -> str:

@@ -21,15 +21,15 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 """Whoever read our output went away: 128 + SIGPIPE."""
 
-# --- validate
+# --- validate, runbook lint
 
 WARNINGS: Final = 1
 ERRORS: Final = 2
 
-# --- status
+# --- status, check, runbook test
 
 NOT_OK: Final = 1
-"""Something is down or degraded."""
+"""Something is down or degraded, or a check of a runbook did not pass."""
 
 NOT_KNOWN: Final = 3
 """Nothing is bad, but something is unknown, or no engine answers."""

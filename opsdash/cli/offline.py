@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 class Offline:
     """A workspace without its engine."""
 
-    def __init__(self, loaded: Loaded, world: World) -> None:
+    def __init__(self, loaded: Loaded, world: World, as_of: float | None = None) -> None:
         self.loaded = loaded
         self.world = world
+        self.as_of = as_of  # when the last record was written, None where there is none
         self.viewer = Viewer(world, Live(), system_clock())
 
     def register(self) -> list[FailureView]:
@@ -95,4 +96,4 @@ def read_offline(workspace: Path) -> Offline:
     for entry in replay.entries:
         world.apply(evolve(world, decode(entry.type, entry.data)))
     world.operation = loaded.operation
-    return Offline(loaded, world)
+    return Offline(loaded, world, replay.entries[-1].at.timestamp() if replay.entries else replay.at)

@@ -1,15 +1,16 @@
-"""Runbooks: list, show, lint, and follow one step by step in a plain terminal."""
+"""Runbooks: list, show, lint, test their checks, and follow one step by step in a plain terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.cli import exits
+from opsdash.cli import exits, runbook_test
 from opsdash.cli.base import (
     UsageError,
     add_as,
     add_json,
     add_workspace,
+    unknown_runbook,
     with_engine,
     with_files_or_engine,
     workspace_of,
@@ -19,9 +20,11 @@ from opsdash.model.runbook import Severity
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from opsdash.config.problems import Problem
+    from opsdash.model.runbook import Runbook
     from opsdash.model.views import RunbookLine
     from opsdash.service.client import EngineSession
 
@@ -30,19 +33,24 @@ EXAMPLE = "opsdash runbook run email-down"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `opsdash runbook`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|lint|run")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|lint|test|run")
     listing = verbs.add_parser("list", help="all runbooks")
     show = verbs.add_parser("show", help="one runbook as plain text")
     lint = verbs.add_parser("lint", help="what is wrong with runbooks")
+    lint.add_argument(
+        "--format", choices=["text", "json", "sarif"], help="sarif: for code hosts and editors (default: text)"
+    )
+    test = verbs.add_parser("test", help="execute the {check} blocks of runbooks, and nothing else")
+    runbook_test.configure(test)
     follow = verbs.add_parser("run", help="follow one step by step; it can be left and resumed, here or on the board")
     for each in (show, follow):
         each.add_argument("runbook", metavar="RUNBOOK")
     lint.add_argument("runbook", nargs="?", metavar="RUNBOOK")
     follow.add_argument("component", nargs="?", metavar="COMPONENT", help="default: the one the runbook names")
     add_as(follow)
-    for each in (listing, show, lint):
+    for each in (listing, show, lint, test):
         add_json(each)
-    for each in (listing, show, lint, follow):
+    for each in (listing, show, lint, test, follow):
         add_workspace(each)
 
 
@@ -54,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _show(arguments)
     if arguments.verb == "lint":
         return _lint(arguments)
+    if arguments.verb == "test":
+        return runbook_test.run(arguments)
     return _follow(arguments)
 
 
@@ -99,16 +109,6 @@ def _show(arguments: argparse.Namespace) -> int:
     return exits.OK
 
 
-def unknown_runbook(name: str, known: Iterable[str]) -> UsageError:
-    """There is no such runbook; names the nearest that is."""
-    import difflib
-
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
-    return UsageError(f"there is no runbook {name!r}; {hint}")
-
-
 def _lint(arguments: argparse.Namespace) -> int:
     """0: nothing, 1: warnings, 2: errors, as `validate` says it."""
     from opsdash.cli.offline import read_files
@@ -116,19 +116,40 @@ def _lint(arguments: argparse.Namespace) -> int:
     loaded = read_files(workspace_of(arguments))
     if arguments.runbook and arguments.runbook not in loaded.runbooks:
         raise unknown_runbook(arguments.runbook, loaded.runbooks)
-    chosen = [loaded.runbooks[arguments.runbook]] if arguments.runbook else loaded.runbooks.values()
+    chosen = [loaded.runbooks[arguments.runbook]] if arguments.runbook else list(loaded.runbooks.values())
     paths = {runbook.path for runbook in chosen}
-    problems = [problem for problem in loaded.problems if problem.file in paths]
+    problems = [each for each in loaded.problems if each.code and (each.file in paths or not arguments.runbook)]
     errors = any(problem.severity is Severity.ERROR for problem in problems)
     code = exits.ERRORS if errors else exits.WARNINGS if problems else exits.OK
-    if arguments.json:
+    form = arguments.format or ("json" if arguments.json else "text")
+    if form == "json":
         status = ("clean", "warnings", "errors")[code]
-        out_json({"component": None, "status": status, "reason": None, "findings": [p.view() for p in problems]})
-        return code
-    for problem in problems:
-        out(Painted(str(problem), Role.DOWN if problem.severity is Severity.ERROR else Role.DEGRADED))
+        out_json({"component": None, "status": status, "reason": None, "findings": [_finding(p) for p in problems]})
+    elif form == "sarif":
+        _out_sarif(problems, chosen, loaded.workspace)
+    else:
+        for problem in problems:
+            out(Painted(str(problem), Role.DOWN if problem.severity is Severity.ERROR else Role.DEGRADED))
     say(f"{len(paths)} runbook(s), {len(problems) or 'no'} finding(s)")
     return code
+
+
+def _finding(problem: Problem) -> dict[str, object]:
+    return {**problem.view(), "code": problem.code, "column": problem.column or None}
+
+
+def _out_sarif(problems: Sequence[Problem], runbooks: Iterable[Runbook], workspace: Path) -> None:
+    """One object on several lines, so that two outputs can be compared line by line."""
+    import json
+
+    from opsdash.cli.base import here
+    from opsdash.config.runbook_sarif import sarif
+
+    root = here().resolve()
+    below = f"{workspace.relative_to(root).as_posix()}/" if workspace.is_relative_to(root) else ""
+    lines = {runbook.path: runbook.text.split("\n") for runbook in runbooks}
+    log = sarif(problems, lines, "" if below == "./" else below)
+    print(json.dumps(log, ensure_ascii=True, indent=1).replace("\x7f", "\\u007f"), flush=True)
 
 
 def _follow(arguments: argparse.Namespace) -> int:

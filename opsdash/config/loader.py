@@ -22,7 +22,7 @@ from opsdash.config.link import Linker
 from opsdash.config.parse import Parsed, parse
 from opsdash.config.parts import Report
 from opsdash.config.problems import Problem, ordered
-from opsdash.config.secrets import Masker, References, resolve_secrets
+from opsdash.config.secrets import Masker, References, fill_settings, resolve_secrets
 from opsdash.config.windows import windows
 from opsdash.config.workspace import EngineSettings, ParsedWorkspace, Retention, Settings, parse_workspace
 from opsdash.core.index import index
@@ -109,6 +109,11 @@ class Loaded:
         """The same with further problems."""
         return replace(self, problems=ordered((*self.problems, *problems)))
 
+    def with_settings(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Options for people: with ports and the like filled in, and secrets as references."""
+        filled: dict[str, Any] = fill_settings(raw, self.environment, self.settings.variables, self.secrets)
+        return filled
+
     def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Options with their secrets filled in, for use at once. Raises ReferenceProblem. Not for an event
         loop.
@@ -178,7 +183,8 @@ class _Load:
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
         engine = workspace.engine(good, self._folder, report)
-        settings = workspace.settings(good.model, zone, references, engine, report)
+        sheets = workspace.sheets_folder(good, self._folder, report)
+        settings = workspace.settings(good.model, zone, references, engine, report, sheets=sheets)
         kept_parts: set[str] = set()
         if self._before is not None and settings.dead_man is None and "dead_man" in report.off:
             settings = replace(settings, dead_man=self._before.settings.dead_man)
@@ -314,7 +320,7 @@ class _Load:
             if before is not None and before.source is source:
                 found[name] = before
             elif source.refused:
-                problem = Problem(source.name, 0, (), source.refused, source.hint)
+                problem = Problem(source.name, 0, (), source.refused, source.hint, code="refused")
                 self._problems.append(_kept(problem) if before is not None else problem)
                 if before is not None:
                     found[name] = before
@@ -405,9 +411,38 @@ class _Load:
             root=self._folder,
             hidden=hidden,
         )
-        self._problems += [
-            Problem(each.path, each.line, (), each.message, each.remedy, each.severity) for each in findings
-        ]
+        lost = {name: _execution(name, components) for name, each in read.items() if not each.runbook.executable}
+        for finding in findings:
+            is_error = finding.severity is Severity.ERROR
+            self._problems.append(_problem(finding, lost.pop(finding.runbook, None) if is_error else None))
+
+
+def _problem(finding: Finding, part: str | None) -> Problem:
+    """A finding among the other problems; `part`: what it takes away, told at the first error of a runbook."""
+    return Problem(
+        finding.path,
+        finding.line,
+        (),
+        finding.message,
+        finding.remedy,
+        finding.severity,
+        part,
+        finding.code,
+        finding.column,
+        finding.end_column,
+    )
+
+
+def _execution(runbook: str, components: Iterable[Component]) -> str:
+    """What a runbook that cannot be executed takes away, and from whom."""
+    answered = [
+        f"{each.id}/{failure.id}"
+        for each in components
+        for failure in each.failures.values()
+        if failure.runbook == runbook
+    ]
+    which = f", which answers {', '.join(answered)}" if answered else ""
+    return f"the execution of this runbook{which}; its text stays readable"
 
 
 def _told(built: Built) -> list[Problem]:

@@ -30,7 +30,8 @@ class Problem:
 
     file: relative to the workspace. line: from 1; 0 where none can be named. path: the keys that lead there.
     hint: what would be right. severity: an error switches something off, a warning does not. part: what is
-    switched off by it, as a path in the file; None: nothing is.
+    switched off by it, as a path in the file or in words; None: nothing is. code: the rule of a runbook that is broken.
+    column, end_column: from where in the line up to where, from 1, the last one excluded; 0: not known.
     """
 
     file: str
@@ -40,6 +41,9 @@ class Problem:
     hint: str = ""
     severity: Severity = Severity.ERROR
     part: str | None = None
+    code: str = ""
+    column: int = 0
+    end_column: int = 0
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
-from opsdash.config.runbook_rules import nearest
+from opsdash.config.runbook_rules import NOWHERE, Span, nearest
 from opsdash.config.runbook_source import is_hostile, one_line, visible
 from opsdash.model.runbook import Param
 from opsdash.model.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from opsdash.config.runbook_rules import Findings
 
@@ -38,18 +38,21 @@ _FENCE_END = re.compile(r"(?:---|\.\.\.)[ \t]*")
 class _Scalar:
     value: str
     line: int
+    span: Span = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
     items: tuple[_Node, ...]
     line: int
+    span: Span = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
     items: tuple[tuple[_Scalar, _Node], ...]
     line: int
+    span: Span = NOWHERE
 
 
 _Node: TypeAlias = _Scalar | _Sequence | _Mapping
@@ -89,7 +92,9 @@ def read_front(lines: Sequence[str], findings: Findings) -> Front:
     if isinstance(root, _Mapping):
         _fill(front, root, findings)
     elif root is not None:
-        findings.add("bad-yaml", root.line, "the front matter is no list of keys and values, such as title: …")
+        findings.add(
+            "bad-yaml", root.line, "the front matter is no list of keys and values, such as title: …", span=root.span
+        )
     return front
 
 
@@ -138,12 +143,12 @@ def _node(event: Any, events: Iterator[Any], depth: int) -> _Node:
     if event.tag is not None:
         raise _BadYamlError("tags (!) are not used in runbooks; put the text between quotes", line)
     if isinstance(event, yaml.ScalarEvent):
-        return _Scalar(event.value, line)
+        return _Scalar(event.value, line, _span(event))
     if depth == _DEEPEST:
         raise _BadYamlError("it is nested too deeply", line)
     if isinstance(event, yaml.SequenceStartEvent):
-        return _Sequence(tuple(_items(yaml.SequenceEndEvent, events, depth)), line)
-    return _Mapping(tuple(_pairs(events, depth)), line)
+        return _Sequence(tuple(_items(yaml.SequenceEndEvent, events, depth)), line, _span(event))
+    return _Mapping(tuple(_pairs(events, depth)), line, _span(event))
 
 
 def _items(end: type[Any], events: Iterator[Any], depth: int) -> Iterator[_Node]:
@@ -168,6 +173,13 @@ def _line(event: Any) -> int:
     return int(event.start_mark.line) + 2
 
 
+def _span(event: Any) -> Span:
+    """Where a scalar stands in its line, and where anything else begins; YAML counts columns from 0."""
+    begin, end = event.start_mark, event.end_mark
+    is_short = isinstance(event, yaml.ScalarEvent) and end.line == begin.line
+    return Span(int(begin.column) + 1, int(end.column) + 1 if is_short else 0)
+
+
 def _fill(front: Front, root: _Mapping, findings: Findings) -> None:
     for key, node in _known(root, _READERS, "front matter", findings):
         _READERS[key](front, node, findings)
@@ -177,17 +189,18 @@ def _fill(front: Front, root: _Mapping, findings: Findings) -> None:
         )
 
 
-def _known(
-    mapping: _Mapping, valid: Sequence[str] | dict[str, Any], where: str, findings: Findings
-) -> Iterator[tuple[str, _Node]]:
+def _known(mapping: _Mapping, valid: Collection[str], where: str, findings: Findings) -> Iterator[tuple[str, _Node]]:
     """The pairs of `mapping` whose key is valid and new; the others are reported."""
     seen: set[str] = set()
     for key, node in mapping.items:
         name = key.value
         if name not in valid:
-            findings.add("unknown-key", key.line, f"unknown key {one_line(name)!r} in {where}{nearest(name, valid)}")
+            hint = nearest(name, valid) if findings.told_in_full("unknown-key") else ""
+            findings.add("unknown-key", key.line, f"unknown key {one_line(name)!r} in {where}{hint}", span=key.span)
         elif name in seen:
-            findings.add("duplicate-key", key.line, f"{name!r} stands in {where} twice; the first counts")
+            findings.add(
+                "duplicate-key", key.line, f"{name!r} stands in {where} twice; the first counts", span=key.span
+            )
         else:
             seen.add(name)
             yield name, node
@@ -195,13 +208,15 @@ def _known(
 
 def _text(node: _Node, what: str, findings: Findings, *, flat: bool = True) -> str | None:
     if not isinstance(node, _Scalar):
-        findings.add("bad-value", node.line, f"{what} must be text, not a list or mapping")
+        findings.add("bad-value", node.line, f"{what} must be text, not a list or mapping", span=node.span)
         return None
     if is_hostile(node.value):
-        findings.add("invisible-character", node.line, f"{what} contains {one_line(visible(node.value))!r}")
+        findings.add(
+            "invisible-character", node.line, f"{what} contains {one_line(visible(node.value))!r}", span=node.span
+        )
     value = " ".join(visible(node.value).split()) if flat else visible(node.value)
     if value in ("", "~", "null"):
-        findings.add("bad-value", node.line, f"{what} has no value")
+        findings.add("bad-value", node.line, f"{what} has no value", span=node.span)
         return None
     return value
 
@@ -220,7 +235,9 @@ def _read_owner(front: Front, node: _Node, findings: Findings) -> None:
 
 def _read_failure_modes(front: Front, node: _Node, findings: Findings) -> None:
     if not isinstance(node, _Sequence):
-        findings.add("bad-value", node.line, "failure_modes must be a list, such as [orders-db/unreachable]")
+        findings.add(
+            "bad-value", node.line, "failure_modes must be a list, such as [orders-db/unreachable]", span=node.span
+        )
         return
     texts = [_text(item, "an entry of failure_modes", findings) for item in node.items]
     front.failure_modes = tuple(dict.fromkeys(text for text in texts if text is not None))
@@ -233,7 +250,7 @@ def _read_reviewed(front: Front, node: _Node, findings: Findings) -> None:
     front.reviewed = _date(value)
     if front.reviewed is None:
         message = f"reviewed: {one_line(value, 40)!r} is no date"
-        findings.add("bad-value", node.line, message, "write the day as YYYY-MM-DD")
+        findings.add("bad-value", node.line, message, "write the day as YYYY-MM-DD", span=node.span)
 
 
 def _date(text: str) -> date | None:
@@ -260,7 +277,7 @@ def _duration(node: _Node, key: str, findings: Findings) -> float | None:
     try:
         return positive_duration(value)
     except ValueError as error:
-        findings.add("bad-value", node.line, f"{key}: {error}")
+        findings.add("bad-value", node.line, f"{key}: {error}", span=node.span)
         return None
 
 
@@ -279,9 +296,11 @@ _PARAM_KEYS = ("default", "ask", "secret", "pattern")
 
 def _read_params(front: Front, node: _Node, findings: Findings) -> None:
     if not isinstance(node, _Mapping):
-        findings.add("bad-value", node.line, "params must be a mapping, such as standby: {default: db2.internal}")
+        findings.add(
+            "bad-value", node.line, "params must be a mapping, such as standby: {default: db2.internal}", span=node.span
+        )
         return
-    names = [key.value for key, _ in node.items]
+    names = {key.value for key, _ in node.items}
     params = [
         _param(name, value, findings)
         for name, value in _known(node, names, "params", findings)
@@ -301,7 +320,9 @@ def _is_param_name(name: str, line: int, findings: Findings) -> bool:
 def _param(name: str, node: _Node, findings: Findings) -> Param | None:
     where = f"parameter {name}"
     if not isinstance(node, _Mapping):
-        findings.add("bad-value", node.line, f"{where} must be a mapping, such as {{default: db2.internal}}")
+        findings.add(
+            "bad-value", node.line, f"{where} must be a mapping, such as {{default: db2.internal}}", span=node.span
+        )
         return None
     values: dict[str, str] = {}
     for key, value in _known(node, _PARAM_KEYS, where, findings):

@@ -32,6 +32,7 @@ _SPECIAL = re.compile(r"[\\`*_\[\]<>&!]")
 _HTML_ANCHOR = re.compile(r"""\s(?:id|name)\s*=\s*["']?([\w:.-]+)""")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//")
 _BREAKS = ("softbreak", "hardbreak")
+_CONTAINERS = ("list_item_open", "blockquote_open")
 _LITERAL = ("text", "text_special", "code_inline")
 
 
@@ -41,6 +42,14 @@ class Document:
 
     tokens: tuple[Token, ...]
     references: dict[str, Any] = field(repr=False)
+
+    @property
+    def lost(self) -> int | None:
+        """From which line on nothing was read since it is nested too deeply, which the parser does not say."""
+        deepest = _markdown().options["maxNesting"] - 1
+        return next(
+            (first_line(token) for token in self.tokens if token.level >= deepest and token.type in _CONTAINERS), None
+        )
 
     def spans(self, inline: Token) -> list[Token]:
         """The spans of a paragraph, heading or list item."""

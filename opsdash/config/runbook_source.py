@@ -12,9 +12,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 from html import unescape
+from typing import NamedTuple
 
 MAX_BYTES = 256 * 1024
-_MOST_REPORTED = 20
 
 _HOSTILE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except tab and line feed
@@ -25,17 +25,27 @@ _HOSTILE = re.compile(
     # a variation selector is honest only behind a symbol (⚠️) or in a keycap (1️⃣)
     "|(?<![\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff])[\ufe00-\ufe0f](?!\u20e3)"
 )
+_NAME = re.compile(r"⟨U\+[0-9A-F]+⟩")
 _ENTITY = re.compile(r"&(?:#[xX][0-9a-fA-F]{1,6}|#[0-9]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+
+class Note(NamedTuple):
+    """A finding that reading the bytes gave. column: where in the line as it is shown, from 1; 0 where not known."""
+
+    code: str
+    line: int
+    message: str
+    column: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A runbook's text. `notes` are the findings that reading it gave: (code, line, message)."""
+    """A runbook's text. `notes` are the findings that reading it gave."""
 
     text: str
     sha256: str
     lines: tuple[str, ...]
-    notes: tuple[tuple[str, int, str], ...]
+    notes: tuple[Note, ...]
 
     @property
     def last_line(self) -> int:
@@ -46,9 +56,9 @@ class Source:
 def read_source(source: bytes | str) -> Source:
     """Decode, normalise, make visible. The hash is that of the bytes as they are."""
     raw = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
-    notes: list[tuple[str, int, str]] = []
+    notes: list[Note] = []
     if len(raw) > MAX_BYTES:
-        notes.append(("too-large", 1, f"the file has {len(raw)} bytes; a runbook may have {MAX_BYTES}"))
+        notes.append(Note("too-large", 1, f"the file has {len(raw)} bytes; a runbook may have {MAX_BYTES}"))
     text = _decode(raw[:MAX_BYTES], notes) if isinstance(source, bytes) else source[:MAX_BYTES]
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     lines = _visible_lines(text, notes)
@@ -71,33 +81,29 @@ def one_line(text: str, limit: int = 200) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def _decode(raw: bytes, notes: list[tuple[str, int, str]]) -> str:
+def _decode(raw: bytes, notes: list[Note]) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         if error.start < MAX_BYTES - 3:  # else a character was cut at the limit, which is reported already
-            notes.append(("not-utf8", line, f"byte {raw[error.start]:#04x} is no UTF-8"))
+            notes.append(Note("not-utf8", line, f"byte {raw[error.start]:#04x} is no UTF-8"))
         return raw.decode("utf-8", "replace")
 
 
-def _visible_lines(text: str, notes: list[tuple[str, int, str]]) -> list[str]:
+def _visible_lines(text: str, notes: list[Note]) -> list[str]:
     lines = text.split("\n")
     if _HOSTILE.search(text) is None and "&" not in text:
         return lines
-    reported = 0
     for number, line in enumerate(lines, 1):
         shown = _ENTITY.sub(_visible_entity, visible(line))
         if shown == line:
             continue
         lines[number - 1] = shown
-        reported += 1
-        if reported <= _MOST_REPORTED:
-            names = sorted(set(re.findall(r"⟨U\+[0-9A-F]+⟩", shown)))
-            notes.append(("invisible-character", number, f"invisible or control character {', '.join(names[:5])}"))
-    if reported > _MOST_REPORTED:
-        more = reported - _MOST_REPORTED
-        notes.append(("invisible-character", 1, f"{more} more lines contain invisible or control characters"))
+        names = sorted(set(_NAME.findall(shown)))
+        column = next((at for at, (one, other) in enumerate(zip(line, shown, strict=False), 1) if one != other), 0)
+        message = f"invisible or control character {', '.join(names[:5])}"
+        notes.append(Note("invisible-character", number, message, column))
     return lines
 
 

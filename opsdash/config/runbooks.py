@@ -33,21 +33,21 @@ from opsdash.config.runbook_markdown import (
     read_document,
     slugify,
 )
-from opsdash.config.runbook_rules import Findings
+from opsdash.config.runbook_rules import MOST_COMPARED, NOWHERE, Findings, Span
 from opsdash.config.runbook_source import Source, one_line, read_source
 from opsdash.config.runbook_text import render_text
 from opsdash.model.runbook import Block, Finding, Language, Link, Param, Runbook, Step, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from markdown_it.token import Token
 
     from opsdash.config.runbook_front import Front
 
-__all__ = ["lint", "parse", "render_text"]
+__all__ = ["lint", "needed_names", "parse", "render_text"]
 
-_LABELS = ("Expect", "Time", "Who", "Wait", "If this fails")
+_LABELS = ("Expect", "Time", "Who", "Wait", "If this fails", "Then")
 _LABEL_OF = {label.lower(): label for label in _LABELS}
 
 _CAUTION = re.compile(r"\[!(?:CAUTION|WARNING)\]", re.IGNORECASE)
@@ -58,7 +58,8 @@ _FENCE_IN_QUOTES = re.compile(r"(?m)^[ \t>]*(?:`{3,}|~{3,})")
 _STEP_HEADING = re.compile(r" {0,3}(?:###[ \t]+\S|##[ \t]+steps[ \t#]*$)", re.IGNORECASE)
 _BROKEN_HEADING = re.compile(r"(?m)^###(?![#\s])\S|^(?: {4,}|\t)### ")
 _PROSE_LANGUAGES = {"markdown", "md", "gfm"}
-_VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_VARIABLE = re.compile(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PART = r"\d+(?:\.\d+)?\s*(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])"
 _AMOUNT = re.compile(
     rf"(?:about\s+|ca\.?\s*|~\s*)?(?P<parts>{_PART}(?:(?:\s*,\s*|\s+and\s+|\s*){_PART})*)\.?",
@@ -81,9 +82,10 @@ def parse(runbook_id: str, source: bytes | str, path: str) -> tuple[Runbook, tup
     text = read_source(source)
     findings = Findings(runbook_id, path, text.last_line)
     for note in text.notes:
-        findings.add(*note)
+        span = Span(note.column, note.column + 1) if note.column else NOWHERE
+        findings.add(note.code, note.line, note.message, span=span)
     unread = Runbook(id=runbook_id, title=runbook_id, path=path, text=text.text, sha256=text.sha256)
-    if any(code == "too-large" for code, _, _ in text.notes):
+    if any(note.code == "too-large" for note in text.notes):
         return unread, findings.in_order()
     front = read_front(text.lines, findings)
     body = "\n" * front.body + "\n".join(text.lines[front.body :]) + "\n"
@@ -92,6 +94,9 @@ def parse(runbook_id: str, source: bytes | str, path: str) -> tuple[Runbook, tup
     except ValueError as error:
         findings.add("unreadable", 1, str(error))
         return unread, findings.in_order()
+    if document.lost is not None:
+        message = "lists or quotes are nested so deeply here that what is in them, and all that follows, is not read"
+        findings.add("too-deep", document.lost, message)
     reader = _Reader(document, text, findings)
     reader.read()
     _check_whole(front, reader, findings)
@@ -126,33 +131,43 @@ def _check_whole(front: Front, reader: _Reader, findings: Findings) -> None:
     _check_params(front.params, reader.steps, findings)
 
 
-def _check_branches(steps: Sequence[Step], lines: Mapping[int, int], findings: Findings) -> None:
-    ids = {step.id for step in steps}
+def _check_branches(steps: Sequence[Step], lines: Mapping[tuple[int, str], int], findings: Findings) -> None:
+    ids = {step.id: None for step in steps}
     for step in steps:
-        target = step.if_fails
-        if target is None:
-            continue
-        line = lines[step.line]
-        if is_address(target) or target in ("", "#"):
-            findings.add("bad-branch", line, f"{step.title!r} branches to {one_line(target, 60)!r}, which is no step")
-        elif target == f"#{step.id}":
-            findings.add("branch-to-itself", line, f"{step.title!r} branches to itself")
-        elif target.startswith("#") and target[1:] not in ids:
-            close = get_close_matches(target[1:], ids, n=1)
-            hint = f"; did you mean #{close[0]}?" if close else ""
-            message = f"{step.title!r} branches to {one_line(target, 60)!r}, but no step has this anchor{hint}"
-            findings.add("bad-branch", line, message)
+        for label, target in (("If this fails", step.if_fails), ("Then", step.then)):
+            if target:
+                _check_branch(step, target, ids, lines[step.line, label], findings)
+        if step.if_fails == "":
+            _check_branch(step, "", ids, lines[step.line, "If this fails"], findings)
+
+
+def _check_branch(step: Step, target: str, ids: Collection[str], line: int, findings: Findings) -> None:
+    if is_address(target) or target in ("", "#"):
+        findings.add("bad-branch", line, f"{step.title!r} branches to {one_line(target, 60)!r}, which is no step")
+    elif target == f"#{step.id}":
+        findings.add("branch-to-itself", line, f"{step.title!r} branches to itself")
+    elif target.startswith("#") and target[1:] not in ids:
+        is_worth_it = findings.told_in_full("bad-branch") and len(ids) <= MOST_COMPARED
+        close = get_close_matches(target[1:], ids, n=1) if is_worth_it else []
+        hint = f"; did you mean #{close[0]}?" if close else ""
+        message = f"{step.title!r} branches to {one_line(target, 60)!r}, but no step has this anchor{hint}"
+        findings.add("bad-branch", line, message)
 
 
 def _check_params(params: Sequence[Param], steps: Sequence[Step], findings: Findings) -> None:
-    if not params:
-        return
-    names = {param.name for param in params}
-    findings.add("params-not-used", params[0].line, "parameters are kept, but not asked for and not filled in")
-    for block in (block for step in steps for block in step.blocks):
-        used = sorted(names & set(_VARIABLE.findall(block.code)))
-        if used and block.language in {Language.SH, Language.BASH}:
-            findings.add("param-not-filled", block.line, f"the block needs the parameter {', '.join(used)}")
+    blocks = [block for step in steps for block in step.blocks]
+    used = {name for block in blocks for name in needed_names(block, {param.name for param in params})}
+    for param in params:
+        if param.name not in used:
+            findings.add("params-not-used", param.line, f"no block uses the parameter {one_line(param.name, 40)!r}")
+
+
+def needed_names(block: Block, names: Collection[str]) -> set[str]:
+    """Which of these variables the code of a block reads, as far as that can be seen from outside."""
+    if block.language is Language.OPSDASH:
+        return set()
+    found = _WORD if block.language is Language.PYTHON else _VARIABLE
+    return set(names) & set(found.findall(block.code))
 
 
 @dataclass(slots=True)
@@ -167,6 +182,7 @@ class _Draft:
     labels: dict[str, str] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
     if_fails: str | None = None
+    then: str | None = None
     caution: bool = False
 
 
@@ -178,13 +194,14 @@ class _Reader:
         self.steps: list[Step] = []
         self.steps_line: int | None = None
         self.links: list[Link] = []
-        self.branches: dict[int, int] = {}
+        self.branches: dict[tuple[int, str], int] = {}
         self.anchors = heading_anchors(document)
         self._document = document
         self._lines = source.lines
         self._findings = findings
         self._step: _Draft | None = None
         self._in_steps = False
+        self._stray: tuple[str, int] | None = None
         self._quotes = 0
 
     def read(self) -> None:
@@ -220,6 +237,7 @@ class _Reader:
         title = one_line(plain(self._document.spans(inline)))
         if level <= 3:
             self._close_step(line)
+            self._stray = (title, line) if level == 3 and not self._in_steps else None
         if level == 1:
             self.title = self.title or title
         if level <= 2:
@@ -266,6 +284,7 @@ class _Reader:
                 wait_for=draft.times.get("Wait"),
                 if_fails=draft.if_fails,
                 danger=draft.caution or any(block.danger for block in draft.blocks),
+                then=draft.then,
             )
         )
 
@@ -333,6 +352,7 @@ class _Reader:
         self._look_for_broken_fence(content, line)
         self._look_for_broken_heading(token, line)
         if self._step is None:
+            self._look_for_stray_step(content, spans)
             return
         if self._quotes:
             self._step.caution = self._step.caution or _CAUTION.match(content) is not None
@@ -353,6 +373,19 @@ class _Reader:
         if self._in_steps and mark:
             number = line + source.count("\n", 0, mark.start())
             self._findings.add("broken-heading", number, "this looks like a step heading, but is text")
+
+    def _look_for_stray_step(self, content: str, spans: Sequence[Token]) -> None:
+        """Ticks and labels below a `###` that is not below `## Steps`: nobody who follows the runbook comes there."""
+        if self._stray is None or self._quotes:
+            return
+        first = next((index for index, span in enumerate(spans) if span.type != "text" or span.content.strip()), 0)
+        label = _label_at(spans, first)[0] if spans and spans[first].type == "strong_open" else None
+        if _TICK.match(content) or label in _LABEL_OF:
+            title, line = self._stray
+            self._stray = None
+            self._findings.add(
+                "step-outside-steps", line, f"{title!r} looks like a step, but stands outside '## Steps'"
+            )
 
     def _read_tick(self, content: str, line: int) -> bool:
         match = _TICK.match(content)
@@ -393,18 +426,21 @@ class _Reader:
             return
         text = one_line(plain(rest).removeprefix(":").strip(), 2000)
         step.labels[label] = text
-        if label == "If this fails":
-            self._read_branch(rest, line, step)
+        if label in {"If this fails", "Then"}:
+            self._read_branch(label, rest, line, step)
         elif label in {"Time", "Wait"}:
             self._read_amount(label, text, line, step)
 
-    def _read_branch(self, rest: Sequence[Token], line: int, step: _Draft) -> None:
+    def _read_branch(self, label: str, rest: Sequence[Token], line: int, step: _Draft) -> None:
         link = next(links_of(rest, line), None)
-        if link is None:
+        if link is not None or label == "Then":
+            self.branches[step.line, label] = line
+        if label == "Then":
+            step.then = link.target if link is not None else ""
+        elif link is None:
             self._findings.add("branch-without-link", line, "**If this fails:** names no step to go to")
         else:
             step.if_fails = link.target
-            self.branches[step.line] = line
 
     def _read_amount(self, label: str, text: str, line: int, step: _Draft) -> None:
         seconds = spoken_duration(text)

@@ -634,6 +634,15 @@ class DeadManModel(Strict):
     """Whether the other side knows `/start` and `/fail` after the URL. Without it only the URL itself is asked."""
 
 
+class SheetsModel(Strict):
+    """Emergency sheets: a page for each component, written anew every day and after a change of the files."""
+
+    folder: Place | None = None
+    """Where they are written. A folder on another machine's share is there when this one is not. A relative path starts
+    at the workspace, `~` is the home of the account that owns opsdash.yaml. Without it, `sheets` in the state folder.
+    """
+
+
 class WorkspaceModel(Strict):
     """opsdash.yaml: what holds for the whole operation."""
 
@@ -655,3 +664,5 @@ class WorkspaceModel(Strict):
     """Values for `${NAME}` where the environment has none."""
     engine: EngineModel = EngineModel()
     """Where the engine lives, who reaches it, and for how long it keeps what it measures."""
+    sheets: SheetsModel = SheetsModel()
+    """Emergency sheets, for the day on which the host of opsdash is what failed."""

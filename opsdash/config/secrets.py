@@ -334,6 +334,29 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
+def fill_settings(value: Any, environment: Mapping[str, str], variables: Mapping[str, str], masker: Masker) -> Any:
+    """`value` with the variables in it replaced that are settings, such as a port; secrets stay references.
+
+    What is a setting is said above. Nothing is read and no program runs.
+    """
+
+    def replacement(match: re.Match[str]) -> str:
+        name, has_default, default = match[1].partition(":-")
+        setting = variables.get(name, default if has_default else None)
+        if match[0].startswith("$$") or not setting or _SECRET_NAME.search(name):
+            return match[0]
+        found = environment.get(name) or setting
+        return match[0] if "${" in found or masker.mask(found) != found else found
+
+    if isinstance(value, str):
+        return _REFERENCE.sub(replacement, value) if "${" in value else value
+    if isinstance(value, Mapping):
+        return {key: fill_settings(each, environment, variables, masker) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill_settings(each, environment, variables, masker) for each in value]
+    return value
+
+
 def resolve_secrets(
     raw: Mapping[str, Any],
     environment: Mapping[str, str],

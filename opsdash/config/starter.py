@@ -158,6 +158,8 @@ failback greeting
 
 **Expect:** your component is on the board.
 
+**Then:** done.
+
 ### Put the example right
 
 **Time:** 1 min
@@ -168,6 +170,8 @@ echo "hello from the second file" > example/second.txt
 ```
 
 **Expect:** both checks of the component `greeting` are ok again.
+
+**Then:** [See what is wrong](#see-what-is-wrong)
 """
 
 STARTER: dict[str, str] = {

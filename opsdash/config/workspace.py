@@ -74,12 +74,16 @@ class DeadMan:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What opsdash.yaml says about the engine and the operation as a whole. variables: `vars`, for `${NAME}`."""
+    """What opsdash.yaml says about the engine and the operation as a whole. variables: `vars`, for `${NAME}`.
+
+    sheets: the folder of emergency sheets; None for the usual one.
+    """
 
     title: str
     timezone: str
     retention: Retention
     engine: EngineSettings = EngineSettings()
+    sheets: Path | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     dead_man: DeadMan | None = None
 
@@ -154,7 +158,13 @@ def all_timezones() -> frozenset[str]:
 
 
 def settings(
-    model: WorkspaceModel, zone: str, references: References, engine: EngineSettings, report: Report
+    model: WorkspaceModel,
+    zone: str,
+    references: References,
+    engine: EngineSettings,
+    report: Report,
+    *,
+    sheets: Path | None,
 ) -> Settings:
     """What the engine needs to know."""
     kept = model.engine.retention
@@ -163,6 +173,7 @@ def settings(
         timezone=zone,
         retention=Retention(kept.samples, kept.minutes, kept.hours),
         engine=engine,
+        sheets=sheets,
         variables=references.variables,
         dead_man=_dead_man(model.dead_man, references, Spot(report, ("dead_man",), "dead_man")),
     )
@@ -224,6 +235,19 @@ def engine(parsed: ParsedWorkspace, workspace: Path, report: Report) -> EngineSe
     if model.listen is not None and certificate is None and not model.listen.is_loopback:
         report.warning(("engine", "listen"), *in_the_clear(model.listen))
     return replace(settings, listen=model.listen, certificate=certificate, key=key_file)
+
+
+def sheets_folder(parsed: ParsedWorkspace, workspace: Path, report: Report) -> Path | None:
+    """Where emergency sheets are written; None for the usual place, also where another one was meant and is none."""
+    text = parsed.model.sheets.folder
+    if text is None:
+        return None
+    try:
+        return full_path(workspace, text, parsed.source.stamp.owner if parsed.source.stamp else None)
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        report.error(("sheets", "folder"), message, hint, "sheets/folder")
+        return None
 
 
 def in_the_clear(address: Address) -> tuple[str, str]:

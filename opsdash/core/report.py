@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.core.figures import DEFINITIONS, figures
 from opsdash.core.incident_views import incident_view
-from opsdash.core.markdown import cell, fence, line
+from opsdash.core.markdown import cell, fenced, line
 from opsdash.core.proofs import REMIND_AFTER, VALID_FOR
 from opsdash.core.severity import WORDS
 from opsdash.core.switch_views import switch_times
@@ -170,7 +170,7 @@ def _timeline(incident: Incident) -> list[str]:
     for entry in story:
         if entry.kind is EntryKind.HANDOVER and "\n" in entry.text:
             title, _, text = entry.text.partition("\n")
-            lines += ["", f"{moment(entry.at)}, {line(entry.who)} {line(title)}:", "", *fence(text)]
+            lines += ["", f"{moment(entry.at)}, {line(entry.who)} {line(title)}:", "", *fenced(text)]
     if rest:
         lines += ["", f"<details><summary>{len(rest)} more lines, by opsdash</summary>", ""]
         lines += ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, rest), "", "</details>"]
@@ -352,7 +352,7 @@ def _proposals(story: Story, runbooks: Mapping[str, Runbook]) -> list[str]:
         runbook = runbooks.get(run.runbook)
         changes = [] if runbook is None else propose(runbook, run, story.incident)
         if changes:
-            lines += [*fence("\n".join(changes), "diff"), ""]
+            lines += [*fenced("\n".join(changes), "diff"), ""]
     return lines[:-1] if lines else ["None: no step was skipped, and none failed."]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opsdash.engine.poller import shown
@@ -15,6 +16,7 @@ from opsdash.model.text import clean
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from opsdash.kinds.processes import Finished
@@ -33,12 +35,20 @@ Command = Callable[[tuple[str, ...], str], Awaitable[tuple[bool | None, str]]]
 
 
 class Blocks:
-    """Executes blocks. `command` carries out `opsdash` lines."""
+    """Executes blocks. `command` carries out `opsdash` lines; programs find `parameters` in their environment."""
 
-    def __init__(self, *, workspace: Path, command: Command, mask: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        command: Command,
+        mask: Callable[[str], str],
+        parameters: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._workspace = workspace
         self._command = command
         self.mask = mask
+        self._parameters = parameters
 
     async def execute(self, effect: RunBlock, block: Block) -> BlockResult:
         """Run a block until it succeeds, fails, or its time is over.
@@ -93,6 +103,7 @@ class Blocks:
         }[block.language]
         folder = self._workspace / block.cwd if block.cwd else self._workspace
         environment = {
+            **self._parameters,
             "OPSDASH_WORKSPACE": str(self._workspace),
             "OPSDASH_RUN": effect.run,
             "OPSDASH_COMPONENT": effect.component,

@@ -34,6 +34,7 @@ from opsdash.engine.past import past
 from opsdash.engine.poller import TICK, Poller
 from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
+from opsdash.engine.sheets import HOUR, MINUTE, SheetWriter, noting
 from opsdash.engine.sparks import Sparks
 from opsdash.engine.threads import Worker
 from opsdash.engine.timers import Timers
@@ -122,7 +123,8 @@ class Stores:
 class Engine:
     """An engine over a workspace that has been loaded. `start`, then `stop`; both on one event loop.
 
-    before: the workspace as the engine before had it, where the files may have changed since.
+    before: the workspace as the engine before had it, where the files may have changed since.  sheets: the folder of
+    emergency sheets where opsdash.yaml names none; None: then they are not written.
     """
 
     def __init__(
@@ -134,6 +136,8 @@ class Engine:
         before: Loaded | None = None,
         clock: Clock = system_clock,
         demo: bool = False,
+        sheets: Path | None = None,
+        calendar: Calendar | None = None,
     ) -> None:
         self.workspace = workspace
         self.loaded = loaded
@@ -146,7 +150,7 @@ class Engine:
         self._history_worker = Worker("history")
         self._documents_worker = Worker("documents")
         self._resolver = Resolver()
-        self._calendar = Calendar()
+        self._calendar = calendar or Calendar()
         self._answers: OrderedDict[str, asyncio.Future[Verdict]] = OrderedDict()
         self._sparks = Sparks()
         self._background: list[asyncio.Task[Any]] = []
@@ -200,6 +204,13 @@ class Engine:
             documents=stores.documents,
             documents_worker=self._documents_worker,
         )
+        self.sheets = SheetWriter(
+            default=sheets,
+            loaded=lambda: self.loaded,
+            world=self.runner.world,
+            now=lambda: clock().wall,
+            tell=self._tell_of_sheets,
+        )
         self.timers = Timers(clock, self.runner.put)
         self.windows = Windows(self.runner.put)
         self.hub = Hub(clock=clock, viewer=self.viewer, summary=self._summary, stuck=lambda: self.runner.stuck)
@@ -234,12 +245,18 @@ class Engine:
         self.loop_watch.start()
         self._calendar.every_minute("roll-ups", self._maintain)
         self._calendar.every_day("checkpoint", self._checkpoint_if_due, hour=0, minute=0)
+        self._calendar.every_day("sheets", self.sheets.write, hour=HOUR, minute=MINUTE)
         self._calendar.start()
+        self.sheets.due()
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with other files."""
         self._configure(loaded, self.loaded)
         self.hub.refresh_all()
+        self.sheets.due()
+
+    def _tell_of_sheets(self, trouble: str) -> None:
+        self.loaded = noting(self.loaded, trouble)
 
     def _configure(self, loaded: Loaded, before: Loaded) -> None:
         self.loaded = self._with_held_runbooks(loaded, before)
@@ -287,6 +304,7 @@ class Engine:
         await _within(STORE_WITHIN, self.runner.settled(), "the last records")
         self.hub.bye(why)
         self.timers.close()
+        await self.sheets.close()
         await _within(STORE_WITHIN, self.recorder.flush(), "the last samples and documents")
         await tasks.cancel(*self._background)
         self._resolver.close()

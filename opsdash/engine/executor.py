@@ -182,14 +182,7 @@ class Executor:
 
     def manual(self, call: ActionCall | None, prior: str | None = None) -> str:
         """The equivalent command for a person's shell, with secrets as references; `prior`: to put that back."""
-        if call is None:
-            return ""
-        try:
-            kind = action_kind(call.kind)
-            raw = call.raw if prior is None or kind.undo is None else kind.undo(call.raw, prior)
-            return kind.manual_command(raw)
-        except Exception as error:  # noqa: BLE001 - a plan without its manual command is still a plan
-            return f"# {_unusable(call.kind, error)}"
+        return manual(call, prior)
 
     async def _options(self, kind: type[StrictOptions], raw: Mapping[str, Any]) -> StrictOptions:
         text = repr(raw)
@@ -210,6 +203,18 @@ class Executor:
 
     def _said(self, text: str) -> str:
         return shown(text, self.mask, DETAIL_LIMIT)
+
+
+def manual(call: ActionCall | None, prior: str | None = None) -> str:
+    """The equivalent command for a person's shell, with secrets as references; `prior`: to put that back."""
+    if call is None:
+        return ""
+    try:
+        kind = action_kind(call.kind)
+        raw = call.raw if prior is None or kind.undo is None else kind.undo(call.raw, prior)
+        return kind.manual_command(raw)
+    except Exception as error:  # noqa: BLE001 - a plan without its manual command is still a plan
+        return f"# {_unusable(call.kind, error)}"
 
 
 def _unusable(kind: str, error: Exception) -> str:

@@ -36,6 +36,10 @@ class Worker:
         await self.call(lambda: None)
         self._jobs.put(None)
 
+    def dismiss(self) -> None:
+        """End the thread once it has carried out what was asked for, and wait for nothing: it may hang for ever."""
+        self._jobs.put(None)
+
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             function, future, loop = job

@@ -50,7 +50,10 @@ class Language(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with a runbook: what, where, and what to do. `code` is stable, scripts may match on it."""
+    """Something wrong with a runbook: what, where, and what to do. `code` is stable, scripts may match on it.
+
+    column, end_column: from where in the line up to where, in characters from 1, the last one excluded; 0: not known.
+    """
 
     severity: Severity
     code: str
@@ -59,6 +62,8 @@ class Finding:
     runbook: str
     path: str
     line: int
+    column: int = 0
+    end_column: int = 0
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.severity.value}: {self.message} [{self.code}]; {self.remedy}"
@@ -66,7 +71,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A declared parameter. It is kept as data; this version fills in none."""
+    """A declared parameter: a variable that the programs of blocks find in their environment.
+
+    secret: where its value comes from, and that it is never shown: `env`, or a reference such as `${file:PATH}`.
+    """
 
     name: str
     line: int
@@ -137,6 +145,7 @@ class Step:
     text: its Markdown, heading included.  expect, who, wait: what the author wrote after these labels.
     time, wait_for: the durations written after **Time:** and **Wait:**, None where there is no plain duration.
     if_fails: the target of the link after **If this fails:**.  danger: a caution or warning, or a danger block.
+    then: where it goes on, if not at the next step: the target of the link after **Then:**, "" where it is over.
     """
 
     id: str
@@ -154,6 +163,7 @@ class Step:
     wait_for: float | None = None
     if_fails: str | None = None
     danger: bool = False
+    then: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

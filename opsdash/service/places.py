@@ -113,6 +113,11 @@ class Places:
         return self.state / "last-good.json"
 
     @property
+    def sheets(self) -> Path:
+        """Folder of the emergency sheets, where opsdash.yaml names no other."""
+        return self.state / "sheets"
+
+    @property
     def log(self) -> Path:
         """What the engine had to say."""
         return self.state / "engine.log"

@@ -51,16 +51,17 @@ _SEGMENT = re.compile(r"\d{4}-\d{2}\.jsonl")
 class Replay:
     """What a start works with: a state, what happened since, and what is wrong with the files.
 
-    checkpoint: the newest state that can be trusted; None before anything happened. entries: what followed
-    it, oldest first, without checkpoints. problems: broken places in the segments that were read. An engine
-    that finds any writes a checkpoint once it has
-        told its operator, so that the next start does not depend on the damaged part.
+    checkpoint: the newest state that can be trusted; None before anything happened. at: its time, in seconds since
+    1970 UTC. entries: what followed it, oldest first, without checkpoints. problems: broken places in the segments
+    that were read. An engine that finds any writes a checkpoint once it has told its operator, so that the next start
+    does not depend on the damaged part.
     """
 
     checkpoint: dict[str, Any] | None
     entries: tuple[Entry, ...]
     notices: tuple[Notice, ...] = ()
     problems: tuple[Problem, ...] = ()
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def load(folder: Path) -> Loaded:
         entries=tuple(entries[start + 1 :]),
         notices=tuple(_notices(segments, problems, begins_at=entries[max(start, 0)] if entries else None)),
         problems=problems,
+        at=None if start < 0 else entries[start].at.timestamp(),
     )
     link = next((segment.link for segment in reversed(segments) if segment.link), Link())
     return Loaded(replay, segments[-1], link)

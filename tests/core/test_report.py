@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opsdash.core.markdown import cell, fence, line
+from opsdash.core.markdown import cell, fenced, line
 from opsdash.core.report import WRITE, propose, report
 from opsdash.core.story import Story, gather
 from opsdash.model import inputs as i
@@ -155,7 +155,7 @@ def test_a_line_of_others_stays_one_line_of_text(text: str, shown: str) -> None:
 
 
 def test_a_code_block_cannot_be_left_by_what_is_in_it() -> None:
-    assert fence("a\n````\nb") == ["`````", "a", "````", "b", "`````"]
+    assert fenced("a\n````\nb") == ["`````", "a", "````", "b", "`````"]
 
 
 def test_a_step_that_was_skipped_is_asked_about_and_one_that_was_done_is_left_alone() -> None:

@@ -21,6 +21,11 @@ STEP_CASES = {
     "a fence open at the end of the file": ("```sh {run}\na\n", "open-fence", 6),
     "a fence open at the end, without line feed": ("```sh {run}\na", "open-fence", 6),
     "a fence open at the end of its list": ("- ```sh {run}\n  a\n\nx\n", "open-fence", 6),
+    "an open fence swallows the next step, on Windows": (
+        "```sh {run}\r\na\r\n\r\n### B\r\n```sh {run}\r\nb\r\n```\r\n", "swallowed-step", 9,
+    ),
+    "a fence open at the end, on Windows": ("```sh {run}\r\na\r\n", "open-fence", 6),
+    "a fence open at the end of a list in a list": ("- x\n  - ```sh {run}\n    a\n\ny\n", "open-fence", 7),
     "a fence closed by too few marks": ("````sh {run}\na\n```\n", "open-fence", 6),
     "an open comment swallows the next step": ("<!-- note\n\n### B\nx\n", "swallowed-step", 6),
     "a backtick in the info string": ("```sh {run expect=`x`}\na\n```\n", "not-a-fence", 6),
@@ -90,6 +95,13 @@ STEP_CASES = {
     "a branch to nowhere": ("x\n\n**If this fails:** [B](#b)\n", "bad-branch", 8),
     "a branch to a heading that is no step": ("**If this fails:** [S](#steps)\n", "bad-branch", 6),
     "a branch to the web": ("**If this fails:** [S](https://a.example/)\n", "bad-branch", 6),
+    "a way on to nowhere": ("**Then:** [B](#b)\n", "bad-branch", 6),
+    "a way on to the web": ("**Then:** [S](https://a.example/)\n", "bad-branch", 6),
+    "a way on to itself": ("**Then:** [A](#a)\n", "branch-to-itself", 6),
+    "two ways on": ("**Then:** done\n\n**Then:** [A](#a)\n", "repeated-label", 8),
+    "a way on inside a paragraph": ("**Time:** 2 min\n**Then:** done\n", "joined-label", 7),
+    "ticks below a heading behind the steps": ("x\n\n## Later\n### B\n- [ ] y\n", "step-outside-steps", 9),
+    "a label below a heading behind the steps": ("x\n\n## Later\n### B\n**Time:** 1 min\n", "step-outside-steps", 9),
     "a branch to itself": ("**If this fails:** [A](#a)\n", "branch-to-itself", 6),
     # headings
     "a heading in a list": ("- x\n\n  ### B\n", "nested-heading", 8),
@@ -109,6 +121,10 @@ STEP_CASES = {
     "an entity": ("a &#x202E; b\n", "invisible-character", 6),
     "a named entity": ("a &rlm; b\n", "invisible-character", 6),
     "a selector behind a letter": ("rm\ufe0f\n", "invisible-character", 6),
+    "lists that are nested too deeply": (
+        "".join("  " * deep + "- x\n" for deep in range(12)) + "\n### B\nx\n", "too-deep", 15,
+    ),
+    "quotes that are nested too deeply": (">" * 20 + "x\n", "too-deep", 6),
     "a paragraph without end": ("[" * 17_000 + "\n", "long-paragraph", 6),
 }  # fmt: skip
 
@@ -141,10 +157,11 @@ FILE_CASES = {
     "a parameter with a bad name": ("---\nparams:\n  a-b: {ask: x}\n---\n", "bad-value", 3),
     "a parameter with an unknown key": ("---\nparams:\n  a: {aks: x}\n---\n", "unknown-key", 3),
     "an invisible character in YAML": ('---\ntitle: "a\\u202eb"\n---\n', "invisible-character", 2),
-    "parameters": ("---\nparams:\n  a: {ask: x}\n---\n## Steps\n### A\nx\n", "params-not-used", 3),
-    "a block that needs a parameter": (
-        '---\nparams:\n  a: {ask: x}\n---\n## Steps\n### A\n```sh {check}\nping "${a}"\n```\n', "param-not-filled", 7,
+    "a parameter that nobody uses": ("---\nparams:\n  a: {ask: x}\n---\n## Steps\n### A\nx\n", "params-not-used", 3),
+    "a parameter that is misspelt": (
+        "---\nparams:\n  ab: {ask: x}\n---\n## Steps\n### A\n```sh {check}\nping $abc\n```\n", "params-not-used", 3,
     ),
+    "a step before the steps": ("# T\n### B\n- [ ] x\n\n## Steps\n### A\nx\n", "step-outside-steps", 2),
     "too much": ("x\n" * 200_000, "too-large", 1),
 }  # fmt: skip
 
@@ -180,13 +197,41 @@ def test_the_bare_text_of_the_cases_has_no_finding() -> None:
 LINT_ONLY = {
     "unknown-component", "unknown-failure-mode", "unknown-check", "unknown-mode", "dead-link", "dead-branch",
     "link-outside", "danger-without-undo", "no-expectation", "no-time", "over-rto", "no-owner", "never-reviewed",
-    "review-overdue", "reviewed-in-future",
+    "review-overdue", "reviewed-in-future", "unreachable-step", "refused",
 }  # fmt: skip
 
 
 def test_every_rule_of_a_file_has_a_case() -> None:
     shown = {code for _, code, _ in (*STEP_CASES.values(), *FILE_CASES.values())}
     assert RULES.keys() - LINT_ONLY == shown | {"not-utf8", "unreadable"}
+
+
+def test_a_question_mark_in_a_flow_mapping_is_text() -> None:
+    source = "---\nparams:\n  reason: {ask: Why?}\n---\n## Steps\n### A\n```sh {run}\necho $reason\n```\n"
+    runbook, findings = read(source)
+    assert findings == ()
+    assert [(param.name, param.ask, param.line) for param in runbook.params] == [("reason", "Why?", 3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "columns"),
+    [
+        pytest.param("---\ntitle: x\n reveiwed: y\n---\n", "bad-yaml", (0, 0), id="YAML that cannot be read"),
+        pytest.param("---\ntitle: x\nreveiwed: y\n---\n", "unknown-key", (1, 9), id="a key"),
+        pytest.param("---\ntitle: x\nreviewed: soon\n---\n", "bad-value", (11, 15), id="a value"),
+        pytest.param("---\nrto: [1m]\n---\n", "bad-value", (6, 0), id="the beginning of a list"),
+        pytest.param(HEAD + "rm\u200b x\n", "invisible-character", (3, 4), id="a character"),
+    ],
+)
+def test_a_finding_names_its_columns_where_they_are_known(text: str, code: str, columns: tuple[int, int]) -> None:
+    _, findings = read(text)
+    assert [(each.column, each.end_column) for each in findings if each.code == code] == [columns]
+
+
+def test_a_rule_that_is_broken_everywhere_is_told_twenty_times_and_counted() -> None:
+    _, findings = read(HEAD + "- [x] y\n" * 30)
+    assert [finding.line for finding in findings] == [1, *range(6, 26)]
+    assert "the same on 10 more lines" in findings[0].message
 
 
 @pytest.mark.parametrize(

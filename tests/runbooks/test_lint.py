@@ -177,3 +177,47 @@ def test_a_runbook_that_nobody_owns_and_reviewed_is_told_so(tmp_path: Path) -> N
 
 def test_a_page_without_steps_needs_neither_owner_nor_review(tmp_path: Path) -> None:
     assert check(tmp_path, {"a": "# Contacts\nken\n"}) == []
+
+
+# --- ways ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_behind_the_end_is_unreachable_unless_something_leads_to_it(tmp_path: Path) -> None:
+    end = "### A\nx\n\n### B\n**Then:** done\n\n### C\nx\n"
+    assert check(tmp_path, {"a": book(end)}) == [("unreachable-step", 14)]
+    assert check(tmp_path, {"a": book(end.replace("x\n\n### B", "**If this fails:** [C](#c)\n\n### B"))}) == []
+    assert check(tmp_path, {"a": book(end.replace("x\n\n### B", "see [C](#c)\n\n### B"))}) == []
+    assert check(tmp_path, {"a": book(end), "b": book("### X\nfirst [C](a.md#c)\n")}) == []
+    assert check(tmp_path, {"a": book(end).replace("## Steps", "if late: [C](#c)\n## Steps")}) == []
+
+
+def test_a_step_that_is_jumped_over_is_unreachable_and_so_is_what_only_it_leads_to(tmp_path: Path) -> None:
+    steps = "### A\n**Then:** [D](#d)\n\n### B\nsee [E](#e)\n\n### C\nx\n\n### D\n**Then:** the end\n\n### E\nx\n"
+    assert check(tmp_path, {"a": book(steps)}) == [
+        ("unreachable-step", 11),
+        ("unreachable-step", 14),
+        ("unreachable-step", 20),
+    ]
+
+
+def test_steps_that_link_to_each_other_only_are_unreachable(tmp_path: Path) -> None:
+    steps = "### A\n**Then:** done\n\n### B\n**Then:** [C](#c)\n\n### C\n**Then:** [B](#b)\n"
+    assert [code for code, _ in check(tmp_path, {"a": book(steps)})] == ["unreachable-step"] * 2
+
+
+def test_a_way_on_into_another_runbook_is_followed(tmp_path: Path) -> None:
+    files = {"a": book("### A\n**Then:** [B](b.md#b)\n"), "b": book("### B\nx\n")}
+    assert check(tmp_path, files) == []
+    files["a"] = files["a"].replace("b.md#b", "b.md#c")
+    assert check(tmp_path, files) == [("dead-branch", 9)]
+
+
+def test_a_dead_link_names_its_columns(tmp_path: Path) -> None:
+    found = findings_of(tmp_path, {"a": book("### A\nSee [this](lost.md).\n")})
+    assert [(finding.column, finding.end_column) for finding in found] == [(12, 19)]
+
+
+def test_a_review_that_is_overdue_is_told_in_the_same_words_every_day(tmp_path: Path) -> None:
+    files = {"a": book("### A\nx\n", more="review_every: 30d\n")}
+    told = {findings_of(tmp_path, files, day)[0].message for day in (date(2026, 12, 2), date(2027, 8, 30))}
+    assert told == {"the review was due on 2026-12-01"}

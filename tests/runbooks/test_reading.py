@@ -124,6 +124,11 @@ def test_labels_become_fields_of_the_step() -> None:
     assert (switch.wait, switch.wait_for, switch.if_fails) == ("30s", 30, "contacts.md#dba")
 
 
+def test_a_step_says_where_it_goes_on() -> None:
+    steps = "**Then:** [C](#c)\n\n### B\n**Then:** done.\n\n### C\nx\n\n### D\n**Then:** [other](b.md#x), or call ken\n"
+    assert [step.then for step in read(HEAD + steps).steps] == ["#c", "", None, "b.md#x"]
+
+
 def test_task_list_items_are_ticks_with_their_lines() -> None:
     runbook = read(ORDERS)
     assert runbook.steps[1].ticks == (
@@ -209,8 +214,14 @@ def test_parameters_are_kept_as_data() -> None:
         Param("standby", 3, default="db2", pattern="[a-z0-9.-]+"),
         Param("PW", 4, secret="env"),
     )
-    assert [finding.code for finding in findings] == ["params-not-used"]
+    assert [(finding.code, finding.line) for finding in findings] == [("params-not-used", 3), ("params-not-used", 4)]
     assert runbook.executable
+
+
+def test_a_block_that_uses_a_parameter_is_a_block() -> None:
+    params = "params:\n  a: {ask: x}\n  b: {default: y}\n"
+    text = f'---\n{params}---\n## Steps\n### A\n```sh {{check}}\nping "${{a:?}}"\n```\n\n```python {{show}}\nb\n```\n'
+    assert read(text).executable
 
 
 @pytest.mark.parametrize(
