@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from opsdash.core import (
     alarms,
     automatic,
+    delivery,
+    grouping,
     health,
     incidents,
     life,
     maintenance,
     mechanisms,
+    outbox,
     people,
     reviews,
     runs,
@@ -45,6 +48,9 @@ def decide(world: World, live: Live, event: Input, now: Now) -> Decision:
     if draft.touched:
         automatic.watch(draft)
         automatic.ended(draft)
+    if draft.records:
+        for component in sorted(draft.touched):
+            alarms.refresh_topics(draft, component)
     return draft.decision()
 
 
@@ -114,6 +120,7 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     i.ApplyDone: switching.applied,
     i.PreflightDone: _preflight,
     i.BlockDone: runs.block_done,
+    i.SendDone: delivery.sent,
     i.Beat: life.beat,
     i.JournalState: _journal_state,
     i.Wanted: _wanted,
@@ -121,12 +128,15 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
 
 TIMERS: dict[str, Callable[..., None]] = {
     "alarm": alarms.timer,
+    "alarms": delivery.look,
     "auto": automatic.consider,
     "blind": health.blind_for_long,
+    "group": grouping.timer,
     "maintenance": maintenance.over,
     "pause": health.pause_over,
     "people": people.look,
     "read": _read_again,
+    "send": outbox.pump,
     "settle": switching.settled,
     "verify": switching.verify_deadline,
     "review": reviews.review,
@@ -148,6 +158,8 @@ INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.ResumeIntent: health.resume,
     i.MaintenanceIntent: maintenance.begin,
     i.EndMaintenanceIntent: maintenance.end,
+    i.AlarmTestIntent: outbox.send_test,
+    i.TellIntent: outbox.tell,
     i.PollIntent: _poll,
     i.AwayIntent: people.set_away,
     i.OpenRunIntent: runs.open_run,

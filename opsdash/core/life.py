@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import automatic, flapping, health, maintenance, mechanisms, people, reviews, runs, switching
+from opsdash.core import (
+    automatic,
+    delivery,
+    flapping,
+    health,
+    maintenance,
+    mechanisms,
+    people,
+    reviews,
+    runs,
+    switching,
+)
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
@@ -29,6 +40,7 @@ def started(draft: Draft, event: Started) -> None:
     switching.recover(draft)
     automatic.recover(draft)
     runs.recover(draft)
+    delivery.recover(draft)
     for component in draft.keys("pauses"):
         remaining = max(0.0, draft.get("pauses", component).until - draft.now.wall)
         draft.effect(SuspendPolling(component, suspended=True))
@@ -83,6 +95,7 @@ def loaded(draft: Draft, event: Loaded) -> None:
     for component in after.components.values():
         _begin(draft, component)
         health.refresh(draft, component.id)
+    delivery.loaded(draft, before)
 
 
 def _begin(draft: Draft, component: Component) -> None:

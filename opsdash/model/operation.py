@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from opsdash.model.channel import Alarming
 from opsdash.model.status import Reason, Status
 from opsdash.model.window import WindowSpec
 
@@ -168,7 +169,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class FailureMode:
-    """An entry of the register: one way to fail, how it is noticed, and what was decided for it."""
+    """An entry of the register: one way to fail, how it is noticed, and what was decided for it.
+
+    status_text: what customers are told, once a person sends it.
+    """
 
     id: str
     title: str
@@ -176,6 +180,7 @@ class FailureMode:
     response: Response
     runbook: str | None = None
     rto: float | None = None
+    status_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +410,9 @@ class Absence:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who owns components. `login`: the account from which the person uses opsdash."""
+    """Somebody who owns components. `login`: the account from which the person uses opsdash; `alarms`: the channels
+    that reach the person.
+    """
 
     id: str
     name: str
@@ -413,6 +420,7 @@ class Person:
     contact: str | None = None
     away: tuple[Absence, ...] = ()
     left: float | None = None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,3 +443,4 @@ class Operation:
     watchers: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     sha256: str = ""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
+    alarms: Alarming = field(default_factory=Alarming)
