@@ -347,7 +347,7 @@ class Linker:
             spot.warning("the response is a runbook, and there is none", "name it with `runbook`")
         if spot.part in built.report.off or response is None:
             return None
-        return FailureMode(name, model.title or name, detection, response, runbook, model.rto)
+        return FailureMode(name, model.title or name, detection, response, runbook, model.rto, model.status_text or "")
 
     def _detection(self, built: Built, model: FailureModel, spot: Spot) -> Detection | None:
         written = model.detected_by

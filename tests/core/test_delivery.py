@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ def test_messages_of_a_storm_keep_distances_that_double_up_to_five_minutes_and_a
         fails(timeline, name)
         timeline.advance(8)
     times = [record.at for record in timeline.of(MessageQueued)]
-    gaps = [round(later - earlier) for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [round(later - earlier) for earlier, later in itertools.pairwise(times)]
     assert gaps == [10, 20, 40, 80, 160, FURTHEST, FURTHEST, FURTHEST, FURTHEST]
     timeline.advance(3 * FURTHEST)
     count = len(timeline.of(MessageQueued))
@@ -470,7 +471,12 @@ def test_in_quiet_hours_messages_wait_for_the_morning_and_what_is_over_by_then_i
 
 
 def test_what_is_essential_is_never_quiet_unless_it_is_named() -> None:
-    for settings, quiet in (({}, False), ({"tiers": ("essential",)}, True), ({"components": ("shop",)}, True)):
+    named: list[tuple[dict[str, Any], bool]] = [
+        ({}, False),
+        ({"tiers": ("essential",)}, True),
+        ({"components": ("shop",)}, True),
+    ]
+    for settings, quiet in named:
         night = WindowSpec("night", WindowKind.QUIET, "Night", cron="0 22 * * *", length=28800.0, **settings)
         shop = component("shop", checks=["api"], tier="essential")
         timeline = Timeline(operation(shop, alarms=alarming("pager"), windows={"night": night}), inbox=Inbox())
