@@ -30,7 +30,7 @@ from opsdash.board.theme import DARK, LIGHT, Palette
 from opsdash.board.wallscreen import WallScreen
 from opsdash.board.widgets import Field
 from opsdash.model.text import clean
-from opsdash.service.session import Lost, SessionError
+from opsdash.service.session import Lost, RingEvent, SessionError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -184,7 +184,15 @@ class BoardApp(App[Leave]):
             self._take(Lost(why))
             await asyncio.sleep(self.look_again_after)
 
+    def ring(self, text: str) -> None:
+        """Somebody is to hear it now."""
+        self.bell()
+        self.say(text, severity="warning")
+
     def _take(self, event: Event) -> None:
+        if isinstance(event, RingEvent):
+            self.ring(event.text)
+            return
         self._inbox.append(event)
         if len(self._inbox) == 1:
             self.post_message(self.Arrived())

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from opsdash.model.status import SEVERITY, Status
-from opsdash.service.session import DeltaEvent, Lost, SnapshotEvent
+from opsdash.service.session import DeltaEvent, Lost, RingEvent, SnapshotEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,7 +74,7 @@ class BoardState:
         self.heard = mono
         if isinstance(event, SnapshotEvent):
             return self._snapshot(event)
-        return self._delta(event)
+        return Changes() if isinstance(event, RingEvent) else self._delta(event)
 
     def _snapshot(self, event: SnapshotEvent) -> Changes:
         snapshot = event.snapshot

@@ -47,6 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "degrade": Entry("degrade", "enter a degraded mode, verified"),
     "restore": Entry("restore", "leave a degraded mode, verified"),
     "maintenance": Entry("maintenance", "mute alarms for a while, and see what would have been alarmed"),
+    "alarms": Entry("alarms", "alarms, the outbox with every attempt, channels; send a test, tell customers"),
     "runbook": Entry("runbook", "runbooks: list, show, lint, and follow one step by step"),
     "incident": Entry("incident", "incidents: list, show, ack, note, resolve"),
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),

@@ -22,7 +22,7 @@ from opsdash.cli.terminal import (
     table,
 )
 from opsdash.errors import EngineError
-from opsdash.service.session import DeltaEvent, Lost, SessionError, SnapshotEvent
+from opsdash.service.session import DeltaEvent, Lost, RingEvent, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
     import argparse
@@ -173,6 +173,8 @@ def _warnings(summary: Summary) -> Iterable[str]:
         yield "opsdash itself is offline: most anchors do not answer, so nothing new is called down"
     if summary["journal_error"]:
         yield f"the journal cannot be written: {summary['journal_error']}; nothing can be switched"
+    if summary["undelivered"]:
+        yield f"{summary['undelivered']}; `opsdash alarms` shows every attempt"
 
 
 def _row(row: WallRow, now: float) -> list[str | Painted]:
@@ -304,6 +306,8 @@ async def _watch(arguments: argparse.Namespace, session: EngineSession) -> int:
         if isinstance(event, Lost):
             say(f"opsdash: {event.why}; everything is stale until it is back")
             shown.clear()
+            continue
+        if isinstance(event, RingEvent):
             continue
         rows: Sequence[WallRow]
         if isinstance(event, SnapshotEvent):

@@ -17,6 +17,7 @@ from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, Snaps
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from opsdash.model.alarm_views import AlarmsView
     from opsdash.model.views import (
         AlarmView,
         BlockView,
@@ -378,7 +379,7 @@ class FakeSession:
                 "acknowledged_at": START - 40,
             },
         ]
-        self.alarms: dict[str, AlarmView] = {}
+        self.alarm_of: dict[str, AlarmView] = {}
         self.windows_of: dict[str, list[WindowView]] = {}
         self.records: list[JournalLine] = []
         self.run = self._runbook()
@@ -409,6 +410,7 @@ class FakeSession:
             "features": copy.deepcopy(self.features),
             "offline": False,
             "journal_error": "",
+            "undelivered": "",
             "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
             "problems": len(self.problem_list),
             "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
@@ -646,7 +648,7 @@ class FakeSession:
                 ),
                 None,
             ),
-            "alarm": copy.deepcopy(self.alarms.get(component)),
+            "alarm": copy.deepcopy(self.alarm_of.get(component)),
             "windows": copy.deepcopy(self.windows_of.get(component, [])),
             "flapping": found["flapping"],
             "runbook": f"{component}-down",
@@ -1071,6 +1073,10 @@ class FakeSession:
     async def windows(self) -> list[WindowView]:
         self._reachable()
         return [copy.deepcopy(each) for found in self.windows_of.values() for each in found]
+
+    async def alarms(self) -> AlarmsView:
+        self._reachable()
+        return {"alarms": [], "outbox": [], "channels": [], "texts": {}}
 
     async def problems(self) -> list[ProblemView]:
         self._reachable()

@@ -94,7 +94,7 @@ WRONG = [
     ("  routes: [{to: [pager], remind: 5s}]", "alarms.routes[0].remind: must be greater than or equal to 60"),
     ("  routes: [{to: [pager], severity: 7}]", "alarms.routes[0].severity: must be less than or equal to 4"),
     ("  routes: [{to: [pager], escalate: {after: 5m, to: [lena]}}]", "alarms.routes[0].escalate.to[0]: 'lena' is no"),
-    ("  routes: [{to: [pager], escalate: [{after: 5m, to: [pager]}, {after: 9m, to: [lena]}]}]", "alarms.routes[0].escalate[1].to[0]: 'lena'"),
+    ("  routes: [{to: maria, escalate: [{after: 5m, to: pager}, {after: 9m, to: x}]}]", "escalate[1].to[0]: 'x' is no"),
     ("  group_wait: 1h", "alarms.group_wait: must be less than or equal to 300"),
     ("  chanels: {}", 'alarms.chanels: unknown key; did you mean "channels"?'),
 ]  # fmt: skip
