@@ -9,6 +9,7 @@ from opsdash.core.evolve_outbox import channel_state
 from opsdash.model.alarm import hold_words, parts_of
 from opsdash.model.channel import Channel
 from opsdash.model.message import MessageState, known_key
+from opsdash.model.text import clean
 
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from opsdash.model.alarm_views import AlarmLine, AlarmsView, ChannelView, MessageView
     from opsdash.model.incident import Incident
     from opsdash.model.message import Outgoing
+
+
+SAID_LIMIT = 40
+"""Characters of an error that the head of a screen quotes; `opsdash alarms` has all of it."""
 
 
 def alarms_view(draft: Draft) -> AlarmsView:
@@ -42,7 +47,8 @@ def undelivered(draft: Draft) -> str:
     first = channel_state(draft, broken[0])
     others = f", and over {len(broken) - 1} more" if len(broken) > 1 else ""
     waits = f"{len(first.waiting)} waiting" if first.waiting else "given up"
-    return f"alarms do not arrive over {broken[0]} ({waits}: {first.said or 'no answer'}){others}"
+    said = clean(first.said, SAID_LIMIT) or "no answer"
+    return f"alarms do not arrive over {broken[0]} ({waits}: {said}){others}"
 
 
 def _order(item: Outgoing) -> tuple[bool, float]:

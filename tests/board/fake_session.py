@@ -12,7 +12,7 @@ import asyncio
 import copy
 from typing import TYPE_CHECKING, Any
 
-from opsdash.service.session import DeltaEvent, Event, Lost, SessionError, SnapshotEvent
+from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -379,6 +379,7 @@ class FakeSession:
                 "acknowledged_at": START - 40,
             },
         ]
+        self.undelivered = ""
         self.alarm_of: dict[str, AlarmView] = {}
         self.windows_of: dict[str, list[WindowView]] = {}
         self.records: list[JournalLine] = []
@@ -410,7 +411,7 @@ class FakeSession:
             "features": copy.deepcopy(self.features),
             "offline": False,
             "journal_error": "",
-            "undelivered": "",
+            "undelivered": self.undelivered,
             "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
             "problems": len(self.problem_list),
             "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
@@ -451,6 +452,10 @@ class FakeSession:
     def lose(self, why: str) -> None:
         """Break the connection."""
         self._queue.put_nowait(Lost(why))
+
+    def ring(self, text: str) -> None:
+        """Somebody is to hear it."""
+        self._queue.put_nowait(RingEvent(text))
 
     def resume(self) -> None:
         """The connection is back."""
