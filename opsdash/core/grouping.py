@@ -45,6 +45,9 @@ FURTHEST = 300.0
 LOOK_EVERY = 10.0
 """Seconds between two looks at what is due by time: reminders, escalations, acknowledgements that expire."""
 
+LOOKED_AT = 50.0
+"""Alarms for which the next look is put off by one more second: a look takes a fifth of a millisecond for each."""
+
 SELDOM = 86400.0
 """Seconds between two reminders of what nobody can acknowledge, at least."""
 
@@ -95,9 +98,10 @@ def keep_looking(draft: Draft) -> None:
     """Look again in a while, as long as there is something to look at."""
     if draft.live("told", LOOKING) is not None:
         return
-    if draft.keys("alarms") or draft.keys("known") or any(_is_unwell(draft, each) for each in draft.keys("channels")):
+    alarms = draft.keys("alarms")
+    if alarms or draft.keys("known") or any(_is_unwell(draft, each) for each in draft.keys("channels")):
         draft.set_live("told", LOOKING, draft.now.mono)
-        draft.effect(SetTimer(("alarms",), draft.now.mono + LOOK_EVERY))
+        draft.effect(SetTimer(("alarms",), draft.now.mono + LOOK_EVERY + len(alarms) / LOOKED_AT))
 
 
 def _is_unwell(draft: Draft, channel: str) -> bool:
@@ -225,7 +229,7 @@ def _difference(draft: Draft, state: _State, channel: str) -> _Difference:
 def _quiet(draft: Draft, key: str) -> str | None:
     """The quiet hours over an alarm, None if there are none. What is about opsdash itself is never quiet."""
     component, _ = parts_of(key)
-    window = windows.quiet(draft, component) if component else None
+    window = windows.quiet(draft, component) if component and draft.operation.windows else None
     return None if window is None else window.id
 
 
@@ -298,8 +302,7 @@ def _note_told(draft: Draft, channel: str, subjects: Iterable[Subject]) -> None:
 
 def _targets(draft: Draft, about: Subject) -> Targets:
     """Who is to know of an alarm by now."""
-    route = routing.route_of(draft.operation, about.component, about.severity)
-    steps = 0
+    route, steps = about.route, 0
     if route is not None and route.escalate and not _is_looked_after(draft, about) and _quiet(draft, about.key) is None:
         since = _escalates_since(draft, about)
         if since is not None:
@@ -383,7 +386,7 @@ def _interval(draft: Draft, channel: str, about: Subject) -> float | None:
     """Seconds after which a channel is reminded of an alarm, None if never: 0 when an acknowledgement has expired."""
     if _expired(draft, about) > _last(draft, channel, about):
         return 0.0
-    route = routing.route_of(draft.operation, about.component, about.severity)
+    route = about.route
     if route is None or route.remind is None:
         return None
     return route.remind if about.incident is not None else max(route.remind, SELDOM)

@@ -187,8 +187,10 @@ def recover(draft: Draft) -> None:
         item: Outgoing | None = draft.get("messages", sending) if sending else None
         if item is not None and item.state is MessageState.SENDING:
             detail = "the engine ended while it was being sent; it may have arrived"
-            _ended(draft, item, Attempt(item.since, Delivery.UNKNOWN, detail), None)
-            draft.set_live("sends", channel, None)
+            attempt, now = Attempt(item.since, Delivery.UNKNOWN, detail), draft.now.wall
+            draft.emit(MessageTried(now, item.message.id, channel, attempt, now))
+            if item.message.kind is MessageKind.TEST:
+                _give_up(draft, item.message, "a test is tried once")
 
 
 def loaded(draft: Draft, before: Operation) -> None:

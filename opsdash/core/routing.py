@@ -46,7 +46,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A raised alarm, and all by which it is routed. component, incident: None where it has none."""
+    """A raised alarm, and all by which it is routed. component, incident: None where it has none; route: where none
+    fits.
+    """
 
     key: str
     alarm: Alarm
@@ -54,6 +56,7 @@ class Subject:
     incident: Incident | None
     topic: str
     severity: int
+    route: Route | None
 
     @property
     def drill(self) -> bool:
@@ -77,7 +80,9 @@ def subject(draft: Draft, key: str) -> Subject | None:
     component_id, topic = parts_of(key)
     component = draft.component(component_id) if component_id else None
     incident: Incident | None = draft.get("incidents", alarm.incident) if alarm.incident else None
-    return Subject(key, alarm, component, incident, topic, severity_of(component, incident, topic))
+    severity = severity_of(component, incident, topic)
+    route = route_of(draft.operation, component, severity)
+    return Subject(key, alarm, component, incident, topic, severity, route)
 
 
 def severity_of(component: Component | None, incident: Incident | None, topic: str) -> int:
@@ -111,13 +116,14 @@ def fits(route: Route, component: Component | None, severity: int) -> bool:
 
 def targets(reader: Reader, about: Subject, steps: int, wall: float) -> Targets:
     """Who is to be told once `steps` steps of escalation are due."""
-    return _Routing(reader, about.component, about.topic, wall).targets(about.severity, steps)
+    return _Routing(reader, about.component, about.topic, wall).targets(about.route, steps)
 
 
 def known_targets(reader: Reader, component: Component) -> set[str]:
     """The channels that are told of a component at once, whoever is there: what the files alone say."""
     routing = _Routing(reader, component, "", None)
-    return set(routing.targets(severity_of(component, None, ""), 0).channels)
+    route = route_of(reader.operation, component, severity_of(component, None, ""))
+    return set(routing.targets(route, 0).channels)
 
 
 class _Routing:
@@ -134,12 +140,10 @@ class _Routing:
             if each.audience is Audience.TEAM and each.id != own
         ]
 
-    def targets(self, severity: int, steps: int) -> Targets:
+    def targets(self, route: Route | None, steps: int) -> Targets:
         """Who is to be told at once, and by the first `steps` steps of escalation."""
-        operation = self.reader.operation
-        route = route_of(operation, self.component, severity)
         if route is None:
-            note = "no route fits, so everybody is told" if operation.alarms.routes else ""
+            note = "no route fits, so everybody is told" if self.reader.operation.alarms.routes else ""
             return Targets(dict.fromkeys(self.team, 0), note)
         found: dict[str, int] = {}
         notes: list[str] = []

@@ -39,6 +39,9 @@ KEPT = 1000
 QUEUED = 256
 """Deltas that may wait for one slow client; beyond that it is told to take a new snapshot."""
 
+LARGE = frozenset({"switch", "removed", "message", "about", "over", "alarms"})
+"""Fields of records that clients are not sent."""
+
 RESET = "reset"
 BYE = "bye"
 RING = "ring"
@@ -260,5 +263,5 @@ def lines(pairs: Iterable[tuple[Entry, Record]]) -> list[JournalLine]:
 
 
 def _brief(data: Any) -> dict[str, Any]:
-    """The data of an entry; a switch's whole plan is left to `opsdash journal`."""
-    return {key: value for key, value in data.items() if key not in ("switch", "removed") or isinstance(value, str)}
+    """The data of an entry; a switch's whole plan and a message's text are left to `opsdash journal`."""
+    return {key: value for key, value in data.items() if key not in LARGE or isinstance(value, str)}

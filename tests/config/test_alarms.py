@@ -192,6 +192,17 @@ def test_quiet_hours_are_windows_for_tiers(workspace: Workspace) -> None:
     assert 'did you mean "droppable"?' in problem
 
 
+def test_other_words_for_customers_leave_every_proof_in_force(workspace: Workspace) -> None:
+    hashes = set()
+    for words in ("Soon.", "Very soon."):
+        failures = f"failures: {{gone: {{detected_by: [api], runbook: email-down, status_text: {words}}}}}\n"
+        workspace.component(f"{WEB}{failures}", "crm")
+        workspace.load()
+        assert workspace.loaded is not None
+        hashes.add(workspace.loaded.operation.components["crm"].sha256)
+    assert len(hashes) == 1
+
+
 def test_a_failure_mode_may_have_a_text_for_customers_ready(workspace: Workspace) -> None:
     workspace.component(
         f"{WEB}failures: {{gone: {{detected_by: [api], runbook: email-down, status_text: Soon.}}}}\n", "crm"

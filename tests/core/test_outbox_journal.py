@@ -274,3 +274,14 @@ def test_what_is_over_is_forgotten_in_the_end_the_journal_keeps_it(count: int) -
     assert len(timeline.world.tables["messages"]) == 100
     assert len(timeline.of(MessageQueued)) == count
     timeline.check_replay()
+
+
+def test_an_engine_that_is_killed_again_and_again_uses_up_nothing_of_the_day() -> None:
+    timeline = begin()
+    timeline.inbox = None
+    timeline.down("a/api", times=3)
+    timeline.advance(30)
+    for _ in range(300):
+        timeline = timeline.crash(seconds=30.0)
+    assert timeline.of(MessageGivenUp) == []
+    assert [send.message.id for send in timeline.take(Send)] == ["MSG-1", "MSG-2"]

@@ -91,7 +91,7 @@ async def test_nothing_of_a_secret_is_in_the_journal(tmp_path: Path) -> None:
     async with serving(status=http(status=500)) as site, serving(post=http(status=500)) as post:
         folder = workspace(tmp_path, site, post)
         loaded = loaded_from(folder, PAGER=SECRET)
-        async with running(folder, journal=journal, loaded=loaded, PAGER=SECRET) as engine:
+        async with running(folder, journal=journal, loaded=loaded, PAGER=SECRET):
             await eventually(lambda: journal.of("message_tried"))
             assert SECRET not in str(list(journal.entries()))
 
