@@ -309,7 +309,7 @@ def run_board(
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
 
     def session() -> EngineSession:
-        return EngineSession(where, claim=claim, read_only=read_only, revive=revive, spawned=spawned)
+        return EngineSession(where, claim=claim, read_only=read_only, revive=revive, spawned=spawned, rings=True)
 
     try:
         code = run(

@@ -27,6 +27,8 @@ from opsdash.core.held import keep_held
 from opsdash.core.index import index
 from opsdash.model import effects as e
 from opsdash.model import inputs as i
+from opsdash.model.channel import Alarming, Channel, Route
+from opsdash.model.message import Delivery, Message
 from opsdash.model.now import Now
 from opsdash.model.observation import Observation
 from opsdash.model.operation import (
@@ -142,6 +144,34 @@ class Outside:
         return prior
 
 
+@dataclass
+class Inbox:
+    """Where a timeline's messages arrive. Change it while the timeline goes on, as a provider's bad day would.
+
+    outcome: how attempts end, by channel, where not all is well.  retry_after: what the other side asks for besides.
+    tried: every message of which an attempt has ended.  arrived: those that were delivered, or may have been.
+    """
+
+    takes: float = 0.05
+    outcome: dict[str, Delivery] = field(default_factory=dict)
+    retry_after: dict[str, float] = field(default_factory=dict)
+    tried: list[Message] = field(default_factory=list)
+    arrived: list[Message] = field(default_factory=list)
+
+    def take(self, message: Message) -> i.SendDone:
+        """An attempt ends."""
+        outcome = self.outcome.get(message.channel, Delivery.DELIVERED)
+        self.tried.append(message)
+        if outcome in (Delivery.DELIVERED, Delivery.UNKNOWN):
+            self.arrived.append(message)
+        detail = "200 OK" if outcome is Delivery.DELIVERED else "no answer"
+        return i.SendDone(message.id, outcome, detail, self.takes, self.retry_after.get(message.channel))
+
+    def titles(self, channel: str) -> list[str]:
+        """What arrived over a channel, in short."""
+        return [message.title for message in self.arrived if message.channel == channel]
+
+
 # --- timeline ------------------------------------------------------------------------------------------------------
 
 
@@ -157,11 +187,13 @@ class Timeline:
         operation: Operation,
         *,
         outside: Outside | None = None,
+        inbox: Inbox | None = None,
         clock: FakeClock | None = None,
         replay: Sequence[Record] = (),
     ) -> None:
         self.clock = clock or FakeClock()
         self.outside = outside
+        self.inbox = inbox
         self.world = World()
         self.live = Live()
         self.records: list[Record] = list(replay)
@@ -227,6 +259,7 @@ class Timeline:
         return Timeline(
             self.world.operation,
             outside=outside or self.outside,
+            inbox=self.inbox,
             clock=clock,
             replay=self.records[:after],
         )
@@ -401,6 +434,8 @@ class Timeline:
                 self.answers[request] = effect
             case _:
                 self.effects.append(effect)
+                if isinstance(effect, e.Send) and self.inbox is not None:
+                    self._deliver(effect.message, self.inbox)
                 if self.outside is not None:
                     self._let_happen(effect, self.outside)
 
@@ -414,6 +449,12 @@ class Timeline:
                 self._at(outside.takes, lambda: self._apply(effect, outside))
             case _:
                 pass
+
+    def _deliver(self, message: Message, inbox: Inbox) -> None:
+        def end() -> None:
+            self.feed(inbox.take(message))
+
+        self._at(inbox.takes, end)
 
     def _at(self, after: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._planned, (self.clock.mono + after, next(self._count), happen))
@@ -521,6 +562,12 @@ def operation(
             **({"sha256": f"sha of {', '.join(each.id for each in components)}"} | settings),
         )
     )
+
+
+def alarming(*channels: Channel | str, routes: Iterable[Route] = (), **settings: Any) -> Alarming:
+    """Channels, by themselves or by their names, and routes to them."""
+    declared = [Channel(each, "file") if isinstance(each, str) else each for each in channels]
+    return Alarming(channels={each.id: each for each in declared}, routes=tuple(routes), **settings)
 
 
 def failure(

@@ -68,6 +68,8 @@ def counts_line(state: BoardState, mono: float, cells: int, *, read_only: bool, 
     alarms: Line = []
     if summary["journal_error"]:
         alarms.append((f" JOURNAL: {summary['journal_error']} ", Role.ALERT))
+    if summary["undelivered"]:
+        alarms.append((f" {summary['undelivered']} ", Role.ALERT))
     if summary["offline"]:
         alarms.append((" OFFLINE: opsdash itself has no connection ", Role.ALERT))
     access = "[R] " if read_only else "[RW] "

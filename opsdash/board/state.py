@@ -74,9 +74,7 @@ class BoardState:
         self.heard = mono
         if isinstance(event, SnapshotEvent):
             return self._snapshot(event)
-        if isinstance(event, RingEvent):
-            return Changes()
-        return self._delta(event)
+        return Changes() if isinstance(event, RingEvent) else self._delta(event)
 
     def _snapshot(self, event: SnapshotEvent) -> Changes:
         snapshot = event.snapshot

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DESK_ROWS = 7
 
+UNTOLD = frozenset({"message_trying", "message_queued"})
+"""Records that only begin what another one ends; the journal screen has them."""
+
 
 class WallScreen(ComponentKeys, Page):
     """All components."""
@@ -114,7 +117,7 @@ class WallScreen(ComponentKeys, Page):
                     (record["text"], Role.TEXT),
                 ]
             )
-            for record in list(self.state.recent)[-(DESK_ROWS - 2) :]
+            for record in [each for each in self.state.recent if each["type"] not in UNTOLD][-(DESK_ROWS - 2) :]
         ]
         recent.reverse()
         left = box([("needs a person", Role.DIM)], open_now(self.state, now)[: DESK_ROWS - 2], half, height=DESK_ROWS)

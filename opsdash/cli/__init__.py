@@ -48,6 +48,7 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry("restore", "leave a degraded mode, verified"),
     "mark": Entry("mark", "mark that something was changed"),
     "maintenance": Entry("maintenance", "mute alarms for a while, and see what would have been alarmed"),
+    "alarms": Entry("alarms", "alarms, the outbox with every attempt, channels; send a test, tell customers"),
     "runbook": Entry("runbook", "runbooks: list, show, lint, test their checks, and follow one step by step"),
     "sheet": Entry(
         "sheet", "emergency sheets: a page for each component, for the day on which this host is what failed"

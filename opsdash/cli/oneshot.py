@@ -162,6 +162,7 @@ def _summary(workspace: Path, loaded: Loaded, rows: list[WallRow]) -> Summary:
         "features": [],
         "offline": False,
         "journal_error": "",
+        "undelivered": "",
         "incidents": 0,
         "problems": len(loaded.problems),
         "uncovered": [],

@@ -173,6 +173,8 @@ def _warnings(summary: Summary) -> Iterable[str]:
         yield "opsdash itself is offline: most anchors do not answer, so nothing new is called down"
     if summary["journal_error"]:
         yield f"the journal cannot be written: {summary['journal_error']}; nothing can be switched"
+    if summary["undelivered"]:
+        yield f"{summary['undelivered']}; `opsdash alarms` shows every attempt"
 
 
 def _row(row: WallRow, now: float) -> list[str | Painted]:

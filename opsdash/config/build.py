@@ -22,6 +22,7 @@ from opsdash.config.parts import (
 from opsdash.config.problems import KeyPath, did_you_mean, nearest
 from opsdash.config.schema import (
     ActionModel,
+    ChannelModel,
     CheckModel,
     ComponentModel,
     DefaultsModel,
@@ -44,6 +45,8 @@ from opsdash.kinds.registry import (
     action_kind_names,
     check_kind,
     check_kind_names,
+    notifier_kind,
+    notifier_kind_names,
 )
 from opsdash.model.operation import ACTIVE, ANCHORS, ActionCall, CheckSpec, Provider, Threshold
 from opsdash.model.templates import fill_all
@@ -54,7 +57,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from opsdash.config.parse import Parsed
-    from opsdash.kinds.base import ActionKind, CheckKind
+    from opsdash.kinds.base import ActionKind, CheckKind, NotifierKind
     from opsdash.model.operation import Abilities
 
 HEARTBEAT = "heartbeat"
@@ -453,6 +456,27 @@ class Builder:
         """Of a kind that is not known, what can be judged of its options: whether their references give something."""
         for key, value in options.items():
             self.resolved(value, spot.at(key))
+
+    # --- channels -------------------------------------------------------------------------------------------
+
+    def channel(self, model: ChannelModel, spot: Spot) -> NotifierKind | None:
+        """The kind of a channel; what is wrong with it or its options switches it off. None where nobody knows it."""
+        kind: NotifierKind | None = None
+        try:
+            kind = notifier_kind(model.kind)
+        except UnknownKindError as error:
+            spot.at("kind").error(str(error), did_you_mean(model.kind, notifier_kind_names()))
+        except KindError as error:
+            spot.at("kind").error(str(error))
+        if kind is None:
+            self._try_references(model.others, spot)
+            return None
+        options = self._options(kind.options, model.others, spot, more_keys=keys_of(ChannelModel))
+        flaw = kind.problem(model.others) if options is not None else None
+        if flaw:
+            said, _, hint = flaw.partition("; ")
+            spot.error(said, hint)
+        return kind
 
     # --- actions --------------------------------------------------------------------------------------------
 

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter
 
-from opsdash.config.schema import ActionModel, CheckModel, ComponentModel, WorkspaceModel
+from opsdash.config.schema import ActionModel, ChannelModel, CheckModel, ComponentModel, WorkspaceModel
 from opsdash.errors import KindError
 from opsdash.kinds.fields import Duration
-from opsdash.kinds.registry import action_kind, action_kind_names, check_kind, check_kind_names
+from opsdash.kinds.registry import (
+    action_kind,
+    action_kind_names,
+    check_kind,
+    check_kind_names,
+    notifier_kind,
+    notifier_kind_names,
+)
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -33,7 +40,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _MODELS: dict[Which, type[BaseModel]] = {"component": ComponentModel, "workspace": WorkspaceModel}
 _TEMPLATE: Schema = {"type": "string", "pattern": r"\{.+\}"}
 _DURATION = TypeAdapter(Duration).json_schema()["pattern"]
-_CHECK, _ACTION, _READ = "CheckModel", "ActionModel", "ReadModel"
+_CHECK, _ACTION, _READ, _CHANNEL = "CheckModel", "ActionModel", "ReadModel", "ChannelModel"
 
 
 def json_schema(which: Which) -> Schema:
@@ -41,6 +48,8 @@ def json_schema(which: Which) -> Schema:
     schema = _MODELS[which].model_json_schema()
     definitions: Schema = schema.get("$defs", {})
     _kinds(definitions, _CHECK, check_kind_names(), _check_options, CheckModel)
+    if which == "workspace" and notifier_kind_names():
+        _kinds(definitions, _CHANNEL, notifier_kind_names(), _channel_options, ChannelModel)
     if which == "component":
         _kinds(definitions, _ACTION, action_kind_names(), _action_options, ActionModel)
         _kinds(definitions, _READ, action_kind_names(), _read_options, ActionModel)
@@ -55,6 +64,11 @@ def json_schema(which: Which) -> Schema:
 
 def _check_options(name: str) -> tuple[type[BaseModel] | None, str]:
     kind = check_kind(name)
+    return kind.options, kind.summary
+
+
+def _channel_options(name: str) -> tuple[type[BaseModel] | None, str]:
+    kind = notifier_kind(name)
     return kind.options, kind.summary
 
 
@@ -91,7 +105,7 @@ def _kinds(
     definitions[name] = {
         "type": "object",
         "required": ["kind"],
-        "properties": {"kind": {"enum": usable, "description": "What is measured, or what acts."}},
+        "properties": {"kind": {"enum": usable, "description": "What is measured, acts, or sends."}},
         "allOf": [
             {
                 "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},

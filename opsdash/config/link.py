@@ -347,7 +347,16 @@ class Linker:
             spot.warning("the response is a runbook, and there is none", "name it with `runbook`")
         if spot.part in built.report.off or response is None:
             return None
-        return FailureMode(name, model.title or name, detection, response, runbook, model.rto, model.severity)
+        return FailureMode(
+            name,
+            model.title or name,
+            detection,
+            response,
+            runbook,
+            model.rto,
+            severity=model.severity,
+            status_text=model.status_text or "",
+        )
 
     def _detection(self, built: Built, model: FailureModel, spot: Spot) -> Detection | None:
         written = model.detected_by

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from opsdash.config import files, runbooks, workspace
+from opsdash.config.alarms import Ground, alarming
 from opsdash.config.build import Builder, with_facts
 from opsdash.config.built import Binding, Built
 from opsdash.config.link import Linker
@@ -218,6 +219,13 @@ class _Load:
             wall=self._wall,
             previous=self._before.operation.windows if self._before else {},
         )
+        alarms = alarming(
+            good.model.alarms,
+            Ground(builder, report, found, {name: each.check for name, each in bindings.items()}),
+            people=people,
+            previous=self._before.operation.alarms if self._before else None,
+        )
+        kept |= alarms.kept
         sources = [current.source, *(each.source for each in components.values())]
         digest = workspace.digest(
             {each.name: each.sha256 for each in (*sources, *(each.source for each in read_runbooks.values()))}
@@ -228,9 +236,10 @@ class _Load:
                 timezone=zone,
                 components={name: found[name] for name in sorted(found)},
                 checks={name: binding.check for name, binding in bindings.items()},
-                people=people,
+                people=alarms.people,
                 anchors=tuple(anchors),
                 windows=window_specs,
+                alarms=alarms.alarming,
                 sha256=digest,
             )
         )

@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 NAMED_SECTIONS = frozenset({"features", "providers", "each", "checks", "modes", "failures"})
 """Sections of a component whose entries are parts of their own."""
 
-_NAMED_IN_WORKSPACE = frozenset({"people", "windows", "anchors", "vars", "defaults", "engine"})
+_NAMED_IN_WORKSPACE = frozenset({"people", "windows", "anchors", "vars", "defaults", "engine", "alarms"})
+_OF_ALARMS = frozenset({"channels", "routes"})
 _READ_ON = NAMED_SECTIONS | {"switch", "windows", "anchors"}
 """Sections whose parts are read on when something in them is wrong; whoever reads them knows that they are off."""
 
-_SECTIONS = (NAMED_SECTIONS | _NAMED_IN_WORKSPACE) - {"providers", "defaults", "engine"}
+_SECTIONS = (NAMED_SECTIONS | _NAMED_IN_WORKSPACE) - {"providers", "defaults", "engine", "alarms"}
 """Sections whose entries are referred to by their names alone."""
 
 _LISTS = frozenset({"owners", "depends_on", "tags"})
@@ -178,6 +179,8 @@ def workspace_part(path: KeyPath) -> tuple[KeyPath, str | None]:
     head = str(path[0])
     if head == "people" and len(path) > 2:
         return path[:3], f"people/{path[1]}/{path[2]}"
+    if head == "alarms" and len(path) > 2 and path[1] in _OF_ALARMS:
+        return path[:3], f"{head}/{path[1]}/{path[2]}"
     if head in _NAMED_IN_WORKSPACE and len(path) > 1:
         return path[:2], f"{head}/{path[1]}"
     return path[:1], head

@@ -28,6 +28,7 @@ from pydantic import (
 from opsdash.config.listening import Address, parse_address
 from opsdash.config.places import LONGEST_PATH, checked_path
 from opsdash.kinds.fields import Duration
+from opsdash.model.channel import GROUP_WAIT, SEND_TIMEOUT, Audience
 from opsdash.model.operation import Auto, Confirm, ResponseKind, Severity, Threshold, Tier
 from opsdash.model.status import Status
 from opsdash.model.window import WindowKind
@@ -39,11 +40,11 @@ only.
 
 LATER: dict[str, dict[tuple[str | int, ...], frozenset[str]]] = {
     "workspace": {
-        (): frozenset({"alarms", "alarm_routes", "routes", "notifiers", "drills", "calendars"}),
+        (): frozenset({"drills", "calendars"}),
         ("engine",): frozenset({"state", "state_folder", "group", "listen"}),
     },
     "component": {
-        (): frozenset({"alarms", "windows", "drills", "drill", "injections", "escalation"}),
+        (): frozenset({"windows", "drills", "drill", "injections"}),
         ("switch",): frozenset({"canary", "schedule"}),
     },
 }
@@ -90,6 +91,11 @@ def _threshold(value: Any) -> Threshold:
 def _listed(value: Any) -> Any:
     """A single text stands for a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def _several(value: Any) -> Any:
+    """A single mapping stands for a list of one."""
+    return [value] if isinstance(value, dict) else value
 
 
 def _scalar(value: Any) -> str:
@@ -203,6 +209,11 @@ References = Annotated[
     tuple[str, ...],
     BeforeValidator(_listed),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+Tiers = Annotated[
+    tuple[Tier, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"type": "array", "items": {"enum": [tier.value for tier in Tier]}}),
 ]
 Place = Annotated[
     str,
@@ -488,6 +499,8 @@ class FailureModel(Strict):
     """In what time it has to be over."""
     severity: Annotated[int, Field(ge=1, le=4)] | None = None
     """How bad it is, 1 (worst) to 4. Without it, it follows from the component's tier and from whether it is down."""
+    status_text: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """What customers are told when it happens; a person sends it, with `opsdash alarms tell`."""
 
 
 class ComponentModel(Strict):
@@ -548,17 +561,20 @@ class PersonModel(Strict):
     """When the person is away."""
     left: str | None = None
     """The first day on which the person is no longer there."""
+    alarms: References = ()
+    """The channels of `alarms` that reach the person."""
 
 
 class WindowModel(Strict):
-    """A time in which alarms are muted, or nothing is to be switched. Without components and tags: for all of them.
+    """A time in which alarms are muted, their messages wait, or nothing is to be switched. Without components and tags:
+    for all of them.
 
     It comes once (`from`, `until`), or again and again (`cron`, `for`).
     """
 
     kind: WindowKind
     """`maintenance` mutes alarms: checks go on, and what would have been alarmed is shown. `freeze` warns before every
-    switch.
+    switch. `quiet`: what is raised is told when it is over; not for what is essential, unless that is named.
     """
     title: Text | None = None
     """What people call it."""
@@ -566,6 +582,8 @@ class WindowModel(Strict):
     """The components that it is about."""
     tags: References = ()
     """It is about the components that have one of these tags, too."""
+    tiers: Tiers = ()
+    """Of these it is only about those of these tiers."""
     from_: Annotated[str | None, Field(alias="from")] = None
     """First day, as 2026-12-24, or a moment, as 2026-12-24T12:00. Without it: already now."""
     until: str | None = None
@@ -576,6 +594,63 @@ class WindowModel(Strict):
     """How long it lasts each time, at most 31d."""
     timezone: str | None = None
     """For its dates and its `cron`, such as Europe/Berlin. Without it, the operation's."""
+
+
+class ChannelModel(Open):
+    """A way to tell people something. The keys beyond these are the options of its kind."""
+
+    kind: str
+    """What sends, for example `webhook`, `apprise`, `file`. `opsdash kinds` lists them."""
+    depends_on: References = ()
+    """Components without which nothing arrives over it, such as the one that sends mail."""
+    timeout: Span = SEND_TIMEOUT
+    """How long one attempt may take."""
+    audience: Audience = Audience.TEAM
+    """`customers`: it gets the status texts that a person sends, and no alarms."""
+
+
+class EscalationModel(Strict):
+    """Who is told besides, when nobody acknowledges."""
+
+    after: Span
+    """How long after the first were told, or after an acknowledgement has expired."""
+    to: References
+    """Channels, people, and `owner`, `second` or `owners`."""
+
+
+Escalations = Annotated[tuple[EscalationModel, ...], BeforeValidator(_several)]
+
+
+class RouteModel(Strict):
+    """Which alarms go where. The first route that fits counts; without conditions it fits all."""
+
+    tiers: Tiers = ()
+    """Only alarms of components of these tiers."""
+    components: References = ()
+    """Only alarms of these components."""
+    tags: References = ()
+    """Alarms of components that have one of these tags, too."""
+    severity: Annotated[int, Field(ge=1, le=4)] | None = None
+    """Only alarms that are at least as bad: `2` is about severity 1, which is the worst, and 2."""
+    to: References
+    """Channels, people, and `owner` (the first who is there), `second` (the next one) or `owners`. `[]`: nobody."""
+    escalate: Escalations = ()
+    """Who is told besides, when nobody acknowledges: `{after: 10m, to: [second]}`, or several of them."""
+    remind: Annotated[Duration, Field(ge=60)] | None = None
+    """How often who was told is reminded, as long as nobody acknowledges. Without it: never."""
+
+
+class AlarmsModel(Strict):
+    """How people are told. With channels and no routes, everything goes to every channel."""
+
+    channels: dict[Name, ChannelModel] = {}
+    """Ways to tell people something, by a name for each."""
+    routes: tuple[RouteModel, ...] = ()
+    """Which alarms go where: the first that fits. What none fits goes to every channel."""
+    group_wait: Annotated[Duration, Field(ge=0.1, le=300)] = GROUP_WAIT
+    """How long a first message waits for what belongs to the same outage. Later ones of the same storm come at
+    distances that double up to 5m.
+    """
 
 
 class RetentionModel(Strict):
@@ -656,6 +731,8 @@ class WorkspaceModel(Strict):
     """What holds for every check of the operation that does not say otherwise."""
     windows: dict[Name, WindowModel] = {}
     """Times of maintenance, in which alarms are muted, and of freeze, in which nothing is to be switched."""
+    alarms: AlarmsModel = AlarmsModel()
+    """How people are told of alarms. Without channels nobody is: what is raised is recorded and shown."""
     anchors: dict[Name, CheckModel] = {}
     """Checks of outside targets that tell whether opsdash itself is connected; three are a good number."""
     dead_man: DeadManModel | None = None

@@ -1,4 +1,5 @@
-"""Windows of opsdash.yaml: maintenance, which mutes alarms, and freeze, which speaks against switching.
+"""Windows of opsdash.yaml: maintenance and quiet hours, which mute alarms and delay messages, and freeze, which speaks
+against switching.
 
 A window that cannot be understood is off, and goes on in its last good version. An entry that names nobody is left out;
 a window of which nothing is left by that is off as well, since one that names nothing is about everything.
@@ -84,6 +85,7 @@ class _Reading:
             cron=model.cron or "",
             length=model.for_ or 0.0,
             timezone=clock,
+            tiers=model.tiers,
         )
 
     def _components(self, known: Collection[str]) -> tuple[str, ...] | None:

@@ -317,6 +317,7 @@ def _person(name: str, model: PersonModel, clock: ZoneInfo, references: Referenc
         contact=texts["contact"],
         away=tuple(absence for absence in away if absence is not None),
         left=None if model.left is None else moment(model.left, clock, spot.at("left")),
+        alarms=model.alarms,
     )
 
 

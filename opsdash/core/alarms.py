@@ -21,6 +21,9 @@ could not be found out.
 Three things hold whatever else does: checks go on and their statuses are true, what is held is shown with its reason;
 an alarm that was raised is never held again, and is always cleared; what was held and is over is dropped, unraised.
 What a person opens by hand is raised at once: nothing explains it better than that person.
+
+Besides, a component has *topics* (`core/topics.py`), such as redundancy that is lost. Each has an alarm of its own,
+which nothing explains: it is held only by `offline`, `paused` and `maintenance`.
 """
 
 from __future__ import annotations
@@ -28,8 +31,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import failures, windows
-from opsdash.model.alarm import Alarm, Hold, HoldReason
+from opsdash.core import failures, grouping, topics, windows
+from opsdash.model.alarm import Alarm, Hold, HoldReason, alarm_key, parts_of
 from opsdash.model.effects import CancelTimer, Poll, SetTimer
 from opsdash.model.incident import EntryKind, IncidentKind
 from opsdash.model.operation import Tier
@@ -81,6 +84,60 @@ def refresh(draft: Draft, component_id: str) -> None:
     _wait(draft, component_id, case.progress, case.look)
 
 
+def refresh_topics(draft: Draft, component_id: str) -> None:
+    """Raise, hold, drop or clear the alarms of what there is to tell of a component besides."""
+    component = draft.component(component_id)
+    for topic in topics.RULES:
+        alarm: Alarm | None = draft.get("alarms", alarm_key(component_id, topic))
+        was = "" if alarm is None else alarm.title
+        due = "" if component is None else topics.due(draft, component, topic, was)
+        _refresh_topic(draft, component_id, topic, alarm, due)
+
+
+def refresh_channel(draft: Draft, channel: str) -> None:
+    """Raise or clear the alarm of a channel over which nothing arrives."""
+    topic = topics.CHANNEL + channel
+    alarm: Alarm | None = draft.get("alarms", alarm_key("", topic))
+    due = topics.broken_channel(draft, channel)
+    _refresh_topic(draft, "", topic, alarm, due)
+
+
+def _refresh_topic(draft: Draft, component_id: str, topic: str, alarm: Alarm | None, title: str) -> None:
+    """Raise, hold, drop or clear the alarm of a topic; title: what there is to tell, "" for nothing."""
+    if not title:
+        _over(draft, component_id, alarm, topic)
+        return
+    if alarm is not None and alarm.is_raised:
+        return
+    hold = _topic_hold(draft, component_id)
+    incident = draft.incident(component_id)
+    about = "" if incident is None else incident.id
+    if hold is None:
+        now = draft.now.wall
+        due, after = (now, None) if alarm is None else (alarm.due, alarm.hold)
+        draft.emit(AlarmRaised(now, component_id, about, title, due, after, topic=topic))
+        _changed(draft, component_id, topic)
+    elif alarm is None or alarm.hold != hold:
+        draft.emit(AlarmHeld(draft.now.wall, component_id, about, title, hold, topic))
+        draft.touch(component_id)
+
+
+def _topic_hold(draft: Draft, component_id: str) -> Hold | None:
+    if draft.engine().offline:
+        return Hold(HoldReason.OFFLINE)
+    pause = draft.get("pauses", component_id)
+    if pause is not None:
+        return Hold(HoldReason.PAUSED, until=pause.until)
+    window = windows.maintenance(draft, component_id)
+    return None if window is None else Hold(HoldReason.MAINTENANCE, window.id, window.until)
+
+
+def _changed(draft: Draft, component_id: str, topic: str = "") -> None:
+    """An alarm was raised or cleared: whoever is to be told will be."""
+    draft.touch(component_id)
+    grouping.changed(draft, alarm_key(component_id, topic))
+
+
 def is_due(incident: Incident, component: Component) -> bool:
     """Whether an incident is one that people are to be told about, as far as a component of it is concerned."""
     if not incident.is_open or incident.recovered_at is not None or component.id in incident.well:
@@ -122,16 +179,21 @@ def _raise(draft: Draft, component: Component, incident: Incident, alarm: Alarm 
     due, after = (now, None) if alarm is None else (alarm.due, alarm.hold)
     draft.emit(AlarmRaised(now, component.id, incident.id, what_is_wrong(incident, component), due, after, note))
     _end(draft, component.id)
+    _changed(draft, component.id)
 
 
-def _over(draft: Draft, component_id: str, alarm: Alarm | None) -> None:
+def _over(draft: Draft, component_id: str, alarm: Alarm | None, topic: str = "") -> None:
     if alarm is None:
         return
     if alarm.raised is not None:
-        draft.emit(AlarmCleared(draft.now.wall, component_id, alarm.incident, alarm.raised))
+        draft.emit(AlarmCleared(draft.now.wall, component_id, alarm.incident, alarm.raised, topic))
     else:
-        draft.emit(AlarmDropped(draft.now.wall, component_id, alarm.incident))
-    _end(draft, component_id)
+        draft.emit(AlarmDropped(draft.now.wall, component_id, alarm.incident, topic))
+    if not topic:
+        _end(draft, component_id)
+    if alarm.is_raised:
+        _changed(draft, component_id, topic)
+    draft.touch(component_id)
 
 
 def _end(draft: Draft, component_id: str) -> None:
@@ -146,8 +208,14 @@ def _end(draft: Draft, component_id: str) -> None:
 
 def look_again(draft: Draft) -> None:
     """Something has changed that may hold any alarm."""
-    for component_id in draft.keys("alarms"):
-        refresh(draft, component_id)
+    for key in draft.keys("alarms"):
+        component_id, topic = parts_of(key)
+        if component_id and topic:
+            refresh_topics(draft, component_id)
+        elif component_id:
+            refresh(draft, component_id)
+        else:
+            refresh_channel(draft, topic.removeprefix(topics.CHANNEL))
 
 
 def timer(draft: Draft, component_id: str) -> None:

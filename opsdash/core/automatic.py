@@ -175,6 +175,7 @@ def ended(draft: Draft) -> None:
         if own and record.state not in GOOD_ENDS and not draft.life().auto_stopped:
             why = f"{record.switch} ended {record.state.value}"
             draft.emit(AutoStopped(draft.now.wall, record.component, why))
+            draft.touch(record.component)
 
 
 def resume(draft: Draft, who: str, intent: ResumeAutoIntent) -> Refused | None:
@@ -183,7 +184,9 @@ def resume(draft: Draft, who: str, intent: ResumeAutoIntent) -> Refused | None:
         return Refused("state", "opsdash has not stopped switching by itself")
     if not intent.reason.strip():
         return Refused("reason", "this needs a reason: what was wrong, and why is it no longer?", "--reason TEXT")
+    stopped_by = draft.life().auto_stopped_by
     draft.emit(AutoResumed(draft.now.wall, who, intent.reason.strip()))
+    draft.touch(stopped_by)
     return None
 
 

@@ -13,11 +13,14 @@ from opsdash.core import (
     alarms,
     automatic,
     changes,
+    delivery,
+    grouping,
     health,
     incident_work,
     life,
     maintenance,
     mechanisms,
+    outbox,
     people,
     reviews,
     runs,
@@ -46,6 +49,9 @@ def decide(world: World, live: Live, event: Input, now: Now) -> Decision:
     if draft.touched:
         automatic.watch(draft)
         automatic.ended(draft)
+    if draft.records:
+        for component in sorted(draft.touched):
+            alarms.refresh_topics(draft, component)
     return draft.decision()
 
 
@@ -115,6 +121,7 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     i.ApplyDone: switching.applied,
     i.PreflightDone: _preflight,
     i.BlockDone: runs.block_done,
+    i.SendDone: delivery.sent,
     i.Beat: life.beat,
     i.JournalState: _journal_state,
     i.Wanted: _wanted,
@@ -123,12 +130,15 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
 TIMERS: dict[str, Callable[..., None]] = {
     "ack": incident_work.ack_expired,
     "alarm": alarms.timer,
+    "alarms": delivery.look,
     "auto": automatic.consider,
     "blind": health.blind_for_long,
+    "group": grouping.timer,
     "maintenance": maintenance.over,
     "pause": health.pause_over,
     "people": people.look,
     "read": _read_again,
+    "send": outbox.pump,
     "settle": switching.settled,
     "verify": switching.verify_deadline,
     "review": reviews.review,
@@ -159,6 +169,8 @@ INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.ResumeIntent: health.resume,
     i.MaintenanceIntent: maintenance.begin,
     i.EndMaintenanceIntent: maintenance.end,
+    i.AlarmTestIntent: outbox.send_test,
+    i.TellIntent: outbox.tell,
     i.PollIntent: _poll,
     i.AwayIntent: people.set_away,
     i.OpenRunIntent: runs.open_run,

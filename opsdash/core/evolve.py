@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, with_change
+from opsdash.core.evolve_outbox import OUTBOX
 from opsdash.core.reader import OPSDASH
 from opsdash.core.reader import component_state as _component
 from opsdash.core.reader import engine_state as _engine
 from opsdash.model import records as r
-from opsdash.model.alarm import Alarm, HoldReason
+from opsdash.model.alarm import Alarm, HoldReason, alarm_key
 from opsdash.model.change import Change, ChangeKind
 from opsdash.model.operation import Absence
 from opsdash.model.run import Run, StepMark
@@ -125,10 +126,11 @@ def _resumed(_world: Reader, record: r.Resumed) -> Patch:
 
 
 def _alarm_held(world: Reader, record: r.AlarmHeld) -> Patch:
-    before: Alarm | None = world.get("alarms", record.component)
+    key = alarm_key(record.component, record.topic)
+    before: Alarm | None = world.get("alarms", key)
     due = record.at if before is None else before.due
     alarm = Alarm(record.incident, record.title, due, hold=record.hold, held=record.at)
-    patch: Patch = [("alarms", record.component, alarm)]
+    patch: Patch = [("alarms", key, alarm)]
     window: WindowState | None = world.get("windows", record.hold.what)
     if record.hold.reason is HoldReason.MAINTENANCE and window is not None:
         muted = Muted(record.component, record.title, due)
@@ -138,11 +140,12 @@ def _alarm_held(world: Reader, record: r.AlarmHeld) -> Patch:
 
 
 def _alarm_raised(_world: Reader, record: r.AlarmRaised) -> Patch:
-    return [("alarms", record.component, Alarm(record.incident, record.title, record.due, raised=record.at))]
+    alarm = Alarm(record.incident, record.title, record.due, raised=record.at, note=record.note)
+    return [("alarms", alarm_key(record.component, record.topic), alarm)]
 
 
 def _alarm_over(_world: Reader, record: r.AlarmDropped | r.AlarmCleared) -> Patch:
-    return [("alarms", record.component, None)]
+    return [("alarms", alarm_key(record.component, record.topic), None)]
 
 
 def _flapping_began(_world: Reader, record: r.FlappingBegan) -> Patch:
@@ -299,11 +302,12 @@ def _shadow_scored(world: Reader, record: r.ShadowScored) -> Patch:
 
 
 def _auto_stopped(world: Reader, record: r.AutoStopped) -> Patch:
-    return [("engine", "engine", replace(_engine(world), auto_stopped=record.why))]
+    stopped = replace(_engine(world), auto_stopped=record.why, auto_stopped_by=record.component)
+    return [("engine", "engine", stopped)]
 
 
 def _auto_resumed(world: Reader, _record: r.AutoResumed) -> Patch:
-    return [("engine", "engine", replace(_engine(world), auto_stopped=""))]
+    return [("engine", "engine", replace(_engine(world), auto_stopped="", auto_stopped_by=""))]
 
 
 def _approval_asked(_world: Reader, record: r.ApprovalAsked) -> Patch:
@@ -482,6 +486,7 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.AlarmRaised: _alarm_raised,
     r.AlarmDropped: _alarm_over,
     r.AlarmCleared: _alarm_over,
+    **OUTBOX,
     r.FlappingBegan: _flapping_began,
     r.FlappingEnded: _flapping_ended,
     r.MaintenanceSet: _maintenance_set,

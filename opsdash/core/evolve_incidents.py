@@ -167,7 +167,7 @@ def _acknowledged(world: Reader, record: r.IncidentAcknowledged) -> Patch:
     def change(incident: Incident) -> Incident:
         first = incident.acknowledged_at is None or incident.acknowledged_by != record.who
         at = record.at if incident.acknowledged_at is None else incident.acknowledged_at
-        incident = replace(incident, acknowledged_by=record.who, acknowledged_at=at, ack_until=record.until)
+        incident = replace(incident, acknowledged_by=record.who, acknowledged_at=at, ack_until=record.until, ack_was="")
         text = "acknowledged" if first else "still looks after it"
         return _line(incident, record, EntryKind.ACK, text, record.who)
 
@@ -176,7 +176,9 @@ def _acknowledged(world: Reader, record: r.IncidentAcknowledged) -> Patch:
 
 def _unacknowledged(world: Reader, record: r.IncidentUnacknowledged) -> Patch:
     def change(incident: Incident) -> Incident:
-        incident = replace(incident, acknowledged_by=None, ack_until=None)
+        by_itself = record.who == OPSDASH
+        until = incident.ack_until if by_itself else None
+        incident = replace(incident, acknowledged_by=None, ack_until=until, ack_was=record.was if by_itself else "")
         expired = f"nobody is known to look after it any more: the acknowledgement by {record.was} has expired"
         text = expired if record.who == OPSDASH else "no longer looks after it"
         return _line(incident, record, EntryKind.ACK, text, record.who)
@@ -247,6 +249,7 @@ def _reopened(world: Reader, record: r.IncidentReopened) -> Patch:
         cancelled_at=None,
         acknowledged_by=None,
         ack_until=None,
+        ack_was="",
         folded=(),
         folded_into="",
         reopened=incident.reopened + 1,

@@ -420,7 +420,7 @@ def refresh(draft: Draft, component_id: str) -> None:
     if component is None:
         return
     before = draft.health(component_id)
-    after = replace(health(draft, component), unread=before.unread)
+    after = replace(health(draft, component), unread=before.unread, both=before.both, both_reads=before.both_reads)
     if after.status is before.status and before.since:
         after = replace(after, since=before.since)
     draft.set_live("components", component_id, after)

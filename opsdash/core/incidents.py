@@ -306,7 +306,7 @@ def started(draft: Draft) -> None:
 
 def await_ack(draft: Draft, incident: Incident) -> None:
     """Come back when an acknowledgement runs out."""
-    if incident.is_open and incident.ack_until is not None:
+    if incident.is_open and incident.ack_until is not None and incident.acknowledged_by is not None:
         remaining = max(0.0, incident.ack_until - draft.now.wall)
         draft.effect(SetTimer(("ack", incident.id), draft.now.mono + remaining))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.core import (
     automatic,
+    delivery,
     flapping,
     health,
     incidents,
@@ -41,6 +42,7 @@ def started(draft: Draft, event: Started) -> None:
     automatic.recover(draft)
     runs.recover(draft)
     incidents.started(draft)
+    delivery.recover(draft)
     for component in draft.keys("pauses"):
         remaining = max(0.0, draft.get("pauses", component).until - draft.now.wall)
         draft.effect(SuspendPolling(component, suspended=True))
@@ -96,6 +98,7 @@ def loaded(draft: Draft, event: Loaded) -> None:
     for component in after.components.values():
         _begin(draft, component)
         health.refresh(draft, component.id)
+    delivery.loaded(draft, before)
 
 
 def _edited(before: Operation, after: Operation) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import alarms, windows
+from opsdash.core import alarms, grouping, windows
 from opsdash.model.effects import CancelTimer, SetTimer
 from opsdash.model.records import MaintenanceEnded, MaintenanceSet, WindowBegan, WindowEnded
 from opsdash.model.switch import Refused
@@ -123,6 +123,7 @@ def _look(draft: Draft, components: Iterable[str]) -> None:
     for component in sorted(components):
         draft.touch(component)
         alarms.refresh(draft, component)
+    grouping.look(draft)
 
 
 def _covered(draft: Draft, keys: Iterable[str]) -> set[str]:

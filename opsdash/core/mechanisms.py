@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import health, incidents, reviews
+from opsdash.core import alarms, health, incidents, reviews
 from opsdash.model.effects import Read, SetTimer
 from opsdash.model.incident import EntryKind
 from opsdash.model.records import ActiveChanged, ModeSeen, SwitchReverted
@@ -39,6 +39,7 @@ def after_move(draft: Draft, component: str) -> None:
 
 def provider_read(draft: Draft, component: Component, event: ReadDone) -> None:
     """The switch's mechanism was read while no switch is in flight."""
+    _look_for_both(draft, component, event)
     before = draft.health(component.id)
     state = draft.state(component.id)
     if event.value is None:
@@ -67,6 +68,21 @@ def provider_read(draft: Draft, component: Component, event: ReadDone) -> None:
         incidents.note_or_open(draft, component, EntryKind.SWITCH, text)
     reviews.schedule_review(draft, component.id)
     after_move(draft, component.id)
+
+
+def _look_for_both(draft: Draft, component: Component, event: ReadDone) -> None:
+    """Note which providers the mechanism sees serving at once, where only one may."""
+    old_out = component.switch.old_out if component.switch is not None else None
+    if event.serving is None or old_out is None or not old_out.mechanism:
+        return
+    names = {provider.as_name for provider in component.providers}
+    seen = tuple(name for name in sorted(event.serving) if name in names)
+    both = seen if len(seen) > 1 else ()
+    before = draft.health(component.id)
+    reads = before.both_reads + 1 if both else 0
+    if both or before.both != both:
+        draft.set_live("components", component.id, replace(before, both=both, both_reads=reads))
+        alarms.refresh_topics(draft, component.id)
 
 
 def _whose_doing(last: Switch | None, event: ReadDone) -> str:

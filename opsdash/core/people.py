@@ -69,7 +69,7 @@ def nobody_covers(draft: Draft, component: Component) -> bool:
 
 def set_away(draft: Draft, who: str, intent: AwayIntent) -> Refused | None:
     """Record that somebody is away, or back."""
-    from opsdash.core import failures
+    from opsdash.core import failures, grouping
 
     if intent.person not in draft.operation.people:
         known = ", ".join(sorted(draft.operation.people)) or "nobody"
@@ -83,6 +83,7 @@ def set_away(draft: Draft, who: str, intent: AwayIntent) -> Refused | None:
         if intent.person in component.owners:
             failures.refresh(draft, component.id)
             draft.touch(component.id)
+    grouping.look(draft)
     return None
 
 

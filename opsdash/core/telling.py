@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.core.reader import OPSDASH
 from opsdash.model import records as r
-from opsdash.model.alarm import hold_words
+from opsdash.model.alarm import alarm_key, hold_words
+from opsdash.model.message import Delivery
 from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, SwitchKind
 from opsdash.model.units import format_duration
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opsdash.model.records import Record
+
+FEW = 5
+"""Names that a sentence lists; the others are counted."""
 
 
 def _check_changed(record: r.CheckChanged) -> str:
@@ -95,7 +99,30 @@ def _away(record: r.AwaySet) -> str:
 def _alarm_raised(record: r.AlarmRaised) -> str:
     held = f" after {format_duration(record.at - record.due)} ({hold_words(record.after)})" if record.after else ""
     note = f"; {record.note}" if record.note else ""
-    return f"alarm for {record.component} raised{held}: {record.title}{note}"
+    return f"alarm for {_of(record)} raised{held}: {record.title}{note}"
+
+
+def _of(record: r.AlarmHeld | r.AlarmRaised | r.AlarmDropped | r.AlarmCleared) -> str:
+    return alarm_key(record.component, record.topic)
+
+
+def _message_tried(record: r.MessageTried) -> str:
+    said = f": {record.attempt.detail}" if record.attempt.detail else ""
+    if record.attempt.outcome is Delivery.DELIVERED:
+        return f"{record.message} delivered over {record.channel}{said}"
+    return f"{record.message} over {record.channel} {record.attempt.outcome.value}{said}; again in " + format_duration(
+        record.waits
+    )
+
+
+def _alarms_deferred(record: r.AlarmsDeferred) -> str:
+    why = f"quiet hours ({record.window})" if record.window else "an earlier message still waits"
+    return f"{record.channel} is told later of {_some(record.alarms)}: {why}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:FEW])
+    return f"{shown} and {len(names) - FEW} others" if len(names) > FEW else shown
 
 
 def _maintenance_set(record: r.MaintenanceSet) -> str:
@@ -162,12 +189,19 @@ TELL: dict[type, Callable[[Any], str]] = {
         + (f": {record.reason}" if record.reason else "")
     ),
     r.Resumed: lambda record: f"{record.component} is polled again",
-    r.AlarmHeld: lambda record: f"alarm for {record.component} held: {hold_words(record.hold)} ({record.title})",
+    r.AlarmHeld: lambda record: f"alarm for {_of(record)} held: {hold_words(record.hold)} ({record.title})",
     r.AlarmRaised: _alarm_raised,
-    r.AlarmDropped: lambda record: f"alarm for {record.component} dropped: it is over, and was never raised",
+    r.AlarmDropped: lambda record: f"alarm for {_of(record)} dropped: it is over, and was never raised",
     r.AlarmCleared: lambda record: (
-        f"alarm for {record.component} cleared after {format_duration(record.at - record.raised)}"
+        f"alarm for {_of(record)} cleared after {format_duration(record.at - record.raised)}"
     ),
+    r.MessageQueued: lambda record: (
+        f"{record.message.id} for {record.message.channel} ({record.message.kind.value}): {record.message.title}"
+    ),
+    r.MessageTrying: lambda record: f"{record.message} is being sent over {record.channel}",
+    r.MessageTried: _message_tried,
+    r.MessageGivenUp: lambda record: f"{record.message} over {record.channel} given up: {record.why}",
+    r.AlarmsDeferred: _alarms_deferred,
     r.FlappingBegan: lambda record: f"check {record.check} is flapping ({record.percent} %)",
     r.FlappingEnded: lambda record: f"check {record.check} is no longer flapping",
     r.MaintenanceSet: _maintenance_set,

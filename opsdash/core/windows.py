@@ -30,6 +30,11 @@ def freeze(draft: Draft, component_id: str) -> Window | None:
     return _last(draft, component_id, WindowKind.FREEZE)
 
 
+def quiet(draft: Draft, component_id: str) -> Window | None:
+    """The quiet hours of a component, if it has some now; of several those that end last."""
+    return _last(draft, component_id, WindowKind.QUIET)
+
+
 def _last(draft: Draft, component_id: str, kind: WindowKind) -> Window | None:
     found = (window for window in over(draft, component_id) if window.kind is kind)
     return max(found, key=lambda window: window.until, default=None)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import __version__
-from opsdash.core import views
+from opsdash.core import outbox, views
+from opsdash.core.alarm_views import undelivered
 from opsdash.core.guards import preflight_key
 from opsdash.core.held import keep_held
 from opsdash.core.outcomes import LIVE_STATES
@@ -34,6 +35,7 @@ from opsdash.engine.past import past
 from opsdash.engine.poller import TICK, Poller
 from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
+from opsdash.engine.sender import Sender
 from opsdash.engine.sheets import HOUR, MINUTE, SheetWriter, noting
 from opsdash.engine.sparks import Sparks
 from opsdash.engine.threads import Worker
@@ -52,12 +54,15 @@ from opsdash.model.effects import (
     Poll,
     Read,
     RunBlock,
+    Send,
     SetTimer,
     SuspendPolling,
 )
+from opsdash.model.message import Delivery
 from opsdash.model.run import BlockResult, BlockState
 from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, Plan, Refused, SwitchKind, SwitchState
+from opsdash.model.text import clean
 from opsdash.model.world import Live, World
 from opsdash.storage.codec import decode, decode_world, encode_world
 
@@ -93,11 +98,17 @@ REMEMBERED = 1000
 GRACE = 30.0
 """Seconds that a running action or block may take to end before the engine goes."""
 
+SEND_GRACE = 2.0
+"""Seconds that messages which are being sent get for that; whatever is not delivered stays in the outbox."""
+
 STORE_WITHIN = 5.0
 """Seconds that a store may take to be closed: a dead disk holds up nobody's end."""
 
 OBSERVE_GRACE = 10.0
 """Seconds beyond its own time limit within which a run that somebody waits for has to have come about."""
+
+RING_LIMIT = 300
+"""Characters of what a board shows when it rings."""
 
 FREES = (
     r.SwitchEnded,
@@ -160,7 +171,6 @@ class Engine:
         self._jump = JumpDetector(clock())
         self._started_at = clock().wall
         self._began = clock().mono
-        self.outbox_waits: Callable[[], float | None] = lambda: None
         self._preflights_running: set[str] = set()
         self._blocks_running: set[asyncio.Task[Any]] = set()
         self.stopping = False
@@ -196,6 +206,16 @@ class Engine:
             workspace=workspace,
             resolve=self._resolve,
             mask=self._mask,
+        )
+        self.sender = Sender(
+            clock=clock,
+            put=self.runner.put,
+            resolver=self._resolver,
+            workspace=workspace,
+            resolve=self._resolve,
+            mask=self._mask,
+            ring=self.ring,
+            operation=lambda: self.runner.world.operation.title,
         )
         self.blocks = Blocks(workspace=workspace, command=Commands(self).carry_out, mask=self._mask)
         self.recorder = Recorder(
@@ -300,6 +320,8 @@ class Engine:
         await self.poller.close()
         self._give_up_waiting()
         await self._let_end()
+        if not await self.sender.idle_within(SEND_GRACE):
+            log.warning("a message was still being sent; the next start sends it again")
         self.runner.put(i.Stopping(why))
         await _within(STORE_WITHIN, self.runner.settled(), "the last records")
         self.hub.bye(why)
@@ -372,7 +394,7 @@ class Engine:
             checks=checks,
             journal_error=self.runner.journal_error,
             journal_hangs=self.runner.stuck,
-            outbox_waits=self.outbox_waits(),
+            outbox_waits=outbox.overdue(self.runner.world, now.wall),
         )
 
     async def _maintain(self) -> None:
@@ -441,6 +463,11 @@ class Engine:
                 block = tasks.spawn(self._run_block(effect), f"run {effect.run}")
                 self._blocks_running.add(block)
                 block.add_done_callback(self._blocks_running.discard)
+            case Send() if self.stopping:
+                why = "the engine was ending; nothing was sent"
+                self.runner.put(i.SendDone(effect.message.id, Delivery.FAILED, why))
+            case Send():
+                tasks.spawn(self.sender.send(effect), f"deliver {effect.message.id}")
             case SuspendPolling():
                 self.poller.suspend(effect.component, suspended=effect.suspended)
             case Answer():
@@ -497,6 +524,7 @@ class Engine:
             "features": viewer.features(essential_only=True),
             "offline": engine.offline,
             "journal_error": engine.journal_error,
+            "undelivered": undelivered(viewer.draft),
             "incidents": open_incidents,
             "problems": len(self.loaded.problems),
             "uncovered": viewer.uncovered(),
@@ -506,6 +534,10 @@ class Engine:
             "workspace": str(self.workspace),
             "demo": self.demo,
         }
+
+    def ring(self, text: str) -> int:
+        """Ring on every board that is attached; returns how many there are."""
+        return self.hub.ring(self._mask(clean(text, RING_LIMIT)))
 
     async def submit(self, key: str, who: str, intent: i.Intent) -> Verdict:
         """Carry out an intent once; the same key again gets the same verdict."""

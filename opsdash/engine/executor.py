@@ -102,7 +102,7 @@ class Executor:
             context.expected_version = effect.version
             context.environment = {"OPSDASH_FROM": effect.source, "OPSDASH_TO": effect.target}
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing has been sent, and that has to be answered
-            return ActionResult(Applied.NOT_STARTED, _unusable(effect.call.kind, error))
+            return ActionResult(Applied.NOT_STARTED, unusable(effect.call.kind, error))
         try:
             async with asyncio.timeout(deadline):
                 return await kind.apply(options, context)
@@ -147,7 +147,7 @@ class Executor:
                 return Reading(None, detail=f"{kind.name} cannot read back")
             options = await self._options(kind.read_options, call.raw)
         except Exception as error:  # noqa: BLE001 - whatever it was has to be answered
-            return Reading(None, detail=_unusable(call.kind, error))
+            return Reading(None, detail=unusable(call.kind, error))
         deadline = call.timeout or READ_DEADLINE
         try:
             async with asyncio.timeout(deadline):
@@ -168,7 +168,7 @@ class Executor:
             kind = action_kind(call.kind)
             options = await self._options(kind.options, call.raw)
         except Exception as error:  # noqa: BLE001 - whatever it was has to be answered
-            return Preflight(False, _unusable(call.kind, error))
+            return Preflight(False, unusable(call.kind, error))
         try:
             context = self._context("preflight", PREFLIGHT_DEADLINE)
             context.expected = expected
@@ -214,11 +214,13 @@ def manual(call: ActionCall | None, prior: str | None = None) -> str:
         raw = call.raw if prior is None or kind.undo is None else kind.undo(call.raw, prior)
         return kind.manual_command(raw)
     except Exception as error:  # noqa: BLE001 - a plan without its manual command is still a plan
-        return f"# {_unusable(call.kind, error)}"
+        return f"# {unusable(call.kind, error)}"
 
 
-def _unusable(kind: str, error: Exception) -> str:
-    """Why an action's options cannot be used. What pydantic quotes stays out of it: that may be half a secret."""
+def unusable(kind: str, error: Exception) -> str:
+    """Why the options of an action or a channel cannot be used. What pydantic quotes stays out of it: that may be half
+    a secret.
+    """
     if isinstance(error, ValidationError):
         told = (f"{'.'.join(map(str, each['loc'])) or 'options'}: {each['msg']}" for each in error.errors())
         return f"its options cannot be used: {'; '.join(told)}"

@@ -39,14 +39,19 @@ KEPT = 1000
 QUEUED = 256
 """Deltas that may wait for one slow client; beyond that it is told to take a new snapshot."""
 
+LARGE = frozenset({"switch", "removed", "message", "about", "over", "alarms"})
+"""Fields of records that clients are not sent."""
+
 RESET = "reset"
 BYE = "bye"
+RING = "ring"
 
 
 class Subscriber:
-    """One client's queue of encoded events, oldest first."""
+    """One client's queue of encoded events, oldest first. rings: somebody sits in front of it, who hears a bell."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rings: bool = False) -> None:
+        self.rings = rings
         self.queue: asyncio.Queue[tuple[str, int, str]] = asyncio.Queue()
 
     def put(self, event: str, seq: int, data: str) -> None:
@@ -197,9 +202,17 @@ class Hub:
             "rows": list(self._rows.values()),
         }
 
-    def subscribe(self, since: int | None = None) -> Subscriber:
+    def ring(self, text: str) -> int:
+        """Ring where somebody hears it; returns at how many boards. Whoever comes later does not hear it."""
+        boards = [subscriber for subscriber in self._subscribers if subscriber.rings]
+        data = json.dumps({"text": text}, separators=(",", ":"))
+        for board in boards:
+            board.put(RING, self._seq, data)
+        return len(boards)
+
+    def subscribe(self, since: int | None = None, *, rings: bool = False) -> Subscriber:
         """Receive deltas from now on, those after `since` first, or a reset where they are no longer kept."""
-        subscriber = Subscriber()
+        subscriber = Subscriber(rings=rings)
         if self._bye is not None:
             subscriber.queue.put_nowait((BYE, self._seq, self._bye))
         elif since is not None and since != self._seq:
@@ -250,5 +263,5 @@ def lines(pairs: Iterable[tuple[Entry, Record]]) -> list[JournalLine]:
 
 
 def _brief(data: Any) -> dict[str, Any]:
-    """The data of an entry; a switch's whole plan is left to `opsdash journal`."""
-    return {key: value for key, value in data.items() if key not in ("switch", "removed") or isinstance(value, str)}
+    """The data of an entry; a switch's whole plan and a message's text are left to `opsdash journal`."""
+    return {key: value for key, value in data.items() if key not in LARGE or isinstance(value, str)}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Key = tuple[str, ...]
 
-BY_WALL_CLOCK = frozenset({"ack", "pause", "maintenance", "review", "people"})
+BY_WALL_CLOCK = frozenset({"ack", "pause", "maintenance", "review", "people", "alarms"})
 """Timers whose handlers compare with the wall clock and set themselves again: after a jump they have to look anew."""
 
 

@@ -5,6 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+TOPIC = "#"
+"""Stands between a component and a topic in the key of an alarm; no name in a file contains it."""
+
+
+def alarm_key(component: str, topic: str = "") -> str:
+    """The key of an alarm: `component` when it fails, else `component#topic`; `#topic` is about opsdash itself."""
+    return f"{component}{TOPIC}{topic}" if topic else component
+
+
+def parts_of(key: str) -> tuple[str, str]:
+    """Component and topic of an alarm's key, either "" where it has none."""
+    component, _, topic = key.partition(TOPIC)
+    return component, topic
+
 
 class HoldReason(StrEnum):
     """Why an alarm that is due is not raised yet. `core/alarms.py` has the rules."""
@@ -29,9 +43,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The alarm of a component. Either `raised` (since then), or held by `hold` (`held` since then).
+    """An alarm, of a component or a topic. Either `raised` (since then), or held by `hold` (`held` since then).
 
-    due: since when there has been something to alarm about.  All times in seconds since 1970 UTC.
+    incident: "" where a topic has none.  due: since when there has been something to alarm about.  note: what could not
+    be found out before it was raised.  All times in seconds since 1970 UTC.
     """
 
     incident: str
@@ -40,6 +55,7 @@ class Alarm:
     raised: float | None = None
     hold: Hold | None = None
     held: float | None = None
+    note: str = ""
 
     @property
     def is_raised(self) -> bool:

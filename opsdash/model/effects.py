@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opsdash.model.channel import Channel
+from opsdash.model.message import Message
 from opsdash.model.operation import ActionCall
 from opsdash.model.switch import Refused
 
@@ -73,6 +75,14 @@ class RunBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """Try once to deliver a message over its channel, as the files have it now; answered by `SendDone`."""
+
+    message: Message
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
 class SuspendPolling:
     """Stop (or resume) the slots of a component's checks."""
 
@@ -89,4 +99,4 @@ class Answer:
     subject: str = ""
 
 
-Effect = Poll | SetTimer | CancelTimer | Read | Apply | RunBlock | SuspendPolling | Answer
+Effect = Poll | SetTimer | CancelTimer | Read | Apply | RunBlock | Send | SuspendPolling | Answer

@@ -120,7 +120,8 @@ class Incident:
     began: when the first result came in that was not good, or what a person has said.
     recovered_at: mitigated, that is users are served again, since.  resolved_at: redundancy is back since.
     ack_until: when the acknowledgement expires.  reopened: how often.
-    told: the text for customers that was sent last.  folded_into: the incident of which it has become a part, or "".
+    ack_was: by whom it was acknowledged until that expired, at `ack_until`.
+    folded_into: the incident of which it has become a part, or "".
     """
 
     id: str
@@ -149,7 +150,7 @@ class Incident:
     reopened: int = 0
     roles: tuple[RoleInterval, ...] = ()
     handover: Handover | None = None
-    told: str = ""
+    ack_was: str = ""
     folded_into: str = ""
 
     @property

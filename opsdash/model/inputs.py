@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opsdash.model.incident import IncidentRole
+from opsdash.model.message import Delivery
 from opsdash.model.observation import Observation
 from opsdash.model.operation import Operation
 from opsdash.model.run import BlockResult
@@ -115,6 +116,17 @@ class BlockDone:
 
     run: str
     result: BlockResult
+
+
+@dataclass(frozen=True, slots=True)
+class SendDone:
+    """An attempt to deliver a message has ended. took, retry_after: seconds."""
+
+    message: str
+    delivery: Delivery
+    detail: str = ""
+    took: float = 0.0
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +362,22 @@ class EndMaintenanceIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmTestIntent:
+    """Send a test message over a channel, or ("") over all of them."""
+
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TellIntent:
+    """Tell customers of an incident. text "": the one that its failure mode has ready; no channels: all of theirs."""
+
+    incident: str
+    text: str = ""
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PollIntent:
     """Run a check, or all checks of a component, now."""
 
@@ -436,6 +464,8 @@ Intent = (
     | ResumeIntent
     | MaintenanceIntent
     | EndMaintenanceIntent
+    | AlarmTestIntent
+    | TellIntent
     | PollIntent
     | AwayIntent
     | OpenRunIntent
@@ -468,6 +498,7 @@ Input = (
     | ApplyDone
     | PreflightDone
     | BlockDone
+    | SendDone
     | Beat
     | JournalState
     | Wanted

@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from opsdash.model.channel import Alarming
 from opsdash.model.status import Reason, Status
 from opsdash.model.window import WindowSpec
 
@@ -171,6 +172,7 @@ class FailureMode:
     """An entry of the register: one way to fail, how it is noticed, and what was decided for it.
 
     severity: 1 (worst) to 4, None: it follows from the component's tier.
+    status_text: what customers are told, once a person sends it.
     """
 
     id: str
@@ -180,6 +182,7 @@ class FailureMode:
     runbook: str | None = None
     rto: float | None = None
     severity: int | None = None
+    status_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +412,9 @@ class Absence:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who owns components. `login`: the account from which the person uses opsdash."""
+    """Somebody who owns components. `login`: the account from which the person uses opsdash; `alarms`: the channels
+    that reach the person.
+    """
 
     id: str
     name: str
@@ -417,6 +422,7 @@ class Person:
     contact: str | None = None
     away: tuple[Absence, ...] = ()
     left: float | None = None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,3 +445,4 @@ class Operation:
     watchers: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     sha256: str = ""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
+    alarms: Alarming = field(default_factory=Alarming)

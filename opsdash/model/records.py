@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from opsdash.model.alarm import Hold
 from opsdash.model.incident import EntryKind, IncidentKind, IncidentRole
+from opsdash.model.message import Attempt, Message
 from opsdash.model.operation import Component
 from opsdash.model.run import BlockResult
 from opsdash.model.status import Reason, Status
@@ -397,13 +398,17 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class AlarmHeld:
-    """An alarm is due, and held by something; again when that is something else. Nobody is told for now."""
+    """An alarm is due, and held by something; again when that is something else. Nobody is told for now.
+
+    topic: what it is about, where that is not simply that the component fails. `component` "": opsdash itself.
+    """
 
     at: float
     component: str
     incident: str
     title: str
     hold: Hold
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +425,7 @@ class AlarmRaised:
     due: float
     after: Hold | None = None
     note: str = ""
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +435,7 @@ class AlarmDropped:
     at: float
     component: str
     incident: str
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,6 +446,61 @@ class AlarmCleared:
     component: str
     incident: str
     raised: float
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageQueued:
+    """A message is going to be sent over a channel, however long that takes.
+
+    over: of the alarms that it is about, those that the channel need not be told of again, since it says that they are
+    over.
+    """
+
+    at: float
+    message: Message
+    over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTrying:
+    """An attempt to deliver a message begins. Without its end, it may have arrived, and is sent again."""
+
+    at: float
+    message: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTried:
+    """An attempt has ended. `due`: when the next one is, None after a delivery; `waits`: seconds until then."""
+
+    at: float
+    message: str
+    channel: str
+    attempt: Attempt
+    due: float | None = None
+    waits: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageGivenUp:
+    """A message is not tried any more."""
+
+    at: float
+    message: str
+    channel: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmsDeferred:
+    """A channel will be told of raised alarms later: after the quiet hours `window`, or ("") what it is sent now."""
+
+    at: float
+    channel: str
+    alarms: tuple[str, ...]
+    window: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -798,6 +860,11 @@ Record = (
     | AlarmRaised
     | AlarmDropped
     | AlarmCleared
+    | MessageQueued
+    | MessageTrying
+    | MessageTried
+    | MessageGivenUp
+    | AlarmsDeferred
     | FlappingBegan
     | FlappingEnded
     | MaintenanceSet

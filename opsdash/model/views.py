@@ -121,13 +121,17 @@ class FeatureView(TypedDict):
 
 
 class Summary(TypedDict):
-    """The line that answers for people who don't know the parts, and the engine's own state."""
+    """The line that answers for people who don't know the parts, and the engine's own state.
+
+    undelivered: what of alarms does not arrive, and why; "" while all does.
+    """
 
     title: str
     counts: dict[str, int]
     features: list[FeatureView]
     offline: bool
     journal_error: str
+    undelivered: str
     incidents: int
     problems: int
     uncovered: list[str]

@@ -1,4 +1,4 @@
-"""Windows: times in which alarms are muted (maintenance), or in which nothing is to be switched (freeze).
+"""Windows: times in which alarms are muted (maintenance), nothing is to be switched (freeze), or messages wait (quiet).
 
 A window of opsdash.yaml comes again by the calendar, or stands there with its dates. A one-off maintenance is set by a
 person, for a component or a tag, and ends by itself. Neither stops a check: polling goes on, and what is shown is true.
@@ -20,15 +20,21 @@ def is_one_off(key: str) -> bool:
     return key.startswith((COMPONENT_KEY, TAG_KEY))
 
 
+ESSENTIAL = "essential"
+"""The tier that is never quiet by accident."""
+
 FILES = "opsdash.yaml"
 """Who declared a window that stands in the files."""
 
 
 class WindowKind(StrEnum):
-    """Maintenance mutes alarms; a freeze says that nothing should be switched."""
+    """Maintenance mutes alarms; a freeze says that nothing should be switched; while it is quiet, alarms are raised and
+    their messages wait.
+    """
 
     MAINTENANCE = "maintenance"
     FREEZE = "freeze"
+    QUIET = "quiet"
 
 
 class Covered(Protocol):
@@ -40,10 +46,14 @@ class Covered(Protocol):
     @property
     def tags(self) -> tuple[str, ...]: ...
 
+    @property
+    def tier(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """A window of opsdash.yaml. Without components and tags it is about everything.
+    """A window of opsdash.yaml. Without components and tags it is about everything; with `tiers`, of that only about
+    components of these. Quiet hours without tiers leave out what is essential, unless it is named itself.
 
     start, until: seconds since 1970 UTC, of a window that comes once.  cron, length, timezone: of one that comes again:
     when it begins, for how many seconds, and in which zone.
@@ -59,12 +69,19 @@ class WindowSpec:
     cron: str = ""
     length: float = 0.0
     timezone: str = "UTC"
+    tiers: tuple[str, ...] = ()
 
     def covers(self, component: Covered) -> bool:
         """Whether it is about a component."""
+        if self.tiers and component.tier not in self.tiers:
+            return False
+        if component.id in self.components:
+            return True
+        if self.kind is WindowKind.QUIET and not self.tiers and component.tier == ESSENTIAL:
+            return False
         if not self.components and not self.tags:
             return True
-        return component.id in self.components or any(tag in self.tags for tag in component.tags)
+        return any(tag in self.tags for tag in component.tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from opsdash.model.alarm import Alarm
 from opsdash.model.change import Change
 from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
+from opsdash.model.message import ChannelState, KnownAlarm, Outgoing
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.run import Run
@@ -148,9 +149,10 @@ class NearMisses:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The engine's own life, and the counters of incidents, runs and changes.
+    """The engine's own life, and the counters of incidents, runs, changes and messages.
 
-    auto_stopped: why opsdash no longer switches by itself, "" while it may.  autos: when it did lately.
+    auto_stopped: why opsdash no longer switches by itself, "" while it may; auto_stopped_by: of which component the
+    switch was that ended it.  autos: when it did lately.
     """
 
     started_at: float = 0.0
@@ -160,6 +162,8 @@ class EngineState:
     auto_stopped: str = ""
     autos: tuple[float, ...] = ()
     changes: int = 0
+    auto_stopped_by: str = ""
+    messages: int = 0
 
 
 TABLES: dict[str, type] = {
@@ -170,6 +174,9 @@ TABLES: dict[str, type] = {
     "pauses": Pause,
     "windows": WindowState,
     "alarms": Alarm,
+    "messages": Outgoing,
+    "channels": ChannelState,
+    "known": KnownAlarm,
     "flapping": Flap,
     "heartbeats": Heartbeat,
     "proofs": Proof,
@@ -256,6 +263,8 @@ class ComponentLive:
     """A component's health as it follows from its checks right now.
 
     unread: how many reads of its switch's mechanism have failed in a row.
+    both: the names that the latest read saw serving at once, () for one or none, None as long as nothing was read;
+        both_reads: in how many reads in a row.
     """
 
     status: Status = Status.UNKNOWN
@@ -265,6 +274,8 @@ class ComponentLive:
     redundancy: str = "none"
     providers: Mapping[str, Status] = field(default_factory=nothing)
     unread: int = 0
+    both: tuple[str, ...] | None = None
+    both_reads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +346,21 @@ class AlarmLive:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupLive:
+    """When a channel is told next. Monotonic seconds.
+
+    at: when what has changed by then is told, None while nothing has.  last: when the latest message was made.
+    distance: seconds that the next one keeps from it; whatever changes later than that begins anew.
+    storm: `at` keeps that distance.
+    """
+
+    at: float | None = None
+    last: float | None = None
+    distance: float = 0.0
+    storm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLive:
     """What the engine knows of itself.
 
@@ -351,9 +377,24 @@ class EngineLive:
     journal_error: str = ""
 
 
-LIVE_TABLES = ("checks", "components", "switches", "alarms", "ended", "auto", "autos", "preflights", "engine")
+LIVE_TABLES = (
+    "checks",
+    "components",
+    "switches",
+    "alarms",
+    "groups",
+    "told",
+    "sends",
+    "ended",
+    "auto",
+    "autos",
+    "preflights",
+    "engine",
+)
 """`ended`: when the last switch that may have moved a component ended. `autos`, with the one key "autos": when opsdash
-began switches by itself. Both in monotonic seconds.
+began switches by itself. `groups`: when a channel is told next. `told`: when a channel was last told or reminded of an
+alarm, by the key of what it knows, and when the first was told, by the alarm's; "looking" while alarms are looked at
+again and again. `sends`: when a channel tries again. All in monotonic seconds.
 """
 
 

@@ -17,6 +17,7 @@ from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionE
 from opsdash.service.wire import Reply, WireError, events, request
 
 if TYPE_CHECKING:
+    from opsdash.model.alarm_views import AlarmsView
     from opsdash.model.views import (
         AutoState,
         CheckView,
@@ -57,7 +58,8 @@ class EngineSession:
     """A session with the engine that lives at `where`.
 
     claim: whom a person on a shared account says to be.  revive: starts an engine again when it is gone; called at most
-    three times a minute.  spawned: one has just been started, and is given time to answer.
+    three times a minute.  spawned: one has just been started, and is given time to answer.  rings: somebody sits
+    here who hears a bell.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class EngineSession:
         read_only: bool = False,
         revive: Revive | None = None,
         spawned: bool = False,
+        rings: bool = False,
     ) -> None:
         self.where = where
         self._started_at = time.monotonic() if spawned else -math.inf
+        self._rings = rings
         self._claim = claim
         self._read_only = read_only
         self._revive = revive
@@ -106,7 +110,8 @@ class EngineSession:
 
     async def _stream(self) -> AsyncIterator[Event]:
         """One connection's events; ends after a goodbye, a reset or silence."""
-        stream = events(self.where.socket, "/v1/events", self._headers(), self._note_api)
+        path = "/v1/events?rings=1" if self._rings else "/v1/events"
+        stream = events(self.where.socket, path, self._headers(), self._note_api)
         try:
             while True:
                 try:
@@ -228,6 +233,10 @@ class EngineSession:
     async def windows(self) -> list[WindowView]:
         """Maintenance and freezes that are open now."""
         return cast("list[WindowView]", await self._get("/v1/windows"))
+
+    async def alarms(self) -> AlarmsView:
+        """Alarms, the outbox, and channels."""
+        return cast("AlarmsView", await self._get("/v1/alarms"))
 
     async def problems(self) -> list[ProblemView]:
         """Problems of the workspace's files."""

@@ -57,6 +57,8 @@ KINDS: dict[str, type] = {
     "resume": i.ResumeIntent,
     "maintenance": i.MaintenanceIntent,
     "end_maintenance": i.EndMaintenanceIntent,
+    "test_alarm": i.AlarmTestIntent,
+    "tell": i.TellIntent,
     "poll": i.PollIntent,
     "away": i.AwayIntent,
     "tick": i.TickIntent,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash import __version__
+from opsdash.core.evolve_outbox import GIVEN_UP, channel_state
+from opsdash.model.message import Delivery
 from opsdash.model.status import Status
 
 if TYPE_CHECKING:
@@ -60,6 +62,27 @@ def _lines(engine: Engine) -> Iterable[str]:
     incidents = sum(each.is_open for each in world.tables["incidents"].values())
     yield from _head("opsdash_incidents_open", "gauge", "Incidents that are not resolved.")
     yield f"opsdash_incidents_open {incidents}"
+    yield from _of_channels(engine)
+
+
+def _of_channels(engine: Engine) -> Iterable[str]:
+    """What waits in the outbox, and how attempts to deliver have ended."""
+    world = engine.runner.world
+    states = {name: channel_state(world, name) for name in world.operation.alarms.channels}
+    yield from _head("opsdash_outbox_pending", "gauge", "Messages that are not delivered.")
+    for name, state in states.items():
+        yield f"opsdash_outbox_pending{_labels(channel=name)} {len(state.waiting)}"
+    yield from _head("opsdash_outbox_oldest_timestamp_seconds", "gauge", "Since when the oldest of them waits.")
+    for name, state in states.items():
+        oldest = world.get("messages", state.waiting[0]) if state.waiting else None
+        if oldest is not None:
+            created = oldest.message.created_at
+            yield f"opsdash_outbox_oldest_timestamp_seconds{_labels(channel=name)} {created:.3f}"
+    yield from _head("opsdash_deliveries", "counter", "Attempts to deliver a message, and messages given up.")
+    for name, state in states.items():
+        for outcome in (*(each.value for each in Delivery), GIVEN_UP):
+            labels = _labels(channel=name, outcome=outcome)
+            yield f"opsdash_deliveries_total{labels} {state.outcomes.get(outcome, 0)}"
 
 
 def _head(name: str, kind: str, text: str) -> Iterable[str]:

@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from opsdash.core.alarm_views import alarms_view
 from opsdash.engine.hub import BYE
 from opsdash.errors import EngineError, OpsdashError
 from opsdash.model.switch import Refused, SwitchKind
@@ -159,6 +160,7 @@ class Service:
             Route("/v1/runbooks/{runbook}", self._runbook),
             Route("/v1/people", self._people),
             Route("/v1/windows", self._windows),
+            Route("/v1/alarms", self._alarms),
             Route("/v1/auto", self._auto),
             Route("/v1/problems", self._problems),
             Route("/v1/history/{component}", self._history),
@@ -189,11 +191,12 @@ class Service:
     async def _events(self, request: Request) -> Response:
         since = request.headers.get("last-event-id") or request.query_params.get("since")
         known = since is not None and since.isdecimal() and len(since) <= LONGEST_ID
-        stream = self._stream(int(since) if since is not None and known else None)
+        rings = request.query_params.get("rings") == "1"
+        stream = self._stream(int(since) if since is not None and known else None, rings=rings)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_API)
 
-    async def _stream(self, since: int | None) -> AsyncIterator[str]:
-        subscriber = self._engine.hub.subscribe(since)
+    async def _stream(self, since: int | None, *, rings: bool) -> AsyncIterator[str]:
+        subscriber = self._engine.hub.subscribe(since, rings=rings)
         try:
             if since is None:
                 snapshot = self._engine.hub.snapshot()
@@ -239,6 +242,9 @@ class Service:
         name = request.path_params["runbook"]
         found = asking.runbook(self._engine, name, request.query_params.get("component"))
         return _json(found) if found is not None else _problem(404, f"there is no runbook {name!r}")
+
+    async def _alarms(self, _: Request) -> Response:
+        return _json(alarms_view((await self._engine.written()).draft))
 
     async def _auto(self, _: Request) -> Response:
         return _json(self._engine.viewer().auto())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from opsdash.model.alarm_views import AlarmsView
     from opsdash.model.views import (
         ComponentDetail,
         Delta,
@@ -53,10 +54,7 @@ class DeltaEvent:
 
 @dataclass(frozen=True, slots=True)
 class RingEvent:
-    """Somebody is to look up: an alarm for whoever sits at a board. It is told once, and not kept.
-
-    text: one line.
-    """
+    """Somebody is to hear it now: `text` says why. Only for sessions that ring."""
 
     text: str
 
@@ -94,8 +92,8 @@ class Session(Protocol):
         reason, overrides, typed), undo (component, reason), settle (component, state, reason), take_over (component,
         reason), ack (incident), note (incident, text), resolve (incident, text), open_incident (component, title),
         pause (component, seconds, reason), resume (component), maintenance (target, seconds, reason), end_maintenance
-        (target), poll (target), away (person, until, start, back),
-        open_run (runbook, component), tick (run, step, tick, done), mark_step (run, step, mark), run_block (run,
+        (target), test_alarm (channel), tell (incident, text, channels), poll (target), away (person, until, start,
+        back), open_run (runbook, component), tick (run, step, tick, done), mark_step (run, step, mark), run_block (run,
         step, block), end_run (run).
         """
 
@@ -124,6 +122,9 @@ class Session(Protocol):
 
     async def windows(self) -> list[WindowView]:
         """Maintenance and freezes that are open now, with the alarms that they hold."""
+
+    async def alarms(self) -> AlarmsView:
+        """Alarms, raised or held, the outbox, and channels."""
 
     async def problems(self) -> list[ProblemView]:
         """Problems of the workspace's files."""

@@ -19,6 +19,7 @@ from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from opsdash.model.alarm_views import AlarmsView
     from opsdash.model.views import (
         AlarmView,
         BlockView,
@@ -381,7 +382,8 @@ class FakeSession:
                 "acknowledged_at": START - 40,
             },
         ]
-        self.alarms: dict[str, AlarmView] = {}
+        self.undelivered = ""
+        self.alarm_of: dict[str, AlarmView] = {}
         self.windows_of: dict[str, list[WindowView]] = {}
         self.records: list[JournalLine] = []
         self.run = self._runbook()
@@ -412,6 +414,7 @@ class FakeSession:
             "features": copy.deepcopy(self.features),
             "offline": False,
             "journal_error": "",
+            "undelivered": self.undelivered,
             "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
             "problems": len(self.problem_list),
             "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
@@ -454,7 +457,7 @@ class FakeSession:
         self._queue.put_nowait(Lost(why))
 
     def ring(self, text: str) -> None:
-        """An alarm for whoever sits at the board."""
+        """Somebody is to hear it."""
         self._queue.put_nowait(RingEvent(text))
 
     def resume(self) -> None:
@@ -642,7 +645,7 @@ class FakeSession:
                 ),
                 None,
             ),
-            "alarm": copy.deepcopy(self.alarms.get(component)),
+            "alarm": copy.deepcopy(self.alarm_of.get(component)),
             "windows": copy.deepcopy(self.windows_of.get(component, [])),
             "flapping": found["flapping"],
             "runbook": f"{component}-down",
@@ -1098,6 +1101,10 @@ class FakeSession:
     async def windows(self) -> list[WindowView]:
         self._reachable()
         return [copy.deepcopy(each) for found in self.windows_of.values() for each in found]
+
+    async def alarms(self) -> AlarmsView:
+        self._reachable()
+        return {"alarms": [], "outbox": [], "channels": [], "texts": {}}
 
     async def problems(self) -> list[ProblemView]:
         self._reachable()

@@ -96,6 +96,7 @@ class HostileSession(FakeSession):
             **super().summary(),
             "title": next(payloads),
             "journal_error": next(payloads),
+            "undelivered": next(payloads),
             "uncovered": [next(payloads)],
         }
 

@@ -66,7 +66,7 @@ def in_maintenance(session: FakeSession) -> None:
         "muted": [muted],
     }
     session.windows_of["email"] = [window]
-    session.alarms["email"] = {
+    session.alarm_of["email"] = {
         "state": "held",
         "title": "email is down",
         "incident": "INC-31",

@@ -84,6 +84,17 @@ async def test_the_first_line_and_the_line_below_the_wall_say_what_was_dropped_o
         assert "Dropped on purpose" not in stage.screen_lines[0], "a stale board claims nothing"
 
 
+async def test_the_head_says_what_does_not_arrive_and_a_ring_is_shown(board: Board) -> None:
+    async with board(size=(160, 36)) as stage:
+        stage.session.undelivered = "alarms do not arrive over pager (1 waiting: no answer)"
+        stage.session.change("source", status="ok")
+        await stage.live()
+        assert "alarms do not arrive over pager (1 waiting: no answer)" in stage.screen_lines[1]
+        stage.session.ring("CRM [/bad] is down \x1b]52;c;x\x07")
+        await stage.live()
+        assert "CRM [/bad] is down" in stage.screen
+
+
 def test_a_row_says_everything_in_words() -> None:
     session = FakeSession()
     shape = columns(200)

@@ -207,7 +207,7 @@ MISTAKES = [
         ("kind: tcp", "kind: tpc", "anchors.router.kind", "there is no check kind"),
         ("port: 53", "port: dns", "anchors.router.port", "a whole number", ("anchors.router.kind",)),
         ("samples: 3d", "samples: 3", "engine.retention.samples", "3 is no duration"),
-        ("title: Shop", "title: Shop\nnotifiers: {}", "notifiers", "not in this version"),
+        ("title: Shop", "title: Shop\ncalendars: {}", "calendars", "not in this version"),
         ("engine:\n", "engine:\n  group: no-such-group\n", "engine.group", "there is no group"),
     ),
     *_of(

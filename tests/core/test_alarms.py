@@ -34,7 +34,11 @@ def shop(*, anchors: int = 0) -> Timeline:
 
 def told(timeline: Timeline, name: str = "shop") -> list[str]:
     """What was decided about the alarms of a component, in short."""
-    return [_short(each) for each in timeline.records if isinstance(each, ABOUT_ALARMS) and each.component == name]
+    return [
+        _short(each)
+        for each in timeline.records
+        if isinstance(each, ABOUT_ALARMS) and (each.component, each.topic) == (name, "")
+    ]
 
 
 def _short(record: Record) -> str:

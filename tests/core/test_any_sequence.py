@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opsdash.core import topics
 from opsdash.core.evolve import evolve
 from opsdash.core.outcomes import CARRYING_OUT, LIVE_STATES, OPEN_STATES, TRANSITIONS
 from opsdash.core.steps import undo_trouble
 from opsdash.core.ways_out import ways_out
 from opsdash.model import inputs as i
+from opsdash.model.alarm import alarm_key, parts_of
 from opsdash.model.effects import Apply
 from opsdash.model.incident import IncidentKind
 from opsdash.model.operation import Auto, OldOut, Operation, Person, Step
@@ -179,7 +182,14 @@ def _check_invariants(timeline: Timeline) -> None:
         for each in timeline.world.tables["incidents"].values()
         if each.is_open and each.recovered_at is None and each.kind is not IncidentKind.NOTE
     }
-    assert set(timeline.world.tables["alarms"]) == due, "an alarm stands exactly as long as there is something to tell"
+    alarms = {key: alarm for key, alarm in timeline.world.tables["alarms"].items() if not parts_of(key)[1]}
+    assert set(alarms) == due, "an alarm stands exactly as long as there is something to tell"
+    for key, topic in itertools.product(timeline.world.operation.components, topics.RULES):
+        known = timeline.world.get("alarms", alarm_key(key, topic))
+        component_now = draft.component(key)
+        assert component_now is not None
+        to_tell = topics.due(draft, component_now, topic, "" if known is None else known.title)
+        assert (known is not None) == bool(to_tell), f"so does that of {topic}"
     in_flight = {key for key, each in timeline.world.tables["switches"].items() if each.state in LIVE_STATES}
     assert set(timeline.live.tables["switches"]) == in_flight, "progress belongs to what is in flight"
     fired = [apply.action_id for apply in timeline.wanted(Apply)]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from opsdash.engine.calendar import next_cron, next_edge, open_now
 from opsdash.engine.windows import Windows
 from opsdash.model.inputs import MaintenanceIntent, WindowsOpen
 from opsdash.model.window import WindowKind, WindowSpec
+from opsdash.testing import FakeClock, Inbox, Timeline, alarming, component, operation
 from tests.engine.support import (
     GatedJournal,
     ShiftedClock,
@@ -30,8 +32,6 @@ from tests.engine.support import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from opsdash.engine.engine import Engine
 
@@ -84,6 +84,27 @@ def test_sunday_is_the_day_that_cron_calls_sunday() -> None:
     wednesday = at(2026, 11, 25, 12)
     for cron in ("0 3 * * 0", "0 3 * * 7", "0 3 * * sun"):
         assert next_cron(cron, "Europe/Berlin", wednesday) == at(2026, 11, 29, 3)
+
+
+@pytest.mark.parametrize(("day", "ends"), [((2026, 3, 28), (2026, 3, 29, 7)), ((2026, 10, 24), (2026, 10, 25, 5))])
+def test_quiet_hours_over_a_change_of_the_clock_hold_messages_for_the_time_that_passes(
+    day: tuple[int, int, int], ends: tuple[int, int, int, int]
+) -> None:
+    night = WindowSpec(
+        "night", WindowKind.QUIET, "Night", cron="0 22 * * *", length=8 * 3600.0, timezone="Europe/Berlin"
+    )
+    clock = FakeClock(wall=at(*day, 21, 59))
+    crm = component("crm", checks=["api"])
+    timeline = Timeline(operation(crm, alarms=alarming("pager"), windows={"night": night}), inbox=Inbox(), clock=clock)
+    timeline.all_ok()
+    assert timeline.inbox is not None
+    while timeline.clock.wall < at(*ends) + 60:
+        found = open_now(night, timeline.clock.wall)
+        timeline.feed(WindowsOpen(() if found is None else (found,)))
+        if at(*day, 23) <= timeline.clock.wall < at(*day, 23) + 60:
+            timeline.down("crm/api", times=3)
+        timeline.advance(60)
+        assert bool(timeline.inbox.arrived) == (timeline.clock.wall > at(*ends))
 
 
 def test_a_window_in_the_hour_that_summer_time_takes_away_lasts_its_time() -> None:

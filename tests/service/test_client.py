@@ -13,7 +13,7 @@ from opsdash.errors import EngineError
 from opsdash.service import client as client_module
 from opsdash.service.client import EngineSession
 from opsdash.service.places import API, Places, places
-from opsdash.service.session import DeltaEvent, Lost, SessionError, SnapshotEvent
+from opsdash.service.session import DeltaEvent, Lost, RingEvent, SessionError, SnapshotEvent
 from tests.engine.support import eventually, web, write_workspace
 from tests.service.support import served
 
@@ -114,6 +114,27 @@ async def test_an_engine_that_comes_back_is_found_again_and_begins_anew(tmp_path
             assert goodbye.why == "the engine ended: the test is over"
     finally:
         listening.cancel()
+
+
+async def test_a_session_that_rings_hears_it_and_another_one_does_not(tmp_path: Path) -> None:
+    folder = write_workspace(tmp_path, web=web(SHOP))
+    async with served(folder) as s:
+        heard: dict[bool, list[Event]] = {True: [], False: []}
+
+        async def listen(*, rings: bool) -> None:
+            async for event in EngineSession(s.where, rings=rings).events():
+                heard[rings].append(event)
+
+        listening = [asyncio.ensure_future(listen(rings=rings)) for rings in heard]
+        try:
+            await eventually(lambda: all(heard.values()))
+            assert s.engine.ring("the site is down\x1b]0;x\x07") == 1
+            await eventually(lambda: RingEvent("the site is down") in heard[True])
+            await eventually(lambda: any(isinstance(event, DeltaEvent) for event in heard[False]))
+            assert not any(isinstance(event, RingEvent) for event in heard[False])
+        finally:
+            for each in listening:
+                each.cancel()
 
 
 async def test_after_a_reset_a_new_snapshot_is_taken(tmp_path: Path) -> None:
