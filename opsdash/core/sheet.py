@@ -251,7 +251,7 @@ class _Page:
         if lines:
             where = self._sheets.workspace
             lines = [
-                "Nothing checks before these commands, and nothing verifies them: look yourself. No secret is here:",
+                "Nothing checks before these commands, and nothing verifies them: look yourself. Secrets are not here:",
                 "where a command reads a file or a variable such as `$TOKEN`, it has to be there.",
                 *([f"Paths that do not begin with a slash start at {code(where)}."] if where else []),
                 "",
