@@ -40,10 +40,11 @@ RULES: dict[str, Rule] = {
     "unknown-key": Rule(_E, "correct or delete the key"),
     "duplicate-key": Rule(_E, "keep one of the two"),
     "bad-value": Rule(_E, "correct the value"),
-    "param-not-filled": Rule(_E, "write the value into the block; this version fills in no parameters"),
-    "params-not-used": Rule(_W, "write values into the blocks; this version fills in no parameters"),
+    "bad-parameter": Rule(_E, "correct the parameter"),
+    "unused-parameter": Rule(_W, "use it in a block as $name, or delete it"),
     # structure
     "no-steps": Rule(_E, "add a heading '## Steps' and below it a heading '### …' for each step"),
+    "too-many-steps": Rule(_E, "split it into several runbooks that link to each other"),
     "steps-twice": Rule(_E, "keep one heading '## Steps' and move all steps below it"),
     "step-without-name": Rule(_E, "give the step a title with letters or digits, so that links can point to it"),
     "setext-heading": Rule(_W, "write headings with #; underlined ones are neither steps nor section ends"),

@@ -36,7 +36,7 @@ from opsdash.config.runbook_markdown import (
 from opsdash.config.runbook_rules import Findings
 from opsdash.config.runbook_source import Source, one_line, read_source
 from opsdash.config.runbook_text import render_text
-from opsdash.model.runbook import Block, Finding, Language, Link, Param, Runbook, Step, Tick
+from opsdash.model.runbook import MOST_STEPS, Block, Finding, Link, Param, Runbook, Step, Tick, used_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +58,6 @@ _FENCE_IN_QUOTES = re.compile(r"(?m)^[ \t>]*(?:`{3,}|~{3,})")
 _STEP_HEADING = re.compile(r" {0,3}(?:###[ \t]+\S|##[ \t]+steps[ \t#]*$)", re.IGNORECASE)
 _BROKEN_HEADING = re.compile(r"(?m)^###(?![#\s])\S|^(?: {4,}|\t)### ")
 _PROSE_LANGUAGES = {"markdown", "md", "gfm"}
-_VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _PART = r"\d+(?:\.\d+)?\s*(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])"
 _AMOUNT = re.compile(
     rf"(?:about\s+|ca\.?\s*|~\s*)?(?P<parts>{_PART}(?:(?:\s*,\s*|\s+and\s+|\s*){_PART})*)\.?",
@@ -120,6 +119,9 @@ def _check_whole(front: Front, reader: _Reader, findings: Findings) -> None:
     """What only the whole file shows. A page without front matter and steps is just a page."""
     if not reader.steps and (front.present or reader.steps_line):
         findings.add("no-steps", reader.steps_line or 1, "the runbook has no steps, so there is nothing to execute")
+    if len(reader.steps) > MOST_STEPS:
+        line = reader.steps[MOST_STEPS].line
+        findings.add("too-many-steps", line, f"the runbook has {len(reader.steps)} steps; it may have {MOST_STEPS}")
     if reader.steps and not front.present:
         findings.add("no-front-matter", 1, "the runbook says neither its component nor its owner")
     _check_branches(reader.steps, reader.branches, findings)
@@ -147,12 +149,15 @@ def _check_branches(steps: Sequence[Step], lines: Mapping[int, int], findings: F
 def _check_params(params: Sequence[Param], steps: Sequence[Step], findings: Findings) -> None:
     if not params:
         return
-    names = {param.name for param in params}
-    findings.add("params-not-used", params[0].line, "parameters are kept, but not asked for and not filled in")
-    for block in (block for step in steps for block in step.blocks):
-        used = sorted(names & set(_VARIABLE.findall(block.code)))
-        if used and block.language in {Language.SH, Language.BASH}:
-            findings.add("param-not-filled", block.line, f"the block needs the parameter {', '.join(used)}")
+    blocks = [block for step in steps for block in step.blocks]
+    used = {name for block in blocks for name in used_names(block)}
+    captured = {block.as_: block for block in blocks if block.as_}
+    for param in params:
+        if param.name not in used:
+            findings.add("unused-parameter", param.line, f"no block uses the parameter {param.name}")
+        if param.name in captured:
+            line = captured[param.name].line
+            findings.add("bad-parameter", line, f"as={param.name} would replace the parameter of that name")
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import automatic, flapping, health, maintenance, mechanisms, people, reviews, runs, switching
+from opsdash.core import automatic, flapping, health, maintenance, mechanisms, people, reviews, run_blocks, switching
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
@@ -28,7 +28,7 @@ def started(draft: Draft, event: Started) -> None:
     draft.emit(EngineStarted(draft.now.wall, event.version, event.pid, draft.life().stopped_at))
     switching.recover(draft)
     automatic.recover(draft)
-    runs.recover(draft)
+    run_blocks.recover(draft)
     for component in draft.keys("pauses"):
         remaining = max(0.0, draft.get("pauses", component).until - draft.now.wall)
         draft.effect(SuspendPolling(component, suspended=True))

@@ -13,6 +13,7 @@ Lines are counted from 1 and lie within `Runbook.text`. Durations are seconds.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from datetime import date
 
 DEFAULT_TIMEOUT = 300.0
+
+MOST_STEPS = 500
+"""Steps of a runbook that can be followed; nobody follows more, and a client has to show them all."""
 
 
 class Severity(StrEnum):
@@ -66,7 +70,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A declared parameter. It is kept as data; this version fills in none."""
+    """A declared parameter: asked for when a block that uses it is first executed, and given to it as a variable.
+
+    pattern: a regular expression that the whole value has to match.  secret: where the value comes from instead, each
+    time anew: `env` (the variable of this name), `env:NAME`, `file:PATH` or `cmd:PROGRAM ARGS`. It is never stored.
+    """
 
     name: str
     line: int
@@ -185,3 +193,33 @@ class Runbook:
     def step(self, step_id: str) -> Step | None:
         """The step of that id."""
         return next((step for step in self.steps if step.id == step_id), None)
+
+    @property
+    def pins(self) -> tuple[tuple[str, str], ...]:
+        """What a run pins: id and hash of each step, in order."""
+        return tuple((step.id, step.sha256) for step in self.steps)
+
+    def params_of(self, block: Block) -> tuple[Param, ...]:
+        """The declared parameters that a block uses."""
+        used = used_names(block)
+        return tuple(param for param in self.params if param.name in used)
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Names under which the output of blocks is kept."""
+        return frozenset(block.as_ for step in self.steps for block in step.blocks if block.as_)
+
+
+_SHELL_NAME = re.compile(r"\$\{?#?([A-Za-z_][A-Za-z0-9_]*)")
+_PYTHON_NAME = re.compile(r"""["']([A-Za-z_][A-Za-z0-9_]*)["']""")
+
+
+def used_names(block: Block) -> frozenset[str]:
+    """Names of variables that a block's code mentions: `$name`, `${name}`, and in Python any quoted name.
+
+    One name too many costs a question; one too few would run a command with an empty value.
+    """
+    if block.language is Language.OPSDASH:
+        return frozenset()
+    names = _PYTHON_NAME if block.language is Language.PYTHON else _SHELL_NAME
+    return frozenset(names.findall(block.code))

@@ -15,7 +15,7 @@ from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
-from opsdash.model.run import Run
+from opsdash.model.run import BlockRef, Run, StepTimes
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import Switch, SwitchKind, Truth
 from opsdash.model.window import WindowState
@@ -165,10 +165,15 @@ TABLES: dict[str, type] = {
     "approvals": ApprovalAsked,
     "shadows": Shadow,
     "runs": Run,
+    "last_runs": Run,
+    "step_times": StepTimes,
     "removed": Component,
     "engine": EngineState,
 }
-"""The world's tables and the type of their values; the key of `engine` is always "engine"."""
+"""The world's tables and the type of their values; the key of `engine` is always "engine".
+
+`runs` are open ones, `last_runs` the last that was closed of each runbook and component, `step_times` by runbook/step.
+"""
 
 Patch = list[tuple[str, str, Any]]
 """(table, key, value) triples; value None removes the key."""
@@ -320,6 +325,14 @@ class AlarmLive:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLive:
+    """Checks of a run that are to be executed one after the other, as long as each passes; for whom."""
+
+    chain: tuple[BlockRef, ...]
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLive:
     """What the engine knows of itself.
 
@@ -336,9 +349,11 @@ class EngineLive:
     journal_error: str = ""
 
 
-LIVE_TABLES = ("checks", "components", "switches", "alarms", "ended", "auto", "autos", "preflights", "engine")
+LIVE_TABLES = (
+    "checks", "components", "switches", "alarms", "ended", "auto", "autos", "preflights", "engine", "runs", "sessions",
+)  # fmt: skip
 """`ended`: when the last switch that may have moved a component ended. `autos`, with the one key "autos": when opsdash
-began switches by itself. Both in monotonic seconds.
+began switches by itself. `sessions`: since when each client's session listens. All in monotonic seconds.
 """
 
 

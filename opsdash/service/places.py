@@ -113,6 +113,11 @@ class Places:
         return self.state / "last-good.json"
 
     @property
+    def texts(self) -> Path:
+        """Folder of the runbooks' texts that runs were started with."""
+        return self.state / "texts"
+
+    @property
     def log(self) -> Path:
         """What the engine had to say."""
         return self.state / "engine.log"
