@@ -4,8 +4,8 @@ A line is shown when it is whole. A secret that comes in two pieces is therefore
 does not end is cut where `…` follows, which the mask knows; and where bytes were lost, the rest of their line goes,
 too, since the end of a secret is as secret as its beginning.
 
-The first three quarters of what is kept is the beginning, the last quarter the end, where errors stand. What came in
-between is counted and dropped. A program that floods is not read to the end: its file is cut, at most 64 KiB of it are
+The first three quarters of what is kept is the beginning, the last quarter the end, where errors stand; with the first
+gap the end begins. What came in between is counted and dropped. A program that floods is not read to the end: its file is cut, at most 64 KiB of it are
 looked at in one go, and then only its last lines.
 """
 
@@ -99,7 +99,7 @@ class Output:
         text = text.rpartition("\r")[2]  # as on a terminal: what was written over is gone
         shown = self._mask(clean(text.expandtabs(4), LONGEST_LINE))
         self._count += 1
-        if not self._tail and self._head_size + len(shown) < HEAD:
+        if not self.dropped and not self._tail and self._head_size + len(shown) < HEAD:
             self._head.append(shown)
             self._head_size += len(shown) + 1
             return

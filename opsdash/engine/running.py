@@ -323,9 +323,13 @@ class Runs:
 
     def _run_for(self, name: str, component: str, mode: RunMode | None) -> Run | None:
         """The open run: of that mode, or the one that is no rehearsal rather than the one that is."""
-        found = [run for run in self._open() if (run.runbook, run.component) == (name, component)]
+        found = [run for run in self._open() if run.runbook == name and component in ("", run.component)]
         wanted = [run for run in found if mode in (None, run.mode)]
         return min(wanted, key=lambda run: run.mode is RunMode.REHEARSE, default=None)
+
+    def component_of(self, name: str) -> str:
+        """The component of an open run, for a runbook that no longer says which one it is about."""
+        return next((run.component for run in self._open() if run.runbook == name), "")
 
     def _findings(self, name: str, standing: Standing) -> list[str]:
         findings = [str(each) for each in self._loaded().findings.get(name, ())]

@@ -36,7 +36,7 @@ def open_run(engine: Engine, given: Arguments) -> i.OpenRunIntent | Refused:
     runbook = engine.loaded.runbooks.get(str(given.get("runbook")))
     if runbook is None:
         return Refused("unknown_runbook", f"there is no runbook {given.get('runbook')!r}")
-    component = str(given.get("component") or runbook.component or "")
+    component = str(given.get("component") or runbook.component or engine.runs.component_of(runbook.id))
     if component not in engine.loaded.operation.components:
         return Refused("unknown_component", f"there is no component {component!r}")
     try:
