@@ -1,10 +1,10 @@
-"""Runbooks: list, show, lint, and follow one step by step in a plain terminal."""
+"""Runbooks: list, show, lint, follow one step by step in a plain terminal, approve one, and see what runs came to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.cli import exits
+from opsdash.cli import exits, runbook_runs
 from opsdash.cli.base import (
     UsageError,
     add_as,
@@ -30,7 +30,7 @@ EXAMPLE = "opsdash runbook run email-down"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `opsdash runbook`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|lint|run")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|lint|run|runs|approve|cancel")
     listing = verbs.add_parser("list", help="all runbooks")
     show = verbs.add_parser("show", help="one runbook as plain text")
     lint = verbs.add_parser("lint", help="what is wrong with runbooks")
@@ -39,6 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         each.add_argument("runbook", metavar="RUNBOOK")
     lint.add_argument("runbook", nargs="?", metavar="RUNBOOK")
     follow.add_argument("component", nargs="?", metavar="COMPONENT", help="default: the one the runbook names")
+    follow.add_argument("--rehearse", action="store_true", help="run checks only, and show what would be changed")
+    runbook_runs.configure(verbs)
     add_as(follow)
     for each in (listing, show, lint):
         add_json(each)
@@ -54,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _show(arguments)
     if arguments.verb == "lint":
         return _lint(arguments)
+    if arguments.verb in runbook_runs.VERBS:
+        return runbook_runs.VERBS[arguments.verb](arguments)
     return _follow(arguments)
 
 
@@ -139,4 +143,8 @@ def _follow(arguments: argparse.Namespace) -> int:
         )
     from opsdash.cli.following import follow
 
-    return with_engine(arguments, lambda session: follow(session, arguments.runbook, arguments.component))
+    return with_engine(
+        arguments,
+        lambda session: follow(session, arguments.runbook, arguments.component, rehearse=arguments.rehearse),
+        terminal=True,
+    )

@@ -5,8 +5,8 @@ does not end is cut where `…` follows, which the mask knows; and where bytes w
 too, since the end of a secret is as secret as its beginning.
 
 The first three quarters of what is kept is the beginning, the last quarter the end, where errors stand; with the first
-gap the end begins. What came in between is counted and dropped. A program that floods is not read to the end: its file is cut, at most 64 KiB of it are
-looked at in one go, and then only its last lines.
+gap the end begins. What came in between is counted and dropped. A program that floods is not read to the end: its file
+is cut, at most 64 KiB of it are looked at in one go, and then only its last lines.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ async def test_a_block_is_cancelled_and_then_decided_about(tmp_path: Path) -> No
 
 
 async def _says(session: EngineSession, text: str) -> bool:
-    return (await block(session, "restart"))["output"] == text
+    return bool((await block(session, "restart"))["output"] == text
 
 
 # --- parameters ----------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ async def test_a_parameter_is_asked_when_it_is_needed_and_checked_before_it_is_t
         assert (params["standby"]["value"], params["standby"]["source"]) == ("db3.internal", "asked")
         assert (params["found"]["value"], params["found"]["source"]) == ("db3.internal with ***", "captured")
         assert (params["DB_PASSWORD"]["value"], params["DB_PASSWORD"]["secret"]) == (None, "file:password")
-        told = json.dumps([dict(entry.data) for entry in s.engine.stores.journal.entries()])  # type: ignore[attr-defined] # a journal in memory
+        told = json.dumps([dict(entry.data) for entry in s.engine.stores.journal.entries()])
         assert "db3.internal" in told
         assert SECRET not in told
 
