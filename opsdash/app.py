@@ -301,7 +301,8 @@ def run_board(
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
 
     def session() -> EngineSession:
-        return EngineSession(where, claim=claim, read_only=read_only, revive=revive, spawned=spawned)
+        name = os.urandom(8).hex()
+        return EngineSession(where, claim=claim, read_only=read_only, revive=revive, spawned=spawned, name=name)
 
     try:
         code = run(

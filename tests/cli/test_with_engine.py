@@ -15,6 +15,7 @@ from tests.cli.conftest import OPSDASH, Terminal, environment, eventually, proce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.cli.conftest import Ended, Running
 

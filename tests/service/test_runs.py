@@ -207,7 +207,7 @@ async def test_a_block_is_cancelled_and_then_decided_about(tmp_path: Path) -> No
 
 
 async def _says(session: EngineSession, text: str) -> bool:
-    return bool((await block(session, "restart"))["output"] == text
+    return bool((await block(session, "restart"))["output"] == text)
 
 
 # --- parameters ----------------------------------------------------------------------------------------------------
