@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 OUTPUT_LINES = 10
 DECIDED = {"done": "it is done", "repeat": "to be repeated", "skip": "left out"}
 
-_NOT_PROSE = re.compile(r"^\s*(?:```.*?^\s*```\s*$|[-*] \[[ xX]\].*?$)", re.MULTILINE | re.DOTALL)
+_NOT_PROSE = re.compile(
+    r"\A#[^\n]*$"  # the title
+    r"|^\s*(?:```.*?^\s*```\s*$|[-*] \[[ xX]\].*?$)"  # fences and ticks
+    r"|^\*\*(?:Time|Expect|Who):\*\*.*?(?:\n\s*\n|\Z)",  # labels that are shown in places of their own
+    re.MULTILINE | re.DOTALL | re.IGNORECASE,
+)
 
 
 def step_item(step: StepView) -> str:

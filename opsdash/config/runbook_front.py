@@ -276,7 +276,8 @@ def positive_duration(text: str) -> float:
 
 _PARAM_KEYS = ("default", "ask", "secret", "pattern")
 _SECRET = re.compile(r"env|env:[A-Za-z_][A-Za-z0-9_]*|file:[^{}]+|cmd:[^{}]+")
-_NOT_OURS = frozenset({"PATH", "HOME", "IFS", "ENV", "BASH_ENV", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH"})
+RESERVED = frozenset({"PATH", "HOME", "IFS", "ENV", "BASH_ENV", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH"})
+"""Variables by which programs are found and loaded; no parameter may be one of them."""
 
 
 def _read_params(front: Front, node: _Node, findings: Findings) -> None:
@@ -317,8 +318,13 @@ def _param(name: str, node: _Node, findings: Findings) -> Param | None:
     return param
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a variable of this name means something to programs or to opsdash."""
+    return name.startswith("OPSDASH_") or name in RESERVED
+
+
 def _param_problem(param: Param) -> str | None:
-    if param.name.startswith("OPSDASH_") or param.name in _NOT_OURS:
+    if is_reserved(param.name):
         return "programs are found and opsdash speaks by this variable; choose another name"
     if param.secret is not None:
         others = [key for key in ("default", "ask", "pattern") if getattr(param, key) is not None]

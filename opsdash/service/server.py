@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from opsdash.engine.hub import BYE
 from opsdash.errors import EngineError, OpsdashError
+from opsdash.model.inputs import ApproveRunbookIntent
 from opsdash.model.run import RunMode
 from opsdash.model.switch import Refused, SwitchKind
 from opsdash.service import asking, intents
@@ -328,6 +329,8 @@ class Service:
         parsed = intents.parse(self._engine, str(wanted.get("intent")), arguments)
         if isinstance(parsed, Refused) and parsed.rule in intents.MEANINGLESS:
             return _problem(400, parsed.reason)
+        if isinstance(parsed, ApproveRunbookIntent) and hasattr(request.state, "guest"):
+            parsed = Refused("approval", "an approval is a person's word; give it on the engine's own machine")
         who, session = self._who(request), _session(request)
         return _json(await asking.submit(self._engine, asking.cleaned(key), who, parsed, session))
 

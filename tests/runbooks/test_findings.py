@@ -147,6 +147,9 @@ FILE_CASES = {
     "output kept under the name of a parameter": (
         "---\nparams:\n  a: {ask: x}\n---\n## Steps\n### A\n```sh {check as=a}\necho $a\n```\n", "bad-parameter", 7,
     ),
+    "output kept under a name by which programs are found": (
+        "---\ntitle: x\n---\n## Steps\n### A\n```sh {check as=PATH}\necho\n```\n", "bad-attribute", 6,
+    ),
     "a secret that comes from nowhere": ("---\nparams:\n  a: {secret: yes}\n---\n", "bad-parameter", 3),
     "a secret that is asked for": ("---\nparams:\n  a: {secret: env, ask: x}\n---\n", "bad-parameter", 3),
     "a pattern that is none": ("---\nparams:\n  a: {pattern: '('}\n---\n", "bad-parameter", 3),

@@ -5,9 +5,9 @@ is resumable and journaled; until then the runbook is only read. A block that lo
 changes something asks first, and a dangerous one wants the component's name typed. A step that failed leads to the
 step, or to the runbook, that it names for that.
 
-When a run is opened again, the checks of what was cut short run by themselves. A check of the current step that a
-person has run and that did not pass is tried again every ten seconds, for five minutes at most, as long as the page is
-open; checks of opsdash are measured anyway and need none of that.
+When a run is opened again, or its engine was, the checks of what was cut short run by themselves. A check of the
+current step that a person has run and that did not pass is tried again every ten seconds, for five minutes at most, as
+long as the page is open; checks of opsdash are measured anyway and need none of that.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class RunbookPage(Page):
         self.wide = False
         self._first_step = step
         self._loaded_at = float("-inf")
-        self._resumed = False
-        self._tries: dict[tuple[str, int], int] = {}
+        self._resumed: set[tuple[str, int, float | None]] = set()
+        self._tries: dict[tuple[str, int], tuple[int, float]] = {}
 
     async def load(self) -> None:
         run = await self.board.session.runbook(self.runbook, self.component, self.mode)
@@ -80,11 +80,10 @@ class RunbookPage(Page):
 
     async def _resume(self, run: RunView) -> None:
         """A run that is opened again begins with the checks of what is in doubt."""
-        in_doubt = any(block["in_doubt"] for step in run["steps"] for block in step["blocks"])
-        if self._resumed or not run["id"] or self.board.read_only:
-            return
-        self._resumed = True
-        if run["yours"] and in_doubt:
+        blocks = ((step["id"], block) for step in run["steps"] for block in step["blocks"])
+        doubts = {(step, block["index"], block["at"]) for step, block in blocks if block["in_doubt"]}
+        if run["yours"] and not self.board.read_only and doubts - self._resumed:
+            self._resumed |= doubts
             await self.board.ask("open_run", self._opening())
 
     def _opening(self) -> dict[str, Any]:
@@ -116,11 +115,10 @@ class RunbookPage(Page):
         for block in step["blocks"] if step is not None else ():
             ended = block["role"] == "check" and block["state"] in ("failed", "unknown") and block["at"] is not None
             key = (run["current"], block["index"])
-            if ended and not block["needs"] and now - (block["at"] or now) >= AGAIN_EVERY:
-                if self._tries.get(key, 0) >= MOST_TRIES:
-                    continue
-                self._tries[key] = self._tries.get(key, 0) + 1
-                block["at"] = now
+            times, last = self._tries.get(key, (0, 0.0))
+            due = now - max(block["at"] or now, last) >= AGAIN_EVERY and times < MOST_TRIES
+            if ended and due and not block["needs"]:
+                self._tries[key] = (times + 1, now)
                 self._submit("run_block", {"step": run["current"], "block": block["index"]})
 
     # --- drawing -------------------------------------------------------------------------------------------------
@@ -403,7 +401,6 @@ class RunbookPage(Page):
 
         def answered(reason: str | None) -> None:
             if reason:
-                self._resumed = False
                 self._submit("take_run", {"reason": reason})
 
         question = f"{run['driver']} drives {run['id']}. Why do you take it over?"
