@@ -153,7 +153,7 @@ def _check_params(params: Sequence[Param], steps: Sequence[Step], findings: Find
     used = {name for block in blocks for name in used_names(block)}
     captured = {block.as_: block for block in blocks if block.as_}
     for param in params:
-        if param.name not in used:
+        if param.name not in used and param.secret is None:  # programs find a password by its name alone
             findings.add("unused-parameter", param.line, f"no block uses the parameter {param.name}")
         if param.name in captured:
             line = captured[param.name].line

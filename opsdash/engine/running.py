@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opsdash.config.runbooks import parse
@@ -23,7 +24,7 @@ from opsdash.kinds.identity import group_lives, still_runs
 from opsdash.kinds.offload import in_thread
 from opsdash.model import inputs as i
 from opsdash.model.run import BlockResult, BlockState, RunMode
-from opsdash.model.runbook import Language
+from opsdash.model.runbook import Language, used_names
 from opsdash.model.switch import Refused
 from opsdash.model.units import format_duration
 from opsdash.storage.trust import Approval
@@ -254,7 +255,7 @@ class Runs:
         effect, began = execution.effect, asyncio.get_running_loop().time()
         try:
             try:
-                execution.variables = await self._variables(execution.block, run, runbook)
+                execution.variables, lacking = await self._variables(execution.block, run, runbook)
             except ReferenceProblem as error:
                 return execution.result(False, f"could not be started: {error}")
             except TimeoutError:
@@ -263,7 +264,7 @@ class Runs:
                 execution.up = lambda pid, identity: self._put(
                     i.BlockUp(effect.run, effect.step, effect.block, pid, identity)
                 )
-            return await self._blocks.execute(execution)
+            return _noting(await self._blocks.execute(execution), lacking)
         except asyncio.CancelledError as cancelled:
             after = format_duration(asyncio.get_running_loop().time() - began)
             if cancelled.args:
@@ -273,18 +274,27 @@ class Runs:
             log.exception("a block of %s failed in a way that nobody foresaw", effect.runbook)
             return execution.result(None, f"{type(error).__name__}: {error}")
 
-    async def _variables(self, block: Block, run: Run, runbook: Runbook) -> Mapping[str, str]:
-        """The parameters of a block; secrets are read now, and masked from now on. Raises ReferenceProblem."""
+    async def _variables(self, block: Block, run: Run, runbook: Runbook) -> tuple[Mapping[str, str], str]:
+        """The parameters of a block; secrets are read now, and masked from now on. Raises ReferenceProblem.
+
+        Every program gets the secrets, since many find them by their name alone (`PGPASSWORD`). One that cannot be read
+        is an obstacle where the block names it; elsewhere it is only told, in case the block does not work.
+        """
         lacking = missing(runbook, run, block)
         if lacking:
             raise ReferenceProblem(f"it needs {', '.join(lacking)}, which nobody has given")
         given = {each.name: each.value for each in run.params}
-        secrets = [param for param in runbook.params_of(block) if param.secret is not None]
-        if secrets:
-            loaded = self._loaded()
-            async with asyncio.timeout(SECRET_WITHIN):
-                given |= await in_thread(("secrets", run.id, block.line), lambda: _secrets(loaded, secrets))
-        return given
+        secrets = [param for param in runbook.params if param.secret is not None]
+        if not secrets or block.language is Language.OPSDASH:
+            return given, ""
+        loaded = self._loaded()
+        async with asyncio.timeout(SECRET_WITHIN):
+            found, trouble = await in_thread(("secrets", run.id, block.line), lambda: _secrets(loaded, secrets))
+        named = used_names(block)
+        for name, problem in trouble.items():
+            if name in named:
+                raise problem
+        return {**given, **found}, "; ".join(str(problem) for problem in trouble.values())
 
     # --- for clients -----------------------------------------------------------------------------------------------
 
@@ -393,19 +403,32 @@ class Runs:
         return await in_thread(("processes", run.id), lambda: {(b.step, b.block): _fate(b) for b in doubts})
 
 
+def _noting(result: BlockResult, lacking: str) -> BlockResult:
+    """A result with what may be the reason that it is no better."""
+    if not lacking or result.state is BlockState.PASSED:
+        return result
+    return replace(result, detail="; ".join(filter(None, (result.detail, lacking))))
+
+
 def _not_begun(effect: RunBlock, why: str) -> BlockResult:
     detail = f"nothing was executed: {why}"
     return BlockResult(effect.step, effect.block, BlockState.FAILED, 0.0, detail=detail, who=effect.who)
 
 
-def _secrets(loaded: Loaded, params: list[Param]) -> dict[str, str]:
-    raw = {param.name: _reference(param) for param in params}
-    values = loaded.resolve(raw)
+def _secrets(loaded: Loaded, params: list[Param]) -> tuple[dict[str, str], dict[str, ReferenceProblem]]:
+    """The secrets that can be read, and what is wrong with the others."""
+    values: dict[str, str] = {}
+    trouble: dict[str, ReferenceProblem] = {}
+    for param in params:
+        try:
+            values |= loaded.resolve({param.name: _reference(param)})
+        except ReferenceProblem as problem:
+            trouble[param.name] = problem
     for name, value in values.items():
         if len(value) < MIN_LENGTH:
             log.warning("the secret %s has fewer than %d characters, so it cannot be masked", name, MIN_LENGTH)
     loaded.secrets.add(*values.values())
-    return values
+    return values, trouble
 
 
 def _reference(param: Param) -> str:

@@ -199,11 +199,6 @@ class Runbook:
         """What a run pins: id and hash of each step, in order."""
         return tuple((step.id, step.sha256) for step in self.steps)
 
-    def params_of(self, block: Block) -> tuple[Param, ...]:
-        """The declared parameters that a block uses."""
-        used = used_names(block)
-        return tuple(param for param in self.params if param.name in used)
-
     @property
     def captures(self) -> frozenset[str]:
         """Names under which the output of blocks is kept."""

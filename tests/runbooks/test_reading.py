@@ -209,7 +209,7 @@ def test_parameters_are_kept_as_data() -> None:
         Param("standby", 3, default="db2", pattern="[a-z0-9.-]+"),
         Param("PW", 4, secret="env"),
     )
-    assert [finding.code for finding in findings] == ["unused-parameter", "unused-parameter"]
+    assert [finding.code for finding in findings] == ["unused-parameter"]
     assert runbook.executable
 
 

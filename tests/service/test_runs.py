@@ -255,6 +255,27 @@ async def test_a_secret_that_cannot_be_read_starts_nothing_and_is_read_anew_each
         assert (await block(session, "use-it"))["output"] == "db3 with ***"
 
 
+async def test_a_secret_reaches_programs_that_find_it_by_its_name_alone(tmp_path: Path) -> None:
+    async with following(tmp_path, "env | grep PASSW") as s:
+        session = s.session()
+        run = await wants(session, "open_run", runbook="web-down")
+        await wants(session, "run_block", run=run, **RESTART)
+        found = await ended(session, "restart")
+        assert (found["state"], found["output"]) == ("passed", "DB_PASSWORD=***")
+        (tmp_path / "password").unlink()
+        await wants(session, "run_block", run=run, step="look", block=0)
+        assert (await ended(session, "look"))["state"] == "passed", "it needs no secret"
+        await wants(session, "run_block", run=run, typed="web", **RESTART)
+        found = await eventually_asked(lambda: _failed(session))
+        assert "exit status 1" in found["detail"]
+        assert "the secret file 'password' cannot be read" in found["detail"]
+
+
+async def _failed(session: EngineSession) -> Any:
+    found = await block(session, "restart")
+    return found if found["state"] == "failed" else None
+
+
 async def _passed(session: EngineSession) -> bool:
     return bool((await block(session, "use-it"))["state"] == "passed")
 
