@@ -136,7 +136,7 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
     loaded = reach.noted(loaded)
     report_problems(loaded)
     demo = "DEMO_CONTROL" in environment
-    stores = _stores(where, loaded.settings.retention)
+    stores = _stores(where, loaded)
     engine = Engine(
         workspace=where.workspace, loaded=loaded, before=before, stores=stores, demo=demo, sheets=where.sheets
     )
@@ -211,15 +211,19 @@ def _let_in(reach: Reach, engine: Engine) -> None:
         log.warning("%s; %s", *in_the_clear(reach.door.address))
 
 
-def _stores(where: Places, kept: Kept) -> Stores:
+def _stores(where: Places, loaded: Loaded) -> Stores:
     from opsdash.engine.engine import Stores
     from opsdash.storage.documents import Documents
     from opsdash.storage.journal import Journal
+    from opsdash.storage.texts import Texts
+    from opsdash.storage.trust import Trust
 
     return Stores(
         journal=Journal.open(where.journal),
         documents=Documents(where.documents),
-        history=_history(where, kept),
+        history=_history(where, loaded.settings.retention),
+        texts=Texts(where.texts),
+        trust=Trust.of(loaded.environment, where.workspace),
     )
 
 
@@ -309,7 +313,10 @@ def run_board(
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
 
     def session() -> EngineSession:
-        return EngineSession(where, claim=claim, read_only=read_only, revive=revive, spawned=spawned, rings=True)
+        name = os.urandom(8).hex()
+        return EngineSession(
+            where, claim=claim, read_only=read_only, revive=revive, spawned=spawned, rings=True, name=name
+        )
 
     try:
         code = run(

@@ -324,10 +324,10 @@ class Timeline:
         """Every check passes once."""
         self.ok(*self.world.operation.checks)
 
-    def want(self, intent: i.Intent, who: str = "maria") -> Refused | str:
+    def want(self, intent: i.Intent, who: str = "maria", session: str = "") -> Refused | str:
         """A person wants something. Returns why not, or what was begun ("" where nothing has a name)."""
         request = f"request-{next(self._count)}"
-        self.feed(i.Wanted(request, who, intent))
+        self.feed(i.Wanted(request, who, intent, session))
         answer = self.answers[request]
         return answer.subject if answer.refused is None else answer.refused
 

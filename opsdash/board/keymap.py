@@ -93,10 +93,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("choose", "enter", "choose", "choose what the cursor is on", (Scope.CHOICE,)),
     # runbook
     Action("tick", "space", "tick", "tick the line, or take the tick back", (Scope.RUNBOOK,), changes=True),
-    Action("execute", "x", "run block", "run the block under the cursor (enter does, too)", (Scope.RUNBOOK,), changes=True),
+    Action("execute", "x", "run block", "run the block under the cursor (enter does, too), or decide about one that was cut short", (Scope.RUNBOOK,), changes=True),
     Action("step_done", "y", "step done", "call the step done", (Scope.RUNBOOK,), changes=True),
     Action("step_failed", "n", "step failed", "call the step failed, and go to the step it names for that", (Scope.RUNBOOK,), changes=True),
     Action("step_skipped", "s", "skip", "skip the step", (Scope.RUNBOOK,), changes=True),
+    Action("run_checks", "a", "checks", "run the coming checks one after another, up to the first that does not pass, or to what is no check", (Scope.RUNBOOK,), changes=True),
+    Action("cancel_block", "X", "cancel", "end the block that is running, with all that it has started", (Scope.RUNBOOK,), changes=True, hint=False),
+    Action("take_run", "t", "take over", "drive the run that somebody else drives, with a reason", (Scope.RUNBOOK,), changes=True, hint=False),
+    Action("approve", "A", "approve", "show what the runbook would execute, and approve it as it is now", (Scope.RUNBOOK,), changes=True, hint=False),
+    Action("difference", "d", "difference", "show what was edited since the run began, and go on by it", (Scope.RUNBOOK,), changes=True, hint=False),
+    Action("rehearse", "h", "rehearse", "follow it without changing anything: checks run, the rest is shown", (Scope.RUNBOOK,), hint=False),
     Action("end_run", "E", "end run", "close this run of the runbook", (Scope.RUNBOOK,), changes=True, hint=False),
     # incidents, people
     Action("note", "n", "note", "write a line into the timeline", (Scope.INCIDENTS,), changes=True),

@@ -75,7 +75,7 @@ BLOCK: dict[str, Sign] = {
     "started": Sign("▸", "running", Role.BACKUP),
     "passed": Sign("✓", "passed", Role.OK),
     "failed": Sign("✗", "FAILED", Role.DOWN),
-    "unknown": Sign("?", "NOT KNOWN whether it ran", Role.UNKNOWN),
+    "unknown": Sign("?", "NOT KNOWN what it did", Role.UNKNOWN),
 }
 
 INCIDENT: dict[str, Sign] = {

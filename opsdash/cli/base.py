@@ -84,14 +84,20 @@ def places_of(arguments: argparse.Namespace) -> Places:
     return places(workspace_of(arguments))
 
 
-def with_engine(arguments: argparse.Namespace, work: Callable[[EngineSession], Awaitable[int]]) -> int:
-    """Do `work` with the workspace's engine, which is started if none runs. Raises EngineError, SessionError."""
+def with_engine(
+    arguments: argparse.Namespace, work: Callable[[EngineSession], Awaitable[int]], *, terminal: bool = False
+) -> int:
+    """Do `work` with the workspace's engine, which is started if none runs. Raises EngineError, SessionError.
+
+    terminal: this is a terminal of its own, of which one person may have several.
+    """
     workspace = workspace_of(arguments)
 
     async def go() -> int:
         from opsdash.service.attach import attach
 
-        session = await attach(workspace, claim=getattr(arguments, "claim", None))
+        name = os.urandom(8).hex() if terminal else ""
+        session = await attach(workspace, claim=getattr(arguments, "claim", None), name=name)
         try:
             return await work(session)
         finally:

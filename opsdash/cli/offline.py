@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from opsdash.config.loader import load
 from opsdash.core.evolve import evolve
 from opsdash.core.incident_views import incident_view
+from opsdash.core.run_views import run_line
 from opsdash.core.views import Viewer
 from opsdash.engine.clock import system_clock
-from opsdash.engine.runviews import run_view, runbook_line
+from opsdash.engine.runviews import About, run_view, runbook_line
 from opsdash.model.world import Live, World
 from opsdash.service.places import places
 from opsdash.storage.codec import decode, decode_world
 from opsdash.storage.segments import load as load_journal
+from opsdash.storage.trust import Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         IncidentView,
         PersonView,
         RunbookLine,
+        RunLine,
         RunView,
         SwitchView,
     )
@@ -70,7 +73,24 @@ class Offline:
     def runbooks(self) -> list[RunbookLine]:
         """All runbooks."""
         found = self.loaded.runbooks
-        return [runbook_line(found[name], len(self.loaded.findings.get(name, ()))) for name in sorted(found)]
+        trust = Trust.of(self.loaded.environment, self.loaded.workspace)
+        trust.load()
+        return [
+            runbook_line(
+                found[name],
+                len(self.loaded.findings.get(name, ())),
+                approved=trust.trusts(name, found[name].sha256),
+            )
+            for name in sorted(found)
+        ]
+
+    def runs(self) -> list[RunLine]:
+        """Runs that are open."""
+        runbooks = self.loaded.runbooks
+        found = self.world.tables["runs"].values()
+        titles = {run.runbook: runbooks[run.runbook].title for run in found if run.runbook in runbooks}
+        lines = [run_line(run, titles.get(run.runbook, run.runbook)) for run in found]
+        return sorted(lines, key=lambda line: -line["started_at"])
 
     def runbook(self, name: str, component: str | None) -> RunView | None:
         """A runbook, with its open run for that component if there is one."""
@@ -80,7 +100,8 @@ class Offline:
         about = component or found.component or ""
         runs = self.world.tables["runs"].values()
         run = next((each for each in runs if (each.runbook, each.component) == (name, about)), None)
-        return run_view(found, run, about, [str(each) for each in self.loaded.findings.get(name, ())])
+        findings = [str(each) for each in self.loaded.findings.get(name, ())]
+        return run_view(found, run, About(component=about, findings=findings, runbooks=self.loaded.runbooks))
 
 
 def read_files(workspace: Path) -> Loaded:

@@ -1,10 +1,10 @@
-"""Runbooks: list, show, lint, test their checks, and follow one step by step in a plain terminal."""
+"""Runbooks: list, show, lint, test their checks, follow one in a plain terminal, approve one, see what runs came to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.cli import exits, runbook_test
+from opsdash.cli import exits, runbook_runs, runbook_test
 from opsdash.cli.base import (
     UsageError,
     add_as,
@@ -33,7 +33,7 @@ EXAMPLE = "opsdash runbook run email-down"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `opsdash runbook`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|lint|test|run")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|lint|test|run|runs|approve|cancel")
     listing = verbs.add_parser("list", help="all runbooks")
     show = verbs.add_parser("show", help="one runbook as plain text")
     lint = verbs.add_parser("lint", help="what is wrong with runbooks")
@@ -47,6 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         each.add_argument("runbook", metavar="RUNBOOK")
     lint.add_argument("runbook", nargs="?", metavar="RUNBOOK")
     follow.add_argument("component", nargs="?", metavar="COMPONENT", help="default: the one the runbook names")
+    follow.add_argument("--rehearse", action="store_true", help="run checks only, and show what would be changed")
+    runbook_runs.configure(verbs)
     add_as(follow)
     for each in (listing, show, lint, test):
         add_json(each)
@@ -64,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _lint(arguments)
     if arguments.verb == "test":
         return runbook_test.run(arguments)
+    if arguments.verb in runbook_runs.VERBS:
+        return runbook_runs.VERBS[arguments.verb](arguments)
     return _follow(arguments)
 
 
@@ -160,4 +164,8 @@ def _follow(arguments: argparse.Namespace) -> int:
         )
     from opsdash.cli.following import follow
 
-    return with_engine(arguments, lambda session: follow(session, arguments.runbook, arguments.component))
+    return with_engine(
+        arguments,
+        lambda session: follow(session, arguments.runbook, arguments.component, rehearse=arguments.rehearse),
+        terminal=True,
+    )

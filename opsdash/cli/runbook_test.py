@@ -22,6 +22,7 @@ from opsdash.cli import exits
 from opsdash.cli.base import UsageError, unknown_runbook, with_files_or_engine, workspace_of
 from opsdash.cli.terminal import Painted, Role, dim, out, out_json, say, sign
 from opsdash.model.runbook import Role as BlockRole
+from opsdash.storage.trust import Trust
 
 if TYPE_CHECKING:
     import argparse
@@ -90,11 +91,13 @@ def run(arguments: argparse.Namespace) -> int:
     return CODES[worst]
 
 
-def may_execute(runbook: Runbook) -> str:
+def may_execute(runbook: Runbook, trust: Trust) -> str:
     """Why the blocks of a runbook may not be executed; "" when they may."""
-    if runbook.executable:
+    if not runbook.executable:
+        return f"the runbook has errors: see `opsdash runbook lint {runbook.id}`"
+    if trust.trusts(runbook.id, runbook.sha256):
         return ""
-    return f"the runbook has errors: see `opsdash runbook lint {runbook.id}`"
+    return f"nobody has approved it as it is now: `opsdash runbook approve {runbook.id}` shows what it would execute"
 
 
 # --- testing -----------------------------------------------------------------------------------------------------
@@ -122,11 +125,12 @@ async def _test(
             raise unknown_runbook(name, loaded.runbooks)
     chosen = [loaded.runbooks[name] for name in dict.fromkeys(arguments.runbooks or sorted(loaded.runbooks))]
     _check_given(given, chosen)
-    places = asyncio.Semaphore(AT_ONCE)
+    places, trust = asyncio.Semaphore(AT_ONCE), Trust.of(loaded.environment, loaded.workspace)
+    await asyncio.to_thread(trust.load)
 
     async def one(runbook: Runbook) -> list[Tested]:
         async with places:
-            hindrance = may_execute(runbook)
+            hindrance = may_execute(runbook, trust)
             values = await asyncio.to_thread(_values, loaded, runbook.params, given) if not hindrance else NO_VALUES
             tester = _Tester(loaded, runbook, values, command or _measured_here(loaded))
             return await tester.test(hindrance, once=arguments.once)
@@ -154,7 +158,7 @@ class _Tester:
         return found
 
     async def _check(self, step: Step, number: int, block: Block, hindrance: str) -> Tested:
-        from opsdash.engine.blocks import Blocks
+        from opsdash.engine.blocks import Blocks, Execution
         from opsdash.model.effects import RunBlock
         from opsdash.model.run import BlockState
 
@@ -163,9 +167,9 @@ class _Tester:
         if not detail:
             mask = self.loaded.secrets.mask
             workspace, known = self.loaded.workspace, self.values.known
-            blocks = Blocks(workspace=workspace, command=self.command, mask=mask, parameters=known)
+            blocks = Blocks(workspace=workspace, command=self.command, mask=mask)
             effect = RunBlock("test", runbook.id, runbook.component or "", step.id, number, "")
-            done = await blocks.execute(effect, block)
+            done = await blocks.execute(Execution(effect, block, mask, known))
             result = {BlockState.PASSED: PASSED, BlockState.FAILED: NOT_PASSED}.get(done.state, NOT_TOLD)
             detail, output = done.detail, done.output
         return {
@@ -182,11 +186,9 @@ class _Tester:
 
 def _hindrance(block: Block, values: _Values) -> str:
     """Why a block cannot be executed here and now; "" when it can."""
-    from opsdash.config.runbooks import needed_names
+    from opsdash.model.runbook import used_names
 
-    if block.host:
-        return f"it is meant for {block.host}"
-    missing = sorted(needed_names(block, values.missing))
+    missing = sorted(used_names(block) & values.missing.keys())
     return values.missing[missing[0]] if missing else ""
 
 
@@ -264,11 +266,11 @@ def _values(loaded: Loaded, params: Sequence[Param], given: Mapping[str, str]) -
 
 def _value(loaded: Loaded, param: Param, given: Mapping[str, str]) -> str | None:
     value = given.get(param.name, os.environ.get(param.name, param.default))
-    if value is None and param.secret is not None and "${" in param.secret:
+    if value is None and param.secret is not None:
         from opsdash.config.secrets import ReferenceProblem
 
         try:
-            value = str(loaded.resolve({"value": param.secret})["value"])
+            value = str(loaded.resolve({"value": param.reference})["value"])
         except ReferenceProblem:
             return None
     if value is not None and param.secret is not None:

@@ -16,7 +16,7 @@ import shlex
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from opsdash.config.runbook_front import positive_duration
+from opsdash.config.runbook_front import is_reserved, positive_duration
 from opsdash.config.runbook_rules import nearest
 from opsdash.config.runbook_source import is_hostile, one_line
 from opsdash.model.runbook import Block, Command, Language, Role
@@ -238,6 +238,8 @@ def _host(text: str) -> str:
 
 
 def _variable(text: str) -> str:
+    if is_reserved(text):
+        raise ValueError(f"programs are found and opsdash speaks by the variable {text}; choose another name")
     if _NAME.fullmatch(text):
         return text
     raise ValueError(f"{one_line(text, 60)!r} is no name; use letters, digits and _")

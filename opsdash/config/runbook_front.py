@@ -292,6 +292,9 @@ def positive_duration(text: str) -> float:
 
 
 _PARAM_KEYS = ("default", "ask", "secret", "pattern")
+_SECRET = re.compile(r"env|env:[A-Za-z_][A-Za-z0-9_]*|file:[^{}]+|cmd:[^{}]+")
+RESERVED = frozenset({"PATH", "HOME", "IFS", "ENV", "BASH_ENV", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH"})
+"""Variables by which programs are found and loaded; no parameter may be one of them."""
 
 
 def _read_params(front: Front, node: _Node, findings: Findings) -> None:
@@ -329,7 +332,36 @@ def _param(name: str, node: _Node, findings: Findings) -> Param | None:
         text = _text(value, f"{key} of {where}", findings, flat=False)
         if text is not None:
             values[key] = text
-    return Param(name, node.line, **values)
+    param = Param(name, node.line, **values)
+    problem = _param_problem(param)
+    if problem:
+        findings.add("bad-parameter", node.line, f"{where}: {problem}")
+    return param
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a variable of this name means something to programs or to opsdash."""
+    return name.startswith("OPSDASH_") or name in RESERVED
+
+
+def _param_problem(param: Param) -> str | None:
+    if is_reserved(param.name):
+        return "programs are found and opsdash speaks by this variable; choose another name"
+    if param.secret is not None:
+        others = [key for key in ("default", "ask", "pattern") if getattr(param, key) is not None]
+        if others:
+            return f"a secret is never asked for, so {', '.join(others)} means nothing"
+        if not _SECRET.fullmatch(param.secret):
+            return "secret is env, env:NAME, file:PATH or cmd:PROGRAM ARGS"
+    if param.pattern is None:
+        return None
+    try:
+        pattern = re.compile(param.pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"{one_line(param.pattern, 60)!r} is no regular expression: {error}"
+    if param.default is not None and not pattern.fullmatch(param.default):
+        return "the default does not match the pattern"
+    return None
 
 
 _READERS: dict[str, Callable[[Front, _Node, Findings], None]] = {

@@ -93,6 +93,11 @@ RULES: dict[str, Rule] = {
     "unknown-key": Rule(_E, "A misspelt key is not read, and nobody notices.", "correct or delete the key"),
     "duplicate-key": Rule(_E, "Of two values only one can count.", "keep one of the two"),
     "bad-value": Rule(_E, "The value is not of the kind that its key needs.", "correct the value"),
+    "bad-parameter": Rule(
+        _E,
+        "A parameter that cannot be asked for or given to a program as it stands stops whoever needs it in the middle.",
+        "correct the parameter",
+    ),
     "params-not-used": Rule(
         _W,
         "A parameter that no block uses is asked for in vain, or its name is misspelt in the block.",
@@ -103,6 +108,11 @@ RULES: dict[str, Rule] = {
         _E,
         "Without steps there is nothing to follow.",
         "add a heading '## Steps' and below it a heading '### …' for each step",
+    ),
+    "too-many-steps": Rule(
+        _E,
+        "Nobody follows that many steps in an incident.",
+        "split it into several runbooks that link to each other",
     ),
     "steps-twice": Rule(
         _E,

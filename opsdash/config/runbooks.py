@@ -36,7 +36,7 @@ from opsdash.config.runbook_markdown import (
 from opsdash.config.runbook_rules import MOST_COMPARED, NOWHERE, Findings, Span
 from opsdash.config.runbook_source import Source, one_line, read_source
 from opsdash.config.runbook_text import render_text
-from opsdash.model.runbook import Block, Finding, Language, Link, Param, Runbook, Step, Tick
+from opsdash.model.runbook import MOST_STEPS, Block, Finding, Link, Param, Runbook, Step, Tick, used_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.runbook_front import Front
 
-__all__ = ["lint", "needed_names", "parse", "render_text"]
+__all__ = ["lint", "parse", "render_text"]
 
 _LABELS = ("Expect", "Time", "Who", "Wait", "If this fails", "Then")
 _LABEL_OF = {label.lower(): label for label in _LABELS}
@@ -58,8 +58,6 @@ _FENCE_IN_QUOTES = re.compile(r"(?m)^[ \t>]*(?:`{3,}|~{3,})")
 _STEP_HEADING = re.compile(r" {0,3}(?:###[ \t]+\S|##[ \t]+steps[ \t#]*$)", re.IGNORECASE)
 _BROKEN_HEADING = re.compile(r"(?m)^###(?![#\s])\S|^(?: {4,}|\t)### ")
 _PROSE_LANGUAGES = {"markdown", "md", "gfm"}
-_VARIABLE = re.compile(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PART = r"\d+(?:\.\d+)?\s*(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])"
 _AMOUNT = re.compile(
     rf"(?:about\s+|ca\.?\s*|~\s*)?(?P<parts>{_PART}(?:(?:\s*,\s*|\s+and\s+|\s*){_PART})*)\.?",
@@ -125,6 +123,9 @@ def _check_whole(front: Front, reader: _Reader, findings: Findings) -> None:
     """What only the whole file shows. A page without front matter and steps is just a page."""
     if not reader.steps and (front.present or reader.steps_line):
         findings.add("no-steps", reader.steps_line or 1, "the runbook has no steps, so there is nothing to execute")
+    if len(reader.steps) > MOST_STEPS:
+        line = reader.steps[MOST_STEPS].line
+        findings.add("too-many-steps", line, f"the runbook has {len(reader.steps)} steps; it may have {MOST_STEPS}")
     if reader.steps and not front.present:
         findings.add("no-front-matter", 1, "the runbook says neither its component nor its owner")
     _check_branches(reader.steps, reader.branches, findings)
@@ -155,19 +156,17 @@ def _check_branch(step: Step, target: str, ids: Collection[str], line: int, find
 
 
 def _check_params(params: Sequence[Param], steps: Sequence[Step], findings: Findings) -> None:
+    if not params:
+        return
     blocks = [block for step in steps for block in step.blocks]
-    used = {name for block in blocks for name in needed_names(block, {param.name for param in params})}
+    used = {name for block in blocks for name in used_names(block)}
+    captured = {block.as_: block for block in blocks if block.as_}
     for param in params:
-        if param.name not in used:
-            findings.add("params-not-used", param.line, f"no block uses the parameter {one_line(param.name, 40)!r}")
-
-
-def needed_names(block: Block, names: Collection[str]) -> set[str]:
-    """Which of these variables the code of a block reads, as far as that can be seen from outside."""
-    if block.language is Language.OPSDASH:
-        return set()
-    found = _WORD if block.language is Language.PYTHON else _VARIABLE
-    return set(names) & set(found.findall(block.code))
+        if param.name not in used and param.secret is None:  # programs find a password by its name alone
+            findings.add("params-not-used", param.line, f"no block uses the parameter {param.name}")
+        if param.name in captured:
+            line = captured[param.name].line
+            findings.add("bad-parameter", line, f"as={param.name} would replace the parameter of that name")
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from opsdash.core import (
     outbox,
     people,
     reviews,
+    run_blocks,
     runs,
     switching,
     ways_out,
@@ -86,6 +87,7 @@ def _journal_state(draft: Draft, event: i.JournalState) -> None:
 
 
 def _wanted(draft: Draft, event: i.Wanted) -> None:
+    draft.session = event.session
     answer = INTENTS[type(event.intent)](draft, event.who, event.intent)
     if isinstance(answer, Refused):
         draft.effect(Answer(event.id, refused=answer))
@@ -120,7 +122,9 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     i.ReadDone: switching.read_done,
     i.ApplyDone: switching.applied,
     i.PreflightDone: _preflight,
-    i.BlockDone: runs.block_done,
+    i.BlockDone: run_blocks.block_done,
+    i.BlockUp: run_blocks.block_up,
+    i.SessionSeen: runs.session_seen,
     i.SendDone: delivery.sent,
     i.Beat: life.beat,
     i.JournalState: _journal_state,
@@ -173,9 +177,16 @@ INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.TellIntent: outbox.tell,
     i.PollIntent: _poll,
     i.AwayIntent: people.set_away,
-    i.OpenRunIntent: runs.open_run,
+    i.OpenRunIntent: run_blocks.open_run,
     i.TickIntent: runs.tick,
     i.MarkStepIntent: runs.mark,
-    i.RunBlockIntent: runs.run_block,
+    i.RunBlockIntent: run_blocks.run_block,
     i.EndRunIntent: runs.end_run,
+    i.TakeRunIntent: runs.take,
+    i.AcceptRunIntent: runs.accept,
+    i.SetParameterIntent: runs.set_parameter,
+    i.CancelBlockIntent: run_blocks.cancel,
+    i.DecideBlockIntent: run_blocks.decide,
+    i.RunChecksIntent: run_blocks.run_checks,
+    i.ApproveRunbookIntent: runs.approve,
 }

@@ -46,7 +46,10 @@ class Decision:
 class Draft:
     """Overlay over world and live for the length of one decision."""
 
-    __slots__ = ("_live", "_live_over", "_over", "_world", "effects", "now", "operation", "records", "touched")
+    __slots__ = (
+        "_live", "_live_over", "_over", "_world", "effects", "now", "operation", "records", "session",
+        "touched",
+    )  # fmt: skip
 
     def __init__(self, world: World, live: Live, now: Now) -> None:
         self._world = world
@@ -58,6 +61,7 @@ class Draft:
         self.records: list[Record] = []
         self.effects: list[Effect] = []
         self.touched: set[str] = set()
+        self.session = ""
 
     # --- reading -----------------------------------------------------------------------------------------------
 

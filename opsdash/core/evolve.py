@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from opsdash.core import evolve_runs
 from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, with_change
 from opsdash.core.evolve_outbox import OUTBOX
 from opsdash.core.reader import OPSDASH
@@ -14,7 +15,6 @@ from opsdash.model import records as r
 from opsdash.model.alarm import Alarm, HoldReason, alarm_key
 from opsdash.model.change import Change, ChangeKind
 from opsdash.model.operation import Absence
-from opsdash.model.run import Run, StepMark
 from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
 from opsdash.model.window import FILES, Muted, WindowKind, WindowState
 from opsdash.model.world import (
@@ -45,7 +45,7 @@ AUTOS_KEPT = 86400.0
 
 def _engine_started(world: Reader, record: r.EngineStarted) -> Patch:
     engine = replace(_engine(world), started_at=record.at, stopped_at=None)
-    return [("engine", "engine", engine), *forgotten(world, record.at)]
+    return [("engine", "engine", engine), *forgotten(world, record.at), *evolve_runs.engine_started(world)]
 
 
 def _engine_stopped(world: Reader, record: r.EngineStopped) -> Patch:
@@ -409,65 +409,6 @@ def _proved(_world: Reader, record: r.Proved) -> Patch:
     ]
 
 
-# --- runs ----------------------------------------------------------------------------------------------------------
-
-
-def _run_started(world: Reader, record: r.RunStarted) -> Patch:
-    engine = _engine(world)
-    run = Run(
-        id=record.run,
-        runbook=record.runbook,
-        component=record.component,
-        sha256=record.sha256,
-        who=record.who,
-        started_at=record.at,
-        incident=record.incident,
-    )
-    return [("runs", record.run, run), ("engine", "engine", replace(engine, runs=engine.runs + 1))]
-
-
-def _run_ticked(world: Reader, record: r.RunTicked) -> Patch:
-    run: Run | None = world.get("runs", record.run)
-    if run is None:
-        return []
-    tick = (record.step, record.tick)
-    others = tuple(each for each in run.ticks if each != tick)
-    return [("runs", record.run, replace(run, ticks=(*others, tick) if record.done else others))]
-
-
-def _step_marked(world: Reader, record: r.StepMarked) -> Patch:
-    run: Run | None = world.get("runs", record.run)
-    if run is None:
-        return []
-    marks = tuple(mark for mark in run.marks if mark.step != record.step)
-    if record.mark != "open":
-        marks = (*marks, StepMark(record.step, record.mark, record.at, record.who))
-    return [("runs", record.run, replace(run, marks=marks))]
-
-
-def _block_started(world: Reader, record: r.BlockStarted) -> Patch:
-    from opsdash.model.run import BlockResult, BlockState
-
-    result = BlockResult(record.step, record.block, BlockState.STARTED, record.at, who=record.who)
-    return _with_block(world, record.run, result)
-
-
-def _block_finished(world: Reader, record: r.BlockFinished) -> Patch:
-    return _with_block(world, record.run, record.result)
-
-
-def _with_block(world: Reader, run_id: str, result: Any) -> Patch:
-    run: Run | None = world.get("runs", run_id)
-    if run is None:
-        return []
-    others = tuple(each for each in run.blocks if (each.step, each.block) != (result.step, result.block))
-    return [("runs", run_id, replace(run, blocks=(*others, result)))]
-
-
-def _run_ended(_world: Reader, record: r.RunEnded) -> Patch:
-    return [("runs", record.run, None)]
-
-
 EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.EngineStarted: _engine_started,
     r.EngineStopped: _engine_stopped,
@@ -509,12 +450,7 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.AutoResumed: _auto_resumed,
     r.SwitchEnded: _switch_ended,
     r.Proved: _proved,
-    r.RunStarted: _run_started,
-    r.RunTicked: _run_ticked,
-    r.StepMarked: _step_marked,
-    r.BlockStarted: _block_started,
-    r.BlockFinished: _block_finished,
-    r.RunEnded: _run_ended,
+    **evolve_runs.EVOLVE,
 }
 """One function per record type; a test holds it complete."""
 

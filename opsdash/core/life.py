@@ -15,7 +15,7 @@ from opsdash.core import (
     mechanisms,
     people,
     reviews,
-    runs,
+    run_blocks,
     switching,
 )
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
@@ -40,7 +40,7 @@ def started(draft: Draft, event: Started) -> None:
     draft.emit(EngineStarted(draft.now.wall, event.version, event.pid, draft.life().stopped_at))
     switching.recover(draft)
     automatic.recover(draft)
-    runs.recover(draft)
+    run_blocks.recover(draft)
     incidents.started(draft)
     delivery.recover(draft)
     for component in draft.keys("pauses"):

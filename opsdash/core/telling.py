@@ -8,8 +8,10 @@ from opsdash.core.reader import OPSDASH
 from opsdash.model import records as r
 from opsdash.model.alarm import alarm_key, hold_words
 from opsdash.model.message import Delivery
+from opsdash.model.run import RunMode
 from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, SwitchKind
+from opsdash.model.text import clean
 from opsdash.model.units import format_duration
 from opsdash.model.window import COMPONENT_KEY
 
@@ -239,17 +241,33 @@ TELL: dict[type, Callable[[Any], str]] = {
     ),
     r.SwitchEnded: _switch_ended,
     r.Proved: lambda record: f"{record.component}/{record.what} proved by {record.by}",
-    r.RunStarted: lambda record: f"{record.run}: {record.who} opened runbook {record.runbook}",
+    r.RunStarted: lambda record: (
+        f"{record.run}: {record.who} {'rehearses' if record.mode is RunMode.REHEARSE else 'opened'} "
+        f"runbook {record.runbook}"
+    ),
+    r.RunTaken: lambda record: f"{record.run}: {record.who} drives instead of {record.was}: {record.reason}",
+    r.RunAccepted: lambda record: f"{record.run}: {record.who} goes on by the new text of the runbook",
+    r.RunParameterSet: lambda record: f"{record.run}: {record.name} is {clean(record.value, 80)} ({record.source})",
     r.RunTicked: lambda record: (
         f"{record.run}: tick {record.tick + 1} of {record.step} {'set' if record.done else 'taken back'}"
     ),
-    r.StepMarked: lambda record: f"{record.run}: step {record.step} {record.mark}",
+    r.StepMarked: lambda record: (
+        f"{record.run}: step {record.step} {record.mark}" + (", its checks passed" if record.automatic else "")
+    ),
     r.BlockStarted: lambda record: f"{record.run}: step {record.step} runs: {record.text}",
+    r.BlockSpawned: lambda record: f"{record.run}: step {record.step} is process {record.pid}",
+    r.BlockCancelAsked: lambda record: f"{record.run}: {record.who} cancels step {record.step}",
+    r.BlockDecided: lambda record: (
+        f"{record.run}: {record.who} says of step {record.step}, which was cut short: {record.decision.value}"
+    ),
     r.BlockFinished: lambda record: (
         f"{record.run}: step {record.result.step} {record.result.state.value}"
         + (f": {record.result.detail}" if record.result.detail else "")
     ),
     r.RunEnded: lambda record: f"{record.run} closed by {record.who}",
+    r.RunbookApproved: lambda record: (
+        f"{record.who} approved runbook {record.runbook} as it is now (sha256 {record.sha256[:12]}…)"
+    ),
 }
 
 

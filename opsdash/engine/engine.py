@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import __version__
@@ -23,7 +23,6 @@ from opsdash.core.planning import plan as make_plan
 from opsdash.core.progress import Signs, lateness
 from opsdash.core.switch_views import refused_view
 from opsdash.engine import tasks
-from opsdash.engine.blocks import Blocks
 from opsdash.engine.calendar import Calendar, next_cron
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
@@ -35,6 +34,7 @@ from opsdash.engine.past import past
 from opsdash.engine.poller import TICK, Poller
 from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
+from opsdash.engine.running import Runs
 from opsdash.engine.sender import Sender
 from opsdash.engine.sheets import HOUR, MINUTE, SheetWriter, noting
 from opsdash.engine.sparks import Sparks
@@ -49,22 +49,26 @@ from opsdash.model import records as r
 from opsdash.model.effects import (
     Answer,
     Apply,
+    CancelBlock,
     CancelTimer,
     Effect,
     Poll,
     Read,
+    ReleaseBlock,
     RunBlock,
     Send,
     SetTimer,
     SuspendPolling,
 )
 from opsdash.model.message import Delivery
-from opsdash.model.run import BlockResult, BlockState
+from opsdash.model.run import BlockState
 from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, Plan, Refused, SwitchKind, SwitchState
 from opsdash.model.text import clean
 from opsdash.model.world import Live, World
 from opsdash.storage.codec import decode, decode_world, encode_world
+from opsdash.storage.texts import Texts
+from opsdash.storage.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -75,7 +79,6 @@ if TYPE_CHECKING:
     from opsdash.model.now import Now
     from opsdash.model.observation import Observation
     from opsdash.model.operation import CheckSpec, Component
-    from opsdash.model.runbook import Block
     from opsdash.model.views import PlanView, Summary, Verdict
     from opsdash.storage.documents import Documents
     from opsdash.storage.history import History
@@ -124,11 +127,16 @@ FREES = (
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where an engine remembers: the journal, documents derived from it, and history."""
+    """Where an engine remembers: the journal, documents derived from it, history, and the texts that records name.
+
+    trust: what of the workspace may be executed, kept outside of it.
+    """
 
     journal: JournalPort
     documents: Documents
     history: History
+    texts: Texts = field(default_factory=Texts)
+    trust: Trust = field(default_factory=Trust)
 
 
 class Engine:
@@ -172,7 +180,6 @@ class Engine:
         self._started_at = clock().wall
         self._began = clock().mono
         self._preflights_running: set[str] = set()
-        self._blocks_running: set[asyncio.Task[Any]] = set()
         self.stopping = False
         self.runner = Runner(
             world=World(),
@@ -217,7 +224,18 @@ class Engine:
             ring=self.ring,
             operation=lambda: self.runner.world.operation.title,
         )
-        self.blocks = Blocks(workspace=workspace, command=Commands(self).carry_out, mask=self._mask)
+        self.runs = Runs(
+            workspace=workspace,
+            loaded=lambda: self.loaded,
+            world=lambda: self.runner.world,
+            put=self.runner.put,
+            command=Commands(self).carry_out,
+            mask=self._mask,
+            trust=stores.trust,
+            texts=stores.texts,
+            wall=lambda: self._clock().wall,
+            check=lambda check: self.viewer().check(check),
+        )
         self.recorder = Recorder(
             history=stores.history,
             history_worker=self._history_worker,
@@ -246,6 +264,7 @@ class Engine:
             self.runner.world.tables = decode_world(replay.checkpoint).tables
         self.runner.replay([decode(entry.type, entry.data) for entry in replay.entries])
         self.runner.world.operation = replace(self._known_before.operation, sha256="")
+        await self.runs.start()
         await self._checkpoint_if_due()
         self._background = [
             tasks.spawn(self.runner.run(), "runner"),
@@ -279,6 +298,7 @@ class Engine:
         self.loaded = noting(self.loaded, trouble)
 
     def _configure(self, loaded: Loaded, before: Loaded) -> None:
+        self.runs.files_change(before)
         self.loaded = self._with_held_runbooks(loaded, before)
         operation = keep_held(self.runner.world, loaded.operation)
         self.runner.put(i.Loaded(operation, len(loaded.problems)))
@@ -348,10 +368,10 @@ class Engine:
     async def _let_end(self) -> None:
         """Give running actions and blocks their time. A block is ended after it, with its whole process group."""
         actions = tasks.spawn(self.executor.idle_within(GRACE), "running actions")
-        await asyncio.wait({actions, *self._blocks_running}, timeout=GRACE + 1)
+        await asyncio.wait({actions, *self.runs.running}, timeout=GRACE + 1)
         if not actions.done() or not actions.result():
             log.warning("an action was still running after %.0f s; the next start finds it in doubt", GRACE)
-        await tasks.cancel(*self._blocks_running)
+        await tasks.cancel(*self.runs.running)
 
     async def _close_stores(self) -> None:
         await self._journal_worker.call(self.stores.journal.close)
@@ -460,9 +480,11 @@ class Engine:
             case Apply():
                 tasks.spawn(self.executor.apply(effect), f"apply {effect.switch}")
             case RunBlock():
-                block = tasks.spawn(self._run_block(effect), f"run {effect.run}")
-                self._blocks_running.add(block)
-                block.add_done_callback(self._blocks_running.discard)
+                self.runs.begin(effect)
+            case ReleaseBlock():
+                self.runs.release(effect)
+            case CancelBlock():
+                self.runs.cancel(effect)
             case Send() if self.stopping:
                 why = "the engine was ending; nothing was sent"
                 self.runner.put(i.SendDone(effect.message.id, Delivery.FAILED, why))
@@ -539,8 +561,8 @@ class Engine:
         """Ring on every board that is attached; returns how many there are."""
         return self.hub.ring(self._mask(clean(text, RING_LIMIT)))
 
-    async def submit(self, key: str, who: str, intent: i.Intent) -> Verdict:
-        """Carry out an intent once; the same key again gets the same verdict."""
+    async def submit(self, key: str, who: str, intent: i.Intent, session: str = "") -> Verdict:
+        """Carry out an intent once; the same key again gets the same verdict. session: the terminal it comes from."""
         future = self._answers.get(key)
         if future is None:
             if self.stopping:
@@ -550,7 +572,7 @@ class Engine:
             self._answers[key] = future
             while len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
                 self._answers.popitem(last=False)
-            self.runner.put(i.Wanted(key, who, intent))
+            self.runner.put(i.Wanted(key, who, intent, session))
         return await asyncio.shield(future)
 
     async def plan(self, component: str, kind: SwitchKind, target: str | None) -> PlanView:
@@ -636,6 +658,11 @@ class Engine:
                 await self.runner.settled()
                 return seen
 
+    async def documents(self, ask: Callable[[Documents], T]) -> T:
+        """Ask the documents something, of which all that is known by now is written."""
+        await self.recorder.flush()
+        return await self._documents_worker.call(ask, self.stores.documents)
+
     async def journal(self, ask: Callable[[JournalPort], T]) -> T:
         """Ask the journal something, in a thread of its own: looking back does not hold up what is written."""
         return await self._reader_worker.call(ask, self.stores.journal)
@@ -667,29 +694,6 @@ class Engine:
 
     def _mask(self, text: str) -> str:
         return self.loaded.secrets.mask(text)
-
-    # --- runbooks ------------------------------------------------------------------------------------------------
-
-    async def _run_block(self, effect: RunBlock) -> None:
-        runbook = self.loaded.runbooks.get(effect.runbook)
-        step = runbook.step(effect.step) if runbook else None
-        if runbook is None or step is None or effect.block >= len(step.blocks) or not runbook.executable:
-            detail = "the runbook no longer has this block, or a problem has switched its execution off"
-            result = BlockResult(effect.step, effect.block, BlockState.FAILED, 0.0, detail=detail, who=effect.who)
-        else:
-            result = await self._executed(effect, step.blocks[effect.block])
-        self.runner.put(i.BlockDone(effect.run, result))
-
-    async def _executed(self, effect: RunBlock, block: Block) -> BlockResult:
-        """The result of a block, whatever happens: one that nobody ends could never be run again."""
-        try:
-            return await self.blocks.execute(effect, block)
-        except asyncio.CancelledError:
-            detail = "the engine ended while it was running; check by hand what it did"
-        except Exception as error:
-            log.exception("a block of %s failed in a way that nobody foresaw", effect.runbook)
-            detail = f"{type(error).__name__}: {self._mask(str(error))}"
-        return BlockResult(effect.step, effect.block, BlockState.UNKNOWN, 0.0, detail=detail, who=effect.who)
 
     async def switch_now(
         self, kind: SwitchKind, component: str, target: str | None, who: str, reason: str = ""

@@ -18,6 +18,7 @@ What can go wrong, and what is done about it:
 "Could not be started" is a fact of its own: such a program has changed nothing.
 
 An action that calls one tool several times (`systemctl`, `kubectl`) has a `Tool`, whose calls share one deadline.
+Whoever wants to see what a program says while it runs gives a `Watch`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Final
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -55,6 +56,7 @@ ENDING_TIME: Final = 1.0
 """Seconds of a deadline that are kept for ending the process group and reading what it said."""
 
 _LOOK_EVERY: Final = 0.2
+_WATCH_EVERY: Final = 0.05
 _REAP_WITHIN: Final = 2.0
 
 
@@ -145,6 +147,22 @@ def minimal_environment(extras: Mapping[str, str] = NOTHING) -> dict[str, str]:
     }
 
 
+class Watch(Protocol):
+    """Looks at a program while it runs. Its methods are called in the thread of the run, `look` once more at the end.
+
+    stdin: a descriptor that it reads from.  merged: its error output goes where its output goes.
+    """
+
+    stdin: int
+    merged: bool
+
+    def spawned(self, pid: int) -> None:
+        """It has been started; `pid` is that of its process group, too."""
+
+    def look(self, stdout: IO[bytes], stderr: IO[bytes], *, last: bool) -> None:
+        """Take what it has said since, and cut the files where they grow too large."""
+
+
 async def run_program(
     argv: Sequence[str],
     *,
@@ -152,13 +170,14 @@ async def run_program(
     env: Mapping[str, str] = NOTHING,
     timeout: float | None = None,  # the program's, not ours: afterwards its group is killed
     limit: int = OUTPUT_LIMIT,
+    watch: Watch | None = None,
 ) -> Finished:
     """Run `argv` and say how it ended. When cancelled, it kills the process group before it goes along.
 
-    limit: bytes of its output, and of its error output, that are kept.
+    limit: bytes of its output, and of its error output, that are kept.  watch: takes them instead; none are kept.
     """
     began = time.monotonic()
-    program = _Run(argv, cwd, minimal_environment(env), limit)
+    program = _Run(argv, cwd, minimal_environment(env), limit, watch)
     try:
         program.start()
         ended = await program.wait(timeout)
@@ -242,7 +261,8 @@ class _Ended:
 class _Run:
     """One program. Its thread starts it and waits for its end; the event loop decides, kills and reaps."""
 
-    def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], limit: int) -> None:
+    def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], limit: int, watch: Watch | None) -> None:
+        self._watch = watch
         self._argv = argv
         self._cwd = cwd
         self._env = env
@@ -343,9 +363,7 @@ class _Run:
         try:
             with output_file() as stdout, output_file() as stderr:
                 process = self._launch(stdout, stderr)
-                wait_for_exit(process.pid, lambda: _cut(self._limit, stdout, stderr))
-                with contextlib.suppress(OSError):
-                    ended = _read(self._limit, stdout, stderr)
+                ended = self._until_it_ends(process.pid, stdout, stderr)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             if self._process is None:
                 self._problem = _words(error)
@@ -357,14 +375,26 @@ class _Run:
                 self._reap()
             self._post(self._ended, ended)
 
+    def _until_it_ends(self, pid: int, stdout: IO[bytes], stderr: IO[bytes]) -> _Ended:
+        watch = self._watch
+        if watch is None:
+            wait_for_exit(pid, lambda: _cut(self._limit, stdout, stderr))
+            with contextlib.suppress(OSError):
+                return _read(self._limit, stdout, stderr)
+            return _Ended(b"", b"", truncated=False)
+        watch.spawned(pid)
+        wait_for_exit(pid, lambda: watch.look(stdout, stderr, last=False), _WATCH_EVERY)
+        watch.look(stdout, stderr, last=True)
+        return _Ended(b"", b"", truncated=False)
+
     def _launch(self, stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             list(self._argv),
             cwd=self._cwd,
             env=dict(self._env),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if self._watch is None else self._watch.stdin,
             stdout=stdout,
-            stderr=stderr,
+            stderr=subprocess.STDOUT if self._watch is not None and self._watch.merged else stderr,
             start_new_session=True,
         )
         with self._lock:

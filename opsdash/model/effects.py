@@ -64,7 +64,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class RunBlock:
-    """Execute a block of a runbook; answered by `BlockDone`."""
+    """Execute a block of a runbook; answered by `BlockUp`, where it is a program, and by `BlockDone`."""
 
     run: str
     runbook: str
@@ -80,6 +80,25 @@ class Send:
 
     message: Message
     channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseBlock:
+    """Let the program of a block begin: its number is on record."""
+
+    run: str
+    step: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelBlock:
+    """End a block that runs, with its whole process group."""
+
+    run: str
+    step: str
+    block: int
+    who: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +118,16 @@ class Answer:
     subject: str = ""
 
 
-Effect = Poll | SetTimer | CancelTimer | Read | Apply | RunBlock | Send | SuspendPolling | Answer
+Effect = (
+    Poll
+    | SetTimer
+    | CancelTimer
+    | Read
+    | Apply
+    | RunBlock
+    | ReleaseBlock
+    | CancelBlock
+    | Send
+    | SuspendPolling
+    | Answer
+)

@@ -8,7 +8,7 @@ from opsdash.model.incident import IncidentRole
 from opsdash.model.message import Delivery
 from opsdash.model.observation import Observation
 from opsdash.model.operation import Operation
-from opsdash.model.run import BlockResult
+from opsdash.model.run import BlockRef, BlockResult, Decision, RunMode
 from opsdash.model.switch import SwitchKind, SwitchState
 from opsdash.model.window import Occurrence
 
@@ -112,10 +112,30 @@ class PreflightDone:
 
 @dataclass(frozen=True, slots=True)
 class BlockDone:
-    """An executable block of a run has ended."""
+    """An executable block of a run has ended. captured: a parameter that it gave, with its value."""
 
     run: str
     result: BlockResult
+    captured: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockUp:
+    """The program of a block has been started, and waits to be let go. See `records.BlockSpawned`."""
+
+    run: str
+    step: str
+    block: int
+    pid: int
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeen:
+    """A client's session listens (`present`), or no longer does."""
+
+    session: str
+    present: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,11 +416,43 @@ class AwayIntent:
 
 @dataclass(frozen=True, slots=True)
 class OpenRunIntent:
-    """Begin to follow a runbook."""
+    """Begin to follow a runbook, or go on with the run that is open.
+
+    steps: (id, sha256) of each step.  checks: those that could be executed now, for blocks that are in doubt.
+    """
 
     runbook: str
     component: str
     sha256: str
+    steps: tuple[tuple[str, str], ...] = ()
+    mode: RunMode = RunMode.STEP
+    checks: tuple[BlockRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRunIntent:
+    """Drive a run that somebody else drives."""
+
+    run: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRunIntent:
+    """Go on by the text that the file has now."""
+
+    run: str
+    sha256: str
+    steps: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameterIntent:
+    """Give a parameter of a run its value."""
+
+    run: str
+    name: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,21 +467,63 @@ class TickIntent:
 
 @dataclass(frozen=True, slots=True)
 class MarkStepIntent:
-    """Call a step `done`, `failed` or `skipped`, or take that back (`open`)."""
+    """Call a step `done`, `failed` or `skipped`, or take that back (`open`). goto: the step to go to, if it failed."""
 
     run: str
     step: str
     mark: str
+    goto: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunBlockIntent:
-    """Execute a block of a run. `text` is what will be executed, for the journal."""
+    """Execute a block of a run. `text` is what will be executed, for the journal; `typed` the component's name."""
 
     run: str
     step: str
     block: int
     text: str
+    role: str = ""
+    danger: bool = False
+    once: bool = False
+    asks: tuple[str, ...] = ()
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelBlockIntent:
+    """End a block that runs."""
+
+    run: str
+    step: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecideBlockIntent:
+    """Say what is to be taken for true of a block that is in doubt."""
+
+    run: str
+    step: str
+    block: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class RunChecksIntent:
+    """Execute the coming checks one after the other. chain: them; stop: what comes after, in words."""
+
+    run: str
+    chain: tuple[BlockRef, ...] = ()
+    stop: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveRunbookIntent:
+    """Allow that a runbook of this text is executed."""
+
+    runbook: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,16 +567,24 @@ Intent = (
     | MarkStepIntent
     | RunBlockIntent
     | EndRunIntent
+    | TakeRunIntent
+    | AcceptRunIntent
+    | SetParameterIntent
+    | CancelBlockIntent
+    | DecideBlockIntent
+    | RunChecksIntent
+    | ApproveRunbookIntent
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A person wants something; `id` is the idempotency key of the request."""
+    """A person wants something; `id` is the idempotency key of the request, `session` the terminal it comes from."""
 
     id: str
     who: str
     intent: Intent
+    session: str = ""
 
 
 Input = (
@@ -499,6 +601,8 @@ Input = (
     | PreflightDone
     | BlockDone
     | SendDone
+    | BlockUp
+    | SessionSeen
     | Beat
     | JournalState
     | Wanted

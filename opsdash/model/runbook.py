@@ -13,6 +13,7 @@ Lines are counted from 1 and lie within `Runbook.text`. Durations are seconds.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from datetime import date
 
 DEFAULT_TIMEOUT = 300.0
+
+MOST_STEPS = 500
+"""Steps of a runbook that can be followed; nobody follows more, and a client has to show them all."""
 
 
 class Severity(StrEnum):
@@ -71,9 +75,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A declared parameter: a variable that the programs of blocks find in their environment.
+    """A declared parameter: asked for when a block that uses it is first executed, and given to it as a variable.
 
-    secret: where its value comes from, and that it is never shown: `env`, or a reference such as `${file:PATH}`.
+    pattern: a regular expression that the whole value has to match.  secret: where the value comes from instead, each
+    time anew: `env` (the variable of this name), `env:NAME`, `file:PATH` or `cmd:PROGRAM ARGS`. It is never stored.
     """
 
     name: str
@@ -82,6 +87,12 @@ class Param:
     ask: str | None = None
     secret: str | None = None
     pattern: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """How the workspace's files would write the secret that it is."""
+        where = self.secret or ""
+        return f"${{{self.name}}}" if where == "env" else f"${{{where.removeprefix('env:')}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +206,28 @@ class Runbook:
     def step(self, step_id: str) -> Step | None:
         """The step of that id."""
         return next((step for step in self.steps if step.id == step_id), None)
+
+    @property
+    def pins(self) -> tuple[tuple[str, str], ...]:
+        """What a run pins: id and hash of each step, in order."""
+        return tuple((step.id, step.sha256) for step in self.steps)
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Names under which the output of blocks is kept."""
+        return frozenset(block.as_ for step in self.steps for block in step.blocks if block.as_)
+
+
+_SHELL_NAME = re.compile(r"\$\{?#?([A-Za-z_][A-Za-z0-9_]*)")
+_PYTHON_NAME = re.compile(r"""["']([A-Za-z_][A-Za-z0-9_]*)["']""")
+
+
+def used_names(block: Block) -> frozenset[str]:
+    """Names of variables that a block's code mentions: `$name`, `${name}`, and in Python any quoted name.
+
+    One name too many costs a question; one too few would run a command with an empty value.
+    """
+    if block.language is Language.OPSDASH:
+        return frozenset()
+    names = _PYTHON_NAME if block.language is Language.PYTHON else _SHELL_NAME
+    return frozenset(names.findall(block.code))

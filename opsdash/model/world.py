@@ -17,7 +17,7 @@ from opsdash.model.incident import Incident
 from opsdash.model.message import ChannelState, KnownAlarm, Outgoing
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
-from opsdash.model.run import Run
+from opsdash.model.run import BlockRef, Run, StepTimes
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import Switch, SwitchKind, Truth
 from opsdash.model.window import WindowState
@@ -187,10 +187,15 @@ TABLES: dict[str, type] = {
     "changes": Change,
     "versions": str,
     "runs": Run,
+    "last_runs": Run,
+    "step_times": StepTimes,
     "removed": Component,
     "engine": EngineState,
 }
-"""The world's tables and the type of their values; the key of `engine` is always "engine"."""
+"""The world's tables and the type of their values; the key of `engine` is always "engine".
+
+`runs` are open ones, `last_runs` the last that was closed of each runbook and component, `step_times` by runbook/step.
+"""
 
 Patch = list[tuple[str, str, Any]]
 """(table, key, value) triples; value None removes the key."""
@@ -361,6 +366,14 @@ class GroupLive:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLive:
+    """Checks of a run that are to be executed one after the other, as long as each passes; for whom."""
+
+    chain: tuple[BlockRef, ...]
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLive:
     """What the engine knows of itself.
 
@@ -390,11 +403,14 @@ LIVE_TABLES = (
     "autos",
     "preflights",
     "engine",
+    "runs",
+    "sessions",
 )
 """`ended`: when the last switch that may have moved a component ended. `autos`, with the one key "autos": when opsdash
 began switches by itself. `groups`: when a channel is told next. `told`: when a channel was last told or reminded of an
 alarm, by the key of what it knows, and when the first was told, by the alarm's; "looking" while alarms are looked at
-again and again. `sends`: when a channel tries again. All in monotonic seconds.
+again and again. `sends`: when a channel tries again. `sessions`: since when each client's session listens. All in
+monotonic seconds.
 """
 
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from opsdash import __version__
 from opsdash.core.incident_views import incident_view
 from opsdash.core.progress import obstacles
+from opsdash.core.run_views import line_of_document, run_document, run_line
 from opsdash.core.switch_views import refused_view
 from opsdash.engine.hub import line
-from opsdash.engine.runviews import run_view, runbook_line
-from opsdash.errors import JournalTooNew
+from opsdash.engine.runviews import runbook_line
+from opsdash.errors import JournalTooNew, StorageError
+from opsdash.model.inputs import AcceptRunIntent, ApproveRunbookIntent, OpenRunIntent
 from opsdash.model.switch import Refused
 from opsdash.model.text import clean
 from opsdash.service.places import API
 from opsdash.storage.codec import decode
+from opsdash.storage.derived import RUNS
 from opsdash.storage.entries import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
         JournalLine,
         ProblemView,
         RunbookLine,
-        RunView,
+        RunLine,
         Verdict,
     )
     from opsdash.storage.entries import Entry
@@ -40,11 +43,23 @@ def cleaned(text: str) -> str:
     return clean(text, 500)
 
 
-async def submit(engine: Engine, key: str, who: str, parsed: Intent | Refused) -> Verdict:
-    """The verdict on an intent."""
+async def submit(engine: Engine, key: str, who: str, parsed: Intent | Refused, session: str = "") -> Verdict:
+    """The verdict on an intent. What a record needs outside of the journal is written before it, or right after it."""
     if isinstance(parsed, Refused):
-        return {"id": key, "accepted": False, "refused": refused_view(parsed), "subject": ""}
-    return await engine.submit(key, who, parsed)
+        return _refused(key, parsed)
+    try:
+        if isinstance(parsed, OpenRunIntent | AcceptRunIntent):
+            await engine.runs.keep_text(parsed.sha256)
+        verdict = await engine.submit(key, who, parsed, session)
+        if isinstance(parsed, ApproveRunbookIntent) and verdict["accepted"]:
+            await engine.runs.approve(parsed.runbook, parsed.sha256, who)
+    except StorageError as error:
+        return _refused(key, Refused("storage", str(error)))
+    return verdict
+
+
+def _refused(key: str, why: Refused) -> Verdict:
+    return {"id": key, "accepted": False, "refused": refused_view(why), "subject": ""}
 
 
 async def incidents(engine: Engine, *, closed: bool) -> list[IncidentView]:
@@ -90,22 +105,34 @@ def _line(entry: Entry) -> JournalLine:
 
 def runbooks(engine: Engine) -> list[RunbookLine]:
     """All runbooks."""
-    found = engine.loaded.runbooks
-    return [runbook_line(found[key], len(engine.loaded.findings.get(key, ()))) for key in sorted(found)]
+    found, trust = engine.loaded.runbooks, engine.runs.trust
+    return [
+        runbook_line(
+            found[key], len(engine.loaded.findings.get(key, ())), approved=trust.trusts(key, found[key].sha256)
+        )
+        for key in sorted(found)
+    ]
 
 
-def runbook(engine: Engine, name: str, component: str | None) -> RunView | None:
-    """A runbook, with its open run for that component if there is one."""
-    found = engine.loaded.runbooks.get(name)
-    if found is None:
-        return None
-    about = component or found.component or ""
-    runs = engine.runner.world.tables["runs"].values()
-    run = next((each for each in runs if (each.runbook, each.component) == (name, about)), None)
-    findings = [str(each) for each in engine.loaded.findings.get(name, ())]
-    if name in engine.held_runbooks:
-        findings.append(f"{found.path}: removed from the files, kept while somebody follows it")
-    return run_view(found, run, about, findings)
+async def runs(engine: Engine, limit: int) -> list[RunLine]:
+    """Open runs and the latest that were closed, newest first."""
+    titles: dict[str, str] = {key: runbook.title for key, runbook in engine.loaded.runbooks.items()}
+    kept = await engine.documents(lambda documents: documents.find(RUNS, limit=limit))
+    found = [run_line(run, titles.get(run.runbook, run.runbook)) for run in engine.runner.world.tables["runs"].values()]
+    found += [
+        line_of_document(each.document, titles.get(each.document["runbook"]) or str(each.document["runbook"]))
+        for each in kept
+    ]
+    return sorted(found, key=lambda each: -each["started_at"])[:limit]
+
+
+async def run(engine: Engine, name: str) -> dict[str, Any] | None:
+    """Everything about a run, open or closed."""
+    found = engine.runner.world.get("runs", name)
+    if found is not None:
+        return run_document(found)
+    kept = await engine.documents(lambda documents: documents.get(RUNS, name))
+    return None if kept is None else dict(kept.document)
 
 
 def problems(engine: Engine) -> list[ProblemView]:

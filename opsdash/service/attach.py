@@ -39,10 +39,12 @@ async def attach(
     claim: str | None = None,
     read_only: bool = False,
     flags: Sequence[str] = (),
+    name: str = "",
 ) -> EngineSession:
     """A session with the engine of `workspace`, which is started if none runs and `spawn` is set.
 
     environment, flags: for an engine that has to be started.  ephemeral: such an engine ends with its last client.
+    name: of this terminal, see EngineSession.
     Raises EngineError.
     """
     where = places(workspace)
@@ -55,7 +57,7 @@ async def attach(
     def revive() -> None:
         spawn_engine(workspace, environment=environment, ephemeral=ephemeral)
 
-    return EngineSession(where, claim=claim, read_only=read_only, revive=revive if spawn else None)
+    return EngineSession(where, claim=claim, read_only=read_only, revive=revive if spawn else None, name=name)
 
 
 def spawn_engine(

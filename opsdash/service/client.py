@@ -25,10 +25,12 @@ if TYPE_CHECKING:
         FailureView,
         IncidentView,
         JournalLine,
+        OutputView,
         PersonView,
         PlanView,
         ProblemView,
         RunbookLine,
+        RunLine,
         RunView,
         Snapshot,
         SwitchView,
@@ -59,7 +61,8 @@ class EngineSession:
 
     claim: whom a person on a shared account says to be.  revive: starts an engine again when it is gone; called at most
     three times a minute.  spawned: one has just been started, and is given time to answer.  rings: somebody sits
-    here who hears a bell.
+    here who hears a bell.  name: of this terminal, where one person may have several and only one of them drives a
+    run; it listens to `events` then.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class EngineSession:
         revive: Revive | None = None,
         spawned: bool = False,
         rings: bool = False,
+        name: str = "",
     ) -> None:
         self.where = where
+        self._name = name
         self._started_at = time.monotonic() if spawned else -math.inf
         self._rings = rings
         self._claim = claim
@@ -217,10 +222,24 @@ class EngineSession:
         """All runbooks."""
         return cast("list[RunbookLine]", await self._get("/v1/runbooks"))
 
-    async def runbook(self, runbook: str, component: str | None = None) -> RunView:
+    async def runbook(self, runbook: str, component: str | None = None, mode: str | None = None) -> RunView:
         """A runbook, with its open run for that component if there is one."""
-        query = f"?{urlencode({'component': component})}" if component else ""
-        return cast("RunView", await self._get(f"/v1/runbooks/{quote(runbook, safe='')}{query}"))
+        query = {name: value for name, value in (("component", component), ("mode", mode)) if value}
+        text = f"?{urlencode(query)}" if query else ""
+        return cast("RunView", await self._get(f"/v1/runbooks/{quote(runbook, safe='')}{text}"))
+
+    async def runs(self, limit: int = 100) -> list[RunLine]:
+        """Open runs and the latest that were closed, newest first."""
+        return cast("list[RunLine]", await self._get(f"/v1/runs?limit={limit}"))
+
+    async def run(self, run: str) -> dict[str, Any]:
+        """Everything about a run, open or closed."""
+        return cast("dict[str, Any]", await self._get(f"/v1/runs/{quote(run, safe='')}"))
+
+    async def output(self, run: str, step: str, block: int, since: int = 0) -> OutputView:
+        """What a block of an open run has said, from the line `since` on."""
+        query = urlencode({"step": step, "block": block, "since": since})
+        return cast("OutputView", await self._get(f"/v1/runs/{quote(run, safe='')}/output?{query}"))
 
     async def auto(self) -> AutoState:
         """Switching without a person, over all components."""
@@ -292,4 +311,5 @@ class EngineSession:
         self._other_api = headers.get("opsdash-api", str(API)) != str(API)
 
     def _headers(self) -> dict[str, str]:
-        return {"opsdash-as": self._claim} if self._claim else {}
+        headers = {"opsdash-as": self._claim, "opsdash-session": self._name}
+        return {name: value for name, value in headers.items() if value}

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from opsdash.model import inputs as i
-from opsdash.model.runbook import Language
 from opsdash.model.switch import Refused, SwitchKind
 from opsdash.model.text import clean, clean_lines
+from opsdash.service import run_intents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opsdash.engine.engine import Engine
-    from opsdash.model.runbook import Block
 
 TEXT_LIMIT = 2000
 """Characters of a text that a person may send."""
@@ -61,12 +60,24 @@ KINDS: dict[str, type] = {
     "tell": i.TellIntent,
     "poll": i.PollIntent,
     "away": i.AwayIntent,
-    "tick": i.TickIntent,
-    "mark_step": i.MarkStepIntent,
     "end_run": i.EndRunIntent,
+    "take_run": i.TakeRunIntent,
+    "cancel_block": i.CancelBlockIntent,
+    "decide_block": i.DecideBlockIntent,
+}
+OF_A_RUNBOOK: dict[str, Callable[[Engine, dict[str, Any]], i.Intent | Refused]] = {
+    "open_run": run_intents.open_run,
+    "run_block": run_intents.run_block,
+    "run_checks": run_intents.run_checks,
+    "accept_run": run_intents.accept_run,
+    "approve_runbook": run_intents.approve_runbook,
+}
+OF_A_STEP: dict[str, Callable[[Engine, dict[str, Any], Callable[..., Any]], i.Intent | Refused]] = {
+    "tick": run_intents.tick,
+    "mark_step": run_intents.mark_step,
 }
 SWITCHES = frozenset(kind.value for kind in SwitchKind)
-NAMES = frozenset({*KINDS, *SWITCHES, "open_run", "run_block"})
+NAMES = frozenset({*KINDS, *SWITCHES, *OF_A_RUNBOOK, *OF_A_STEP, "set_parameter"})
 
 
 def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent | Refused:
@@ -78,12 +89,12 @@ def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent |
     if name in SWITCHES:
         switch: i.Intent | Refused = _build(i.SwitchIntent, {**given, "kind": name})
         return switch
-    if name == "open_run":
-        return _open_run(engine, given)
-    if name == "run_block":
-        return _run_block(engine, given)
-    if name in ("tick", "mark_step"):
-        return _of_a_step(engine, KINDS[name], given)
+    if name == "set_parameter":
+        return run_intents.set_parameter(engine, given, arguments)
+    if name in OF_A_RUNBOOK:
+        return OF_A_RUNBOOK[name](engine, given)
+    if name in OF_A_STEP:
+        return OF_A_STEP[name](engine, given, _build)
     kind = KINDS.get(name)
     if kind is None:
         return Refused("unknown_intent", f"there is no intent {name!r}; there are: {', '.join(sorted(NAMES))}")
@@ -118,55 +129,3 @@ def _build(kind: type, arguments: Mapping[str, Any]) -> Any:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return Refused("arguments", f"{where}: {first['msg']}")
-
-
-def _open_run(engine: Engine, arguments: Mapping[str, Any]) -> i.OpenRunIntent | Refused:
-    runbook = engine.loaded.runbooks.get(str(arguments.get("runbook")))
-    if runbook is None:
-        return Refused("unknown_runbook", f"there is no runbook {arguments.get('runbook')!r}")
-    component = str(arguments.get("component") or runbook.component or "")
-    if component not in engine.loaded.operation.components:
-        return Refused("unknown_component", f"there is no component {component!r}")
-    return i.OpenRunIntent(runbook.id, component, runbook.sha256)
-
-
-def _of_a_step(engine: Engine, kind: type, arguments: Mapping[str, Any]) -> i.Intent | Refused:
-    """A tick or a mark, of a step that the runbook has."""
-    intent: i.TickIntent | i.MarkStepIntent | Refused = _build(kind, arguments)
-    if isinstance(intent, Refused):
-        return intent
-    run = engine.runner.world.get("runs", intent.run)
-    runbook = engine.loaded.runbooks.get(run.runbook) if run is not None else None
-    step = runbook.step(intent.step) if runbook is not None else None
-    if run is not None and step is None:
-        return Refused("unknown_step", f"the runbook has no step {intent.step!r}; open it again")
-    if isinstance(intent, i.TickIntent) and step is not None and not 0 <= intent.tick < len(step.ticks):
-        return Refused("unknown_step", f"the step has {len(step.ticks)} ticks; there is no number {intent.tick}")
-    return intent
-
-
-def _run_block(engine: Engine, arguments: Mapping[str, Any]) -> i.RunBlockIntent | Refused:
-    run = engine.runner.world.get("runs", str(arguments.get("run")))
-    if run is None:
-        return Refused("unknown_run", f"there is no open run {arguments.get('run')!r}; open the runbook again")
-    runbook = engine.loaded.runbooks.get(run.runbook)
-    step = runbook.step(str(arguments.get("step"))) if runbook else None
-    index = arguments.get("block")
-    if runbook is None or step is None or not isinstance(index, int) or not 0 <= index < len(step.blocks):
-        return Refused("unknown_block", "the runbook no longer has this block; open it again")
-    if not runbook.executable:
-        return Refused(
-            "not_executable", f"{runbook.path} has a problem that switches its execution off; see `runbook lint`"
-        )
-    if runbook.sha256 != run.sha256:
-        return Refused("changed", "the runbook was edited since this run began; close the run and open it again")
-    block = step.blocks[index]
-    if (block.danger or step.danger) and arguments.get("typed") != run.component:
-        return Refused("typed", f"this step is dangerous: the component's name has to be typed: {run.component}")
-    return i.RunBlockIntent(run.id, step.id, index, _text(block))
-
-
-def _text(block: Block) -> str:
-    if block.language is Language.OPSDASH:
-        return "; ".join(" ".join(command.argv) for command in block.commands)
-    return block.code.strip()

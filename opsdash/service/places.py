@@ -118,6 +118,11 @@ class Places:
         return self.state / "sheets"
 
     @property
+    def texts(self) -> Path:
+        """Folder of the runbooks' texts that runs were started with."""
+        return self.state / "texts"
+
+    @property
     def log(self) -> Path:
         """What the engine had to say."""
         return self.state / "engine.log"

@@ -27,6 +27,8 @@ from starlette.routing import Route
 from opsdash.core.alarm_views import alarms_view
 from opsdash.engine.hub import BYE
 from opsdash.errors import EngineError, OpsdashError
+from opsdash.model.inputs import ApproveRunbookIntent
+from opsdash.model.run import RunMode
 from opsdash.model.switch import Refused, SwitchKind
 from opsdash.service import asking, intents
 from opsdash.service.metrics import openmetrics
@@ -158,6 +160,9 @@ class Service:
             Route("/v1/journal", self._journal),
             Route("/v1/runbooks", self._runbooks),
             Route("/v1/runbooks/{runbook}", self._runbook),
+            Route("/v1/runs", self._runs),
+            Route("/v1/runs/{run}", self._run),
+            Route("/v1/runs/{run}/output", self._output),
             Route("/v1/people", self._people),
             Route("/v1/windows", self._windows),
             Route("/v1/alarms", self._alarms),
@@ -192,11 +197,14 @@ class Service:
         since = request.headers.get("last-event-id") or request.query_params.get("since")
         known = since is not None and since.isdecimal() and len(since) <= LONGEST_ID
         rings = request.query_params.get("rings") == "1"
-        stream = self._stream(int(since) if since is not None and known else None, rings=rings)
+        begin = int(since) if since is not None and known else None
+        stream = self._stream(begin, _session(request), rings=rings)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_API)
 
-    async def _stream(self, since: int | None, *, rings: bool) -> AsyncIterator[str]:
+    async def _stream(self, since: int | None, session: str, *, rings: bool) -> AsyncIterator[str]:
         subscriber = self._engine.hub.subscribe(since, rings=rings)
+        if session:
+            self._engine.runs.session_opened(session)
         try:
             if since is None:
                 snapshot = self._engine.hub.snapshot()
@@ -208,6 +216,8 @@ class Service:
                     return
         finally:
             self._engine.hub.unsubscribe(subscriber)
+            if session:
+                self._engine.runs.session_closed(session)
 
     async def _component(self, request: Request) -> Response:
         name = request.path_params["component"]
@@ -239,12 +249,37 @@ class Service:
         return _json(asking.runbooks(self._engine))
 
     async def _runbook(self, request: Request) -> Response:
-        name = request.path_params["runbook"]
-        found = asking.runbook(self._engine, name, request.query_params.get("component"))
+        name, query = request.path_params["runbook"], request.query_params
+        modes = {mode.value: mode for mode in RunMode}
+        who, session = self._who(request), _session(request)
+        found = await self._engine.runs.view(
+            name, query.get("component"), modes.get(query.get("mode", "")), who, session
+        )
         return _json(found) if found is not None else _problem(404, f"there is no runbook {name!r}")
 
     async def _alarms(self, _: Request) -> Response:
         return _json(alarms_view((await self._engine.written()).draft))
+
+    async def _runs(self, request: Request) -> Response:
+        limit = request.query_params.get("limit", "100")
+        if not limit.isdecimal() or len(limit) > LONGEST_ID:
+            return _problem(400, "limit is a number")
+        return _json(await asking.runs(self._engine, min(int(limit), 1000)))
+
+    async def _run(self, request: Request) -> Response:
+        name = request.path_params["run"]
+        found = await asking.run(self._engine, name)
+        return _json(found) if found is not None else _problem(404, f"there is no run {name!r}")
+
+    async def _output(self, request: Request) -> Response:
+        name, query = request.path_params["run"], request.query_params
+        numbers = [query.get("block", "0"), query.get("since", "0")]
+        if not all(each.isdecimal() and len(each) <= LONGEST_ID for each in numbers):
+            return _problem(400, "block and since are numbers")
+        run = self._engine.runner.world.get("runs", name)
+        block, since = map(int, numbers)
+        found = None if run is None else self._engine.runs.output(run, query.get("step", ""), block, since)
+        return _json(found) if found is not None else _problem(404, f"no such block of {name!r} was executed")
 
     async def _auto(self, _: Request) -> Response:
         return _json(self._engine.viewer().auto())
@@ -302,7 +337,10 @@ class Service:
         parsed = intents.parse(self._engine, str(wanted.get("intent")), arguments)
         if isinstance(parsed, Refused) and parsed.rule in intents.MEANINGLESS:
             return _problem(400, parsed.reason)
-        return _json(await asking.submit(self._engine, asking.cleaned(key), self._who(request), parsed))
+        if isinstance(parsed, ApproveRunbookIntent) and hasattr(request.state, "guest"):
+            parsed = Refused("approval", "an approval is a person's word; give it on the engine's own machine")
+        who, session = self._who(request), _session(request)
+        return _json(await asking.submit(self._engine, asking.cleaned(key), who, parsed, session))
 
     async def _mark(self, request: Request) -> Response:
         """A change, as a pipeline reports it: `{"text": …}`, and component, version, link where they are known."""
@@ -407,6 +445,11 @@ def _bind(where: Places) -> socket.socket:
     listening.listen(128)
     listening.setblocking(False)
     return listening
+
+
+def _session(request: Request) -> str:
+    """The terminal that asks, "" where the client names none."""
+    return asking.cleaned(request.headers.get("opsdash-session", ""))[:40]
 
 
 def _event(name: str, seq: int, data: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         PlanView,
         ProblemView,
         RunbookLine,
+        RunLine,
         RunView,
         Snapshot,
         SwitchView,
@@ -92,9 +93,12 @@ class Session(Protocol):
         reason, overrides, typed), undo (component, reason), settle (component, state, reason), take_over (component,
         reason), ack (incident), note (incident, text), resolve (incident, text), open_incident (component, title),
         pause (component, seconds, reason), resume (component), maintenance (target, seconds, reason), end_maintenance
-        (target), test_alarm (channel), tell (incident, text, channels), poll (target), away (person, until, start,
-        back), open_run (runbook, component), tick (run, step, tick, done), mark_step (run, step, mark), run_block (run,
-        step, block), end_run (run).
+        (target), test_alarm (channel), tell (incident, text, channels),
+        poll away (person, until, start, back),
+        open_run (runbook, component, mode), tick (run, step, tick, done), mark_step (run, step, mark), run_block (run,
+        step, block, typed), run_checks (run), cancel_block (run, step, block), decide_block (run, step, block,
+        decision), set_parameter (run, name, value), take_run (run, reason), accept_run (run, sha256),
+        end_run (run), approve_runbook (runbook, sha256).
         """
 
     async def switch(self, component: str) -> SwitchView | None:
@@ -114,8 +118,11 @@ class Session(Protocol):
     async def runbooks(self) -> list[RunbookLine]:
         """All runbooks."""
 
-    async def runbook(self, runbook: str, component: str | None = None) -> RunView:
-        """A runbook, with its open run for that component if there is one."""
+    async def runbook(self, runbook: str, component: str | None = None, mode: str | None = None) -> RunView:
+        """A runbook, with its open run for that component if there is one. mode: step | rehearse, None for either."""
+
+    async def runs(self, limit: int = 100) -> list[RunLine]:
+        """Open runs and the latest that were closed, newest first."""
 
     async def people(self) -> list[PersonView]:
         """All people."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opsdash.core.evolve import evolve
 from opsdash.core.incident_views import incident_view
+from opsdash.core.run_views import run_document
 from opsdash.core.switch_views import switch_times
 from opsdash.model import records as r
 from opsdash.model.world import World
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SWITCHES = "switches"
 INCIDENTS = "incidents"
 EVIDENCE = "evidence"
+RUNS = "runs"
 
 
 class Document(NamedTuple):
@@ -50,6 +52,12 @@ def documents_of(record: Record, world: World) -> list[Document]:
     if isinstance(record, r.IncidentResolved | r.IncidentClosed | r.IncidentCancelled):
         incident = world.get("incidents", record.incident)
         return [] if incident is None else [Document(INCIDENTS, incident.id, dict(incident_view(incident)), month)]
+    if isinstance(record, r.RunEnded):
+        return [
+            Document(RUNS, run.id, run_document(run), month)
+            for run in world.tables["last_runs"].values()
+            if run.id == record.run
+        ]
     if isinstance(record, r.Proved):
         return [Document(EVIDENCE, f"{record.component}/{record.what}/{record.by}", encode(record)[1], month)]
     return []
@@ -58,7 +66,7 @@ def documents_of(record: Record, world: World) -> list[Document]:
 def rebuild(entries: Iterable[Entry]) -> Mapping[str, list[Stored]]:
     """All documents of a whole journal, oldest entry first, by collection. Raises JournalTooNew."""
     world = World()
-    found: dict[str, dict[tuple[str, str], Stored]] = {SWITCHES: {}, INCIDENTS: {}, EVIDENCE: {}}
+    found: dict[str, dict[tuple[str, str], Stored]] = {SWITCHES: {}, INCIDENTS: {}, EVIDENCE: {}, RUNS: {}}
     for number, entry in enumerate(entries):
         if entry.type == CHECKPOINT:
             state = entry.data.get("state", entry.data)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ProviderView,
         RefusedView,
         RunbookLine,
+        RunLine,
         RunView,
         Snapshot,
         StepView,
@@ -509,10 +510,21 @@ class FakeSession:
                 "language": "sh",
                 "code": code,
                 "danger": danger,
+                "once": False,
+                "host": "",
+                "keeps_as": "",
+                "typed": "this step is dangerous" if danger else "",
+                "needs": [],
                 "state": "",
                 "detail": "",
                 "output": "",
                 "at": None,
+                "started_at": None,
+                "who": "",
+                "in_doubt": False,
+                "decision": None,
+                "process": "",
+                "live": [],
             }
 
         def step(name: str, title: str, text: str, **changes: Any) -> StepView:
@@ -526,8 +538,11 @@ class FakeSession:
                 "time": "1m",
                 "who": "",
                 "if_fails": None,
+                "goes_to": None,
                 "danger": False,
                 "mark": "",
+                "usual": None,
+                "since": None,
             }
             made.update(changes)
             return made  # type: ignore[return-value] # built from the keys of StepView
@@ -539,10 +554,25 @@ class FakeSession:
             "component": "email",
             "owner": "maria",
             "executable": True,
+            "components": ["email"],
+            "mode": "step",
             "changed": False,
+            "differences": [],
+            "note": "",
+            "approved": True,
+            "approved_by": "maria",
+            "approved_at": START - 86400,
+            "unapproved": [],
+            "sha256": "sha of the text",
             "findings": [],
+            "current": "us-or-them",
+            "params": [],
             "text": "",
             "who": "",
+            "driver": "",
+            "driver_gone": False,
+            "active_at": None,
+            "yours": False,
             "started_at": None,
             "ended_at": None,
             "steps": [
@@ -552,7 +582,8 @@ class FakeSession:
                     "Look at **postmark/api** beside this.\nIf other providers fail too, it is `us`.",
                     blocks=[block(0, "check", "curl -fsS https://status.postmark.example/api")],
                     expect="an answer within 2 s",
-                    if_fails="queue",
+                    if_fails="#queue",
+                    goes_to=("email-down", "queue"),
                 ),
                 step(
                     "fail-over",
@@ -1014,8 +1045,11 @@ class FakeSession:
         return ""
 
     def _do_open_run(self, arguments: Mapping[str, Any]) -> str:
+        if self.run["id"]:
+            return self.run["id"]
         self._runs += 1
         self.run["id"], self.run["who"], self.run["started_at"] = f"RUN-{self._runs}", "maria", self.now
+        self.run["driver"], self.run["yours"], self.run["active_at"] = "maria", True, self.now
         return self.run["id"]
 
     def _step(self, arguments: Mapping[str, Any]) -> StepView:
@@ -1028,7 +1062,14 @@ class FakeSession:
         return self.run["id"]
 
     def _do_mark_step(self, arguments: Mapping[str, Any]) -> str:
-        self._step(arguments)["mark"] = "" if arguments["mark"] == "open" else str(arguments["mark"])
+        step = self._step(arguments)
+        step["mark"] = "" if arguments["mark"] == "open" else str(arguments["mark"])
+        steps = self.run["steps"]
+        if step["mark"] == "failed" and step["goes_to"]:
+            self.run["current"] = step["goes_to"][1]
+        elif self.run["current"] == step["id"]:
+            later = [*steps[steps.index(step) + 1 :], *steps]
+            self.run["current"] = next((one["id"] for one in later if not one["mark"]), "")
         return self.run["id"]
 
     def _do_run_block(self, arguments: Mapping[str, Any]) -> str:
@@ -1036,6 +1077,37 @@ class FakeSession:
         block["state"], block["detail"] = "passed", "exit 0 in 0.2 s"
         block["output"] = self.texts.get("output", "All systems operational\n2 mails in the queue\n")
         return self.run["id"]
+
+    def _do_run_checks(self, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["run"])
+
+    def _do_cancel_block(self, arguments: Mapping[str, Any]) -> str:
+        block = self._step(arguments)["blocks"][arguments["block"]]
+        block["state"], block["detail"], block["in_doubt"] = "unknown", "cancelled by maria after 2s", True
+        return ""
+
+    def _do_decide_block(self, arguments: Mapping[str, Any]) -> str:
+        block = self._step(arguments)["blocks"][arguments["block"]]
+        block["decision"], block["in_doubt"] = str(arguments["decision"]), False
+        return ""
+
+    def _do_set_parameter(self, arguments: Mapping[str, Any]) -> str:
+        for step in self.run["steps"]:
+            for block in step["blocks"]:
+                block["needs"] = [name for name in block["needs"] if name != arguments["name"]]
+        return ""
+
+    def _do_take_run(self, arguments: Mapping[str, Any]) -> str:
+        self.run["driver"], self.run["yours"], self.run["driver_gone"] = "maria", True, False
+        return str(arguments["run"])
+
+    def _do_accept_run(self, arguments: Mapping[str, Any]) -> str:
+        self.run["changed"] = False
+        return str(arguments["run"])
+
+    def _do_approve_runbook(self, arguments: Mapping[str, Any]) -> str:
+        self.run["approved"] = arguments["sha256"] == self.run["sha256"]
+        return ""
 
     def _do_end_run(self, arguments: Mapping[str, Any]) -> str:
         self.run["id"] = ""
@@ -1077,6 +1149,7 @@ class FakeSession:
                 "reviewed": "2026-01-02",
                 "executable": True,
                 "findings": 0,
+                "approved": True,
             },
             {
                 "id": "email-all-down",
@@ -1087,12 +1160,17 @@ class FakeSession:
                 "reviewed": None,
                 "executable": False,
                 "findings": 2,
+                "approved": False,
             },
         ]
 
-    async def runbook(self, runbook: str, component: str | None = None) -> RunView:
+    async def runbook(self, runbook: str, component: str | None = None, mode: str | None = None) -> RunView:
         self._reachable()
-        return copy.deepcopy(self.run)
+        return {**copy.deepcopy(self.run), "mode": mode or "step"}
+
+    async def runs(self, limit: int = 100) -> list[RunLine]:
+        self._reachable()
+        return []
 
     async def people(self) -> list[PersonView]:
         self._reachable()

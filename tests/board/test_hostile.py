@@ -54,7 +54,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
 
 KEPT = {
     "id", "status", "raw_status", "tier", "kind", "result", "truth", "works", "state", "redundancy", "role", "mark",
-    "severity", "proof", "component", "needs", "rule", "provider", "seq", "response_kind", "hint",
+    "severity", "proof", "mode", "decision", "current",
+    "component", "needs", "rule", "provider", "seq", "response_kind", "hint",
 }  # fmt: skip
 
 

@@ -196,7 +196,7 @@ async def test_a_runbook_opens_beside_the_live_status(board: Board) -> None:
             "Is it us or them?",
             "curl -fsS",
             "expect",
-            "if it fails: go to queue",
+            "if it fails: go to Let the queue drain",
             "Amazon SES",
             "98ms",
             "Order confirmations",
@@ -266,7 +266,7 @@ async def test_a_dangerous_block_wants_the_components_name(board: Board) -> None
         await stage.type("email")
         assert stage.intents("run_block") == []
         await stage.press("y")
-        assert stage.intents("run_block") == [{"run": "RUN-1", "step": "purge", "block": 0}]
+        assert stage.intents("run_block") == [{"run": "RUN-1", "step": "purge", "block": 0, "typed": "email"}]
 
 
 async def test_a_runbook_that_may_not_be_executed_is_only_read(board: Board) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from opsdash.cli import exits, following, incident, status, switching, terminal
+from opsdash.cli import exits, incident, status, step_lines, switching, terminal
 from opsdash.core.outcomes import LIVE_STATES, PLAN_STATES
 from opsdash.model.incident import IncidentState
-from opsdash.model.run import BlockState
+from opsdash.model.run import BlockState, Decision
 from opsdash.model.status import Status
 from opsdash.model.switch import GuardResult, SwitchKind, SwitchState, Truth
 
@@ -31,7 +31,8 @@ def test_every_status_result_truth_kind_and_block_has_a_sign() -> None:
     assert set(terminal.RESULT) == {each.value for each in GuardResult}
     assert set(terminal.TRUTH) == {each.value for each in Truth}
     assert set(switching.TITLES) == {each.value for each in SwitchKind}
-    assert set(following.BLOCKS) == {"", *(each.value for each in BlockState)}
+    assert set(step_lines.BLOCKS) == {"", *(each.value for each in BlockState)}
+    assert set(step_lines.DECIDED) == {each.value for each in Decision}
     assert set(incident.STATES) == {state.value for state in IncidentState}
 
 

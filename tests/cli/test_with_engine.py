@@ -15,6 +15,7 @@ from tests.cli.conftest import OPSDASH, Terminal, environment, eventually, proce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.cli.conftest import Ended, Running
 
@@ -292,6 +293,10 @@ def test_a_runbook_is_followed_left_and_resumed(opsdash: Callable[..., Ended], r
         terminal.types(answer)
 
     with Terminal(*line) as terminal:
+        terminal.sees("nobody has approved this runbook")
+        terminal.sees("failback greeting")
+        terminal.sees("approve it?")
+        terminal.types("y")
         answers(terminal, "Step 1 of 4: See what is wrong", "x1")
         terminal.sees("✓ passed")
         answers(terminal, "Step 1 of 4", "d")
@@ -412,3 +417,150 @@ def test_a_maintenance_that_makes_no_sense_is_refused(
     opsdash: Callable[..., Ended], words: tuple[str, ...], code: int
 ) -> None:
     assert opsdash("maintenance", *words).code == code
+
+
+# --- runbooks with everything ------------------------------------------------------------------------------------
+
+BOOK = """---
+title: Move the database
+component: greeting
+params:
+  standby: {default: db2, pattern: '[a-z0-9]+', ask: Which host?}
+---
+
+## Steps
+
+### Move it
+
+```sh {run once timeout=60s}
+echo "to $standby"
+while [ ! -e go ]; do sleep 0.05; done
+echo moved
+```
+
+```sh {check}
+test -e go
+```
+
+**If this fails:** [Stand down](#stand-down)
+
+### Prove it
+
+```sh {check}
+echo proved
+```
+
+### Stand down
+
+- [ ] Tell everybody.
+"""
+
+
+@pytest.fixture
+def moving(running: Running, opsdash: Callable[..., Ended]) -> tuple[str | Path, ...]:
+    """The command line that follows a runbook, which is approved."""
+    (running.workspace / "runbooks" / "move.md").write_text(BOOK)
+    eventually(lambda: any(each["id"] == "move" for each in opsdash("runbook", "list", "--json").json["runbooks"]))
+    assert opsdash("runbook", "approve", "move", "--yes").code == exits.OK
+    return ("runbook", "run", "move", "-w", running.workspace)
+
+
+def prompted(terminal: Terminal, step: str, answer: str) -> None:
+    terminal.sees(step)
+    terminal.sees("(resumable)")
+    terminal.sees("> ")
+    terminal.types(answer)
+
+
+def test_a_parameter_is_asked_and_a_block_that_streams_is_cancelled_and_decided_about(
+    opsdash: Callable[..., Ended], moving: tuple[str | Path, ...], running: Running
+) -> None:
+    with Terminal(*moving) as terminal:
+        prompted(terminal, "Step 1 of 3: Move it", "x1")
+        terminal.sees("Which host?")
+        terminal.types("db 9")
+        terminal.sees("has to match [a-z0-9]+")
+        terminal.sees("once more?")
+        terminal.types("")
+        terminal.sees("Which host?")
+        terminal.types("")
+        terminal.sees("│ to db2")
+        terminal.signal(signal.SIGINT)
+        terminal.sees("c cancel it")
+        terminal.types("c")
+        terminal.sees("NOT KNOWN")
+        terminal.sees("cancelled by")
+        prompted(terminal, "Step 1 of 3: Move it", "x1")
+        terminal.sees("a block of this step was cut short")
+        terminal.sees("d it is done")
+        (running.workspace / "go").touch()
+        terminal.types("r")
+        terminal.sees("type greeting to run it:")
+        terminal.types("greeting")
+        terminal.sees("│ moved")
+        terminal.sees("✓ passed")
+        prompted(terminal, "Step 1 of 3: Move it", "d")
+        prompted(terminal, "Step 2 of 3: Prove it", "a")
+        terminal.sees("│ proved")
+        prompted(terminal, "Step 3 of 3: Stand down", "t1")
+        prompted(terminal, "[x] Tell everybody.", "d")
+        terminal.sees("is closed: every step is marked")
+        assert terminal.code() == exits.OK
+    (run,) = opsdash("runbook", "runs", "--json").json["runs"]
+    assert (run["done"], run["ended_at"] is not None) == (3, True)
+    shown = opsdash("runbook", "runs", run["id"])
+    assert "stand-down" in shown.out
+    assert opsdash("runbook", "runs", "RUN-99").code == exits.USAGE
+
+
+def test_two_terminals_and_one_of_them_drives(
+    opsdash: Callable[..., Ended], moving: tuple[str | Path, ...], running: Running
+) -> None:
+    with Terminal(*moving) as first:
+        prompted(first, "Step 1 of 3: Move it", "t9")
+        with Terminal(*moving) as second:
+            second.sees("drives RUN-1, last active")
+            second.sees("why do you take it over?")
+            second.types("")
+            second.sees("watching")
+            prompted(first, "Step 1 of 3: Move it", "s")
+            second.sees("Move it: skipped")
+            second.signal(signal.SIGINT)
+            assert second.code() == exits.OK
+        with Terminal(*moving) as third:
+            third.sees("why do you take it over?")
+            third.types("the other one is in the lift")
+            prompted(third, "Step 2 of 3: Prove it", "q")
+            assert third.code() == exits.OK
+    assert "in the lift" in opsdash("journal", "tail", "-n", "50").out
+    assert opsdash("runbook", "cancel", "RUN-1").code == exits.FAILED
+
+
+def test_a_rehearsal_runs_checks_and_shows_the_rest(moving: tuple[str | Path, ...], running: Running) -> None:
+    with Terminal(*moving, "--rehearse") as terminal:
+        terminal.sees("REHEARSAL")
+        prompted(terminal, "Step 1 of 3: Move it", "x1")
+        terminal.sees("this is shown, and would be run now")
+        prompted(terminal, "Step 1 of 3: Move it", "x2")
+        terminal.sees("✗ FAILED")
+        prompted(terminal, "Step 1 of 3: Move it", "f")
+        prompted(terminal, "Step 3 of 3: Stand down", "q")
+        assert terminal.code() == exits.OK
+
+
+def test_an_approval_without_a_terminal_has_to_be_meant(
+    opsdash: Callable[..., Ended], moving: tuple[str | Path, ...], running: Running
+) -> None:
+    book = running.workspace / "runbooks" / "move.md"
+    book.write_text(BOOK.replace("echo proved", "echo otherwise"))
+    eventually(lambda: not _approved(opsdash))
+    ended = opsdash("runbook", "approve", "move")
+    assert ended.code == exits.USAGE
+    assert "+echo otherwise" in ended.out
+    assert opsdash("runbook", "approve", "move", "--yes").code == exits.OK
+    assert _approved(opsdash)
+
+
+def _approved(opsdash: Callable[..., Ended]) -> bool:
+    listed = {each["id"]: each["approved"] for each in opsdash("runbook", "list", "--json").json["runbooks"]}
+    return bool(listed["move"])

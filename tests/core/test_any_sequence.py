@@ -16,11 +16,11 @@ from opsdash.core.steps import undo_trouble
 from opsdash.core.ways_out import ways_out
 from opsdash.model import inputs as i
 from opsdash.model.alarm import alarm_key, parts_of
-from opsdash.model.effects import Apply
+from opsdash.model.effects import Apply, RunBlock
 from opsdash.model.incident import IncidentKind
 from opsdash.model.operation import Auto, OldOut, Operation, Person, Step
-from opsdash.model.records import Proved, Record, SwitchAdvanced, SwitchEnded, SwitchIntended
-from opsdash.model.run import BlockResult, BlockState
+from opsdash.model.records import BlockStarted, Proved, Record, SwitchAdvanced, SwitchEnded, SwitchIntended
+from opsdash.model.run import BlockRef, BlockResult, BlockState, Decision, RunMode
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import MAIN, FactName, SwitchKind, SwitchState, Truth
 from opsdash.model.window import Occurrence, WindowKind, WindowSpec
@@ -99,6 +99,7 @@ def _answer(result: str, prior: str | None) -> Move:
 
 
 COMPONENT = st.sampled_from(COMPONENTS)
+RUN_STEPS = (("step", "sha of step"), ("other", "sha of other"))
 INTENTS = st.one_of(
     st.builds(i.UndoIntent, COMPONENT),
     st.builds(i.SettleIntent, COMPONENT, st.sampled_from(SwitchState), st.sampled_from(["", "so"])),
@@ -116,10 +117,28 @@ INTENTS = st.one_of(
     st.builds(i.EndMaintenanceIntent, st.sampled_from([*COMPONENTS, "tag:web"])),
     st.builds(i.PollIntent, st.sampled_from([*COMPONENTS, "email/ses", "email/delivery"])),
     st.builds(i.AwayIntent, st.sampled_from(["maria", "nobody"]), st.none(), back=st.booleans()),
-    st.builds(i.OpenRunIntent, st.just("book"), COMPONENT, st.just("sha")),
+    st.builds(
+        i.OpenRunIntent, st.just("book"), COMPONENT, st.just("sha"), st.just(RUN_STEPS), st.sampled_from(RunMode)
+    ),
+    st.builds(i.TakeRunIntent, st.just("RUN-1"), st.sampled_from(["", "so"])),
+    st.builds(i.AcceptRunIntent, st.just("RUN-1"), st.sampled_from(["sha", "other"]), st.just(RUN_STEPS[:1])),
+    st.builds(i.SetParameterIntent, st.just("RUN-1"), st.just("name"), st.just("value")),
+    st.builds(i.CancelBlockIntent, st.just("RUN-1"), st.just("step"), st.integers(0, 1)),
+    st.builds(i.DecideBlockIntent, st.just("RUN-1"), st.just("step"), st.integers(0, 1), st.sampled_from(Decision)),
+    st.builds(i.RunChecksIntent, st.just("RUN-1"), st.just((BlockRef("step", 0, "check", "true", ends_step=True),))),
+    st.builds(i.ApproveRunbookIntent, st.just("book"), st.just("sha")),
     st.builds(i.TickIntent, st.just("RUN-1"), st.just("step"), st.integers(0, 2), st.booleans()),
     st.builds(i.MarkStepIntent, st.just("RUN-1"), st.just("step"), st.sampled_from(["done", "open", "?"])),
-    st.builds(i.RunBlockIntent, st.just("RUN-1"), st.just("step"), st.integers(0, 1), st.just("true")),
+    st.builds(
+        i.RunBlockIntent,
+        st.just("RUN-1"),
+        st.just("step"),
+        st.integers(0, 1),
+        st.just("true"),
+        st.sampled_from(["run", "check"]),
+        once=st.booleans(),
+        typed=COMPONENT,
+    ),
     st.builds(i.EndRunIntent, st.just("RUN-1")),
 )
 BLOCK = BlockResult("step", 0, BlockState.PASSED, 1.0)
@@ -156,6 +175,8 @@ STEPS: st.SearchStrategy[Move] = st.one_of(
             _feed(i.JournalState("")),
             _feed(i.PreflightDone("email/ses", False, "no")),
             _feed(i.BlockDone("RUN-1", BLOCK)),
+            _feed(i.BlockDone("RUN-1", BLOCK, ("name", "found"))),
+            _feed(i.BlockUp("RUN-1", "step", 0, 4711, "boot:1")),
             _feed(i.Beat("email/delivery", "ok")),
             _feed(i.Stopping("asked to")),
         ]
@@ -192,6 +213,10 @@ def _check_invariants(timeline: Timeline) -> None:
         assert (known is not None) == bool(to_tell), f"so does that of {topic}"
     in_flight = {key for key, each in timeline.world.tables["switches"].items() if each.state in LIVE_STATES}
     assert set(timeline.live.tables["switches"]) == in_flight, "progress belongs to what is in flight"
+    for run in timeline.world.tables["runs"].values():
+        assert run.current in {"", *(step for step, _ in run.steps)}, "the current step is one of the run"
+    begun = [(each.run, each.step, each.block) for each in timeline.records if isinstance(each, BlockStarted)]
+    assert len(timeline.wanted(RunBlock)) <= len(begun), "no block is executed without its record"
     fired = [apply.action_id for apply in timeline.wanted(Apply)]
     assert len(fired) == len(set(fired)), "no action is fired twice"
     _check_records(timeline.records)

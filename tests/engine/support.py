@@ -17,6 +17,8 @@ from opsdash.model.now import Now
 from opsdash.storage.documents import Documents
 from opsdash.storage.history import History
 from opsdash.storage.memory import MemoryJournal
+from opsdash.storage.texts import Texts
+from opsdash.storage.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -288,14 +290,18 @@ async def running(
     clock: Clock = system_clock,
     loaded: Loaded | None = None,
     stop: bool = True,
+    trust: Trust | None = None,
+    texts: Texts | None = None,
     **environment: str,
 ) -> AsyncIterator[Engine]:
-    """An engine at work in this process."""
+    """An engine at work in this process. trust: without it, every runbook counts as approved."""
     state = folder / ".opsdash"
     stores = Stores(
         GatedJournal() if journal is None else journal,
         Documents(state / "documents"),
         History(state / "history.sqlite"),
+        texts or Texts(),
+        trust or Trust(everything=True),
     )
     engine = Engine(workspace=folder, loaded=loaded or loaded_from(folder, **environment), stores=stores, clock=clock)
     await engine.start()

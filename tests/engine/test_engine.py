@@ -16,7 +16,7 @@ from opsdash.engine.clock import system_clock
 from opsdash.engine.commands import Commands
 from opsdash.errors import EngineError, JournalError
 from opsdash.model import inputs as i
-from opsdash.model.run import BlockState
+from opsdash.model.run import BlockState, Decision
 from opsdash.model.switch import SwitchKind, SwitchState
 from opsdash.storage.codec import encode_world
 from tests.engine.support import (
@@ -505,10 +505,15 @@ async def test_a_block_that_fails_in_a_way_nobody_foresaw_is_unknown_and_can_be_
             raise ZeroDivisionError("unforeseen")
 
         with monkeypatch.context() as patch:
-            patch.setattr(engine.blocks, "execute", crash)
+            patch.setattr(engine.runs._blocks, "execute", crash)
             run = await start_block(engine, "look", "echo fine")
             await eventually(lambda: block_state(engine, run, "look") is BlockState.UNKNOWN)
-        await engine.submit("again", "maria", i.RunBlockIntent(run, "look", 0, "echo fine"))
+        again = i.RunBlockIntent(run, "look", 0, "echo fine")
+        refused = (await engine.submit("at once", "maria", again))["refused"]
+        assert refused is not None
+        assert refused["rule"] == "unknown"
+        await engine.submit("decided", "maria", i.DecideBlockIntent(run, "look", 0, Decision.REPEAT))
+        await engine.submit("again", "maria", again)
         await eventually(lambda: block_state(engine, run, "look") is BlockState.PASSED)
 
 

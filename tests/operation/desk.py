@@ -29,6 +29,7 @@ from opsdash.model import inputs as i
 from opsdash.model.run import BlockState
 from opsdash.model.switch import SwitchKind
 from opsdash.service.places import make_state_folder, places
+from opsdash.storage.trust import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -234,12 +235,12 @@ class Desk:
                 await self.until_possible(kind, component)
                 await self.carry_out(kind, component)
 
-    async def open_runbook(self, runbook: str, component: str) -> Follower:
+    async def open_runbook(self, runbook: str, component: str, who: str = ON_DUTY) -> Follower:
         """Begin to follow a runbook."""
         sha256 = self.engine.loaded.runbooks[runbook].sha256
-        verdict = await self.submit(i.OpenRunIntent(runbook, component, sha256))
+        verdict = await self.submit(i.OpenRunIntent(runbook, component, sha256), who)
         assert verdict["refused"] is None, verdict["refused"]
-        return Follower(self, runbook, verdict["subject"])
+        return Follower(self, runbook, verdict["subject"], who)
 
     async def resolve(self, component: str) -> None:
         """Close the incident, once users are served again."""
@@ -269,17 +270,18 @@ class Desk:
 class Follower:
     """Somebody who follows a runbook."""
 
-    def __init__(self, desk: Desk, runbook: str, run: str) -> None:
+    def __init__(self, desk: Desk, runbook: str, run: str, who: str) -> None:
         self._desk = desk
+        self.who = who
         self.runbook = desk.engine.loaded.runbooks[runbook]
         self.run = run
 
-    async def execute(self, step: str, block: int = 0, *, within: float = PATIENCE, who: str = ON_DUTY) -> BlockResult:
+    async def execute(self, step: str, block: int = 0, *, within: float = PATIENCE) -> BlockResult:
         """Execute a block of a step, and wait for its end."""
         found = self.runbook.step(step)
         assert found is not None, f"{self.runbook.id} has no step {step}"
         text = found.blocks[block].code
-        verdict = await self._desk.submit(i.RunBlockIntent(self.run, step, block, text), who)
+        verdict = await self._desk.submit(i.RunBlockIntent(self.run, step, block, text), self.who)
         assert verdict["refused"] is None, verdict["refused"]
 
         def result() -> BlockResult | None:
@@ -292,7 +294,7 @@ class Follower:
 
     async def close(self) -> None:
         """Be through with it."""
-        verdict = await self._desk.submit(i.EndRunIntent(self.run))
+        verdict = await self._desk.submit(i.EndRunIntent(self.run), self.who)
         assert verdict["refused"] is None, verdict["refused"]
 
 
@@ -325,11 +327,11 @@ async def on_duty(
     copy_example(workspace)
     with start(folder / "services") as services:
         others = prepare(workspace, services) if prepare is not None else {}
-        loaded = load(workspace, {**os.environ, **services.environment(), **others}, time.time())
+        loaded = load(workspace, {**os.environ, VARIABLE: "1", **services.environment(), **others}, time.time())
         assert loaded.errors == ()
         where = places(workspace)
         make_state_folder(where)
-        engine = Engine(workspace=workspace, loaded=loaded, stores=_stores(where, loaded.settings.retention), demo=True)
+        engine = Engine(workspace=workspace, loaded=loaded, stores=_stores(where, loaded), demo=True)
         await engine.start()
         desk = Desk(engine, services)
         try:

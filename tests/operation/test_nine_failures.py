@@ -245,9 +245,9 @@ async def test_somebody_else_learns_it_while_the_one_who_knows_is_away(desk: Des
         assert row["incident"] is None, "nothing is broken"
         assert desk.engine.hub.snapshot()["summary"]["uncovered"] == ["automation"]
 
-        runbook = await desk.open_runbook("automation-owner-away", "automation")
+        runbook = await desk.open_runbook("automation-owner-away", "automation", who="ken")
         for step in ("let-the-stand-in-do-it-once", "leave-the-mode"):
-            done = await runbook.execute(step, who="ken")
+            done = await runbook.execute(step)
             assert done.state is BlockState.PASSED, done.output
             assert done.who == "ken"
         assert desk.last_switch("automation")["who"] == "ken"

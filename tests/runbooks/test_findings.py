@@ -157,11 +157,27 @@ FILE_CASES = {
     "a parameter with a bad name": ("---\nparams:\n  a-b: {ask: x}\n---\n", "bad-value", 3),
     "a parameter with an unknown key": ("---\nparams:\n  a: {aks: x}\n---\n", "unknown-key", 3),
     "an invisible character in YAML": ('---\ntitle: "a\\u202eb"\n---\n', "invisible-character", 2),
-    "a parameter that nobody uses": ("---\nparams:\n  a: {ask: x}\n---\n## Steps\n### A\nx\n", "params-not-used", 3),
     "a parameter that is misspelt": (
         "---\nparams:\n  ab: {ask: x}\n---\n## Steps\n### A\n```sh {check}\nping $abc\n```\n", "params-not-used", 3,
     ),
     "a step before the steps": ("# T\n### B\n- [ ] x\n\n## Steps\n### A\nx\n", "step-outside-steps", 2),
+    "a parameter that nothing uses": (
+        "---\nparams:\n  a: {ask: x}\n---\n## Steps\n### A\nx\n", "params-not-used", 3,
+    ),
+    "output kept under the name of a parameter": (
+        "---\nparams:\n  a: {ask: x}\n---\n## Steps\n### A\n```sh {check as=a}\necho $a\n```\n", "bad-parameter", 7,
+    ),
+    "output kept under a name by which programs are found": (
+        "---\ntitle: x\n---\n## Steps\n### A\n```sh {check as=PATH}\necho\n```\n", "bad-attribute", 6,
+    ),
+    "a secret that comes from nowhere": ("---\nparams:\n  a: {secret: yes}\n---\n", "bad-parameter", 3),
+    "a secret that is asked for": ("---\nparams:\n  a: {secret: env, ask: x}\n---\n", "bad-parameter", 3),
+    "a pattern that is none": ("---\nparams:\n  a: {pattern: '('}\n---\n", "bad-parameter", 3),
+    "a default that the pattern forbids": (
+        "---\nparams:\n  a: {pattern: '[0-9]+', default: x}\n---\n", "bad-parameter", 3,
+    ),
+    "a parameter by which programs are found": ("---\nparams:\n  PATH: {ask: x}\n---\n", "bad-parameter", 3),
+    "more steps than anybody follows": ("---\ntitle: b\n---\n## Steps\n" + "### A\n" * 501, "too-many-steps", 505),
     "too much": ("x\n" * 200_000, "too-large", 1),
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from opsdash.service import network, protocol
 from opsdash.service.network import Door, Listening
 from opsdash.service.places import make_state_folder, places
 from opsdash.service.tokens import Heartbeats, bearer_token, is_bearer
+from opsdash.storage.trust import Trust
 from tests.engine.support import eventually, eventually_asked, web, write_workspace
 from tests.service.support import Served, self_signed, served
 
@@ -247,6 +248,19 @@ async def test_who_asked_over_tcp_is_recorded_as_the_token_or_as_claimed(tmp_pat
             status, verdict = await ask(s, "POST", "/v1/intents", with_token(s), *claim, body=body)
             assert (status, verdict["accepted"]) == (200, True)
             assert s.engine.runner.world.get("pauses", "web").who == who
+
+
+async def test_nobody_approves_a_runbook_with_a_token(tmp_path: Path) -> None:
+    folder = small(tmp_path)
+    (folder / "runbooks").mkdir()
+    book = "---\ntitle: x\ncomponent: web\n---\n## Steps\n### A\n```sh {check}\ntrue\n```\n"
+    (folder / "runbooks" / "x.md").write_text(book)
+    async with served(folder, listening=HERE, trust=Trust()) as s:
+        body = {"intent": "approve_runbook", "arguments": {"runbook": "x"}}
+        _, verdict = await ask(s, "POST", "/v1/intents", with_token(s), body=body)
+        assert verdict["refused"]["rule"] == "approval"
+        assert not s.engine.runs.trust.trusts("x", s.engine.loaded.runbooks["x"].sha256)
+        assert (await s.session().submit("approve_runbook", {"runbook": "x"}))["accepted"]
 
 
 # --- TLS ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from opsdash.cli import parse
 from opsdash.cli.base import UsageError
 from opsdash.config.loader import load
+from opsdash.config.runbooks import parse as parse_runbook
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("howto-switch*.md"))
@@ -107,3 +108,13 @@ def test_every_command_line_of_a_page_is_one_that_opsdash_takes(page: Path, caps
 def test_every_page_about_a_mechanism_is_linked_from_what_they_have_in_common() -> None:
     common = (DOCS / "howto-switching.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if page.stem != "howto-switching" and page.name not in common] == []
+
+
+def test_the_runbook_that_is_shown_can_be_executed_as_it_stands() -> None:
+    text = (DOCS / "howto-runbooks.md").read_text(encoding="utf-8")
+    shown = re.search(r"^````markdown [^\n]*\n(.*?)^````$", text, re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    runbook, findings = parse_runbook("orders-db-down", shown[1], "runbooks/orders-db-down.md")
+    assert findings == ()
+    assert runbook.executable
+    assert [step.id for step in runbook.steps][-1] == "stand-down"
