@@ -19,6 +19,11 @@ HEAD = "---\ntitle: x\ncomponent: greeting\nowner: me\nreviewed: 2026-11-02\n{pa
 PASSED, NOT_PASSED, NOT_TOLD = "passed", "did not pass", "could not tell"
 
 
+@pytest.fixture(autouse=True)
+def _all_is_approved(_plain_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPSDASH_TRUST_RUNBOOKS", "1")
+
+
 @pytest.fixture
 def write(workspace: Path) -> Callable[..., None]:
     """Write the only runbook `book` of the workspace."""
@@ -56,7 +61,6 @@ def test_only_checks_are_executed(run: Callable[..., Ended], workspace: Path, wr
         pytest.param(block("check timeout=300ms", "sleep 600"), NOT_TOLD, "still running", id="it never ends"),
         pytest.param(block("check for=3s every=50ms", "exit 1"), NOT_PASSED, "exit status 1", id="never in time"),
         pytest.param(block("check", "import os, sys; sys.exit(0)", "python"), PASSED, "", id="Python"),
-        pytest.param(block("check host=db2", "true"), NOT_TOLD, "it is meant for db2", id="elsewhere"),
         pytest.param(block("check", "check greeting/first/text", "opsdash"), PASSED, "", id="a check of opsdash"),
         pytest.param(block("check", "kill -9 $$"), NOT_TOLD, "ended by signal 9", id="it is killed"),
     ],
@@ -174,7 +178,7 @@ def test_a_secret_is_masked_wherever_it_comes_from(
 ) -> None:
     (workspace / "key").write_text("hunter2-in-file\n")
     (workspace / "key").chmod(0o600)
-    params = "params:\n  PW: {secret: env}\n  KEY: {secret: '${file:key}'}\n"
+    params = "params:\n  PW: {secret: env}\n  KEY: {secret: 'file:key'}\n"
     write(block("check", 'echo "$PW $KEY"; test "$PW$KEY" = hunter2-in-envhunter2-in-file; exit 7'), params)
     monkeypatch.setenv("PW", "hunter2-in-env")
     for words in ((), ("--json",)):
@@ -185,6 +189,22 @@ def test_a_secret_is_masked_wherever_it_comes_from(
         assert "hunter2" not in ended.out + ended.err
 
 
+def test_what_nobody_has_approved_is_not_executed(
+    run: Callable[..., Ended],
+    workspace: Path,
+    write: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.delenv("OPSDASH_TRUST_RUNBOOKS")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    write(block("check", f"touch {tmp_path}/executed"))
+    ended = run("runbook", "test", "book", "-w", workspace)
+    assert ended.code == exits.NOT_KNOWN
+    assert "`opsdash runbook approve book`" in ended.out
+    assert not (tmp_path / "executed").exists()
+
+
 # --- with an engine ----------------------------------------------------------------------------------------------
 
 
@@ -192,9 +212,9 @@ def test_an_engine_measures_its_own_checks(running: Running) -> None:
     (running.workspace / "runbooks/book.md").write_text(
         HEAD.format(params="") + block("check", "check greeting/first/text", "opsdash")
     )
-    good = process("runbook", "test", "book", "--json", "-w", running.workspace)
+    good = process("runbook", "test", "book", "--json", "-w", running.workspace, OPSDASH_TRUST_RUNBOOKS="1")
     assert (good.code, good.json["status"]) == (exits.OK, PASSED)
     running.break_primary()
-    bad: Any = process("runbook", "test", "book", "--json", "-w", running.workspace)
+    bad: Any = process("runbook", "test", "book", "--json", "-w", running.workspace, OPSDASH_TRUST_RUNBOOKS="1")
     assert (bad.code, bad.json["status"]) == (exits.NOT_OK, NOT_PASSED)
     assert "down" in bad.json["checks"][0]["output"]

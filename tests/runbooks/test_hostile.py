@@ -170,11 +170,12 @@ def test_what_is_too_large_is_cut_and_never_parsed(raw: bytes) -> None:
     assert len(runbook.text) <= 9 * MAX_BYTES, "an invisible character is shown by its name"
 
 
-def test_ten_thousand_steps_are_steps() -> None:
+def test_ten_thousand_steps_are_read_and_not_executed() -> None:
     steps = "".join(f"### S{number}\nx\n\n" for number in range(10_000))
-    runbook, _ = read(source(HEAD + steps))
+    runbook, findings = read(source(HEAD + steps))
     assert len(runbook.steps) == 10_001
-    assert runbook.executable
+    assert not runbook.executable
+    assert "too-many-steps" in {finding.code for finding in findings}
     assert runbook.steps[-1].text == "### S9999\nx"
 
 
