@@ -106,6 +106,8 @@ def step_rows(run: RunView, step: StepView, number: int, cells: int, now: float)
         ]
     if step["if_fails"] and current:
         rows.append(Row([pad, ("n", Role.KEY), (f" if it fails: go to {_goal(run, step)}", Role.DIM)]))
+    if step["then"] is not None and current:
+        rows.append(Row([pad, ("y", Role.KEY), (f" if it is done: {_then(run, step)}", Role.DIM)]))
     return rows
 
 
@@ -123,7 +125,19 @@ def _goal(run: RunView, step: StepView) -> str:
     """Where a step leads that fails."""
     if step["goes_to"] is None:
         return step["if_fails"] or ""
-    runbook, name = step["goes_to"]
+    return _named(run, step["goes_to"])
+
+
+def _then(run: RunView, step: StepView) -> str:
+    """Where a step leads that is done."""
+    if step["then_to"] is None:
+        return f"go on with {step['then']}" if step["then"] else "it is over, E closes the run"
+    return f"go on with {_named(run, step['then_to'])}"
+
+
+def _named(run: RunView, place: tuple[str, str]) -> str:
+    """A step of this runbook by its title, or another runbook."""
+    runbook, name = place
     title = next((each["title"] for each in run["steps"] if each["id"] == name), name)
     return title if runbook == run["runbook"] else f"runbook {runbook}" + (f", {name}" if name else "")
 

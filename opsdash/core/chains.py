@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.model.run import BlockRef, BlockState
+from opsdash.model.run import END, BlockRef, BlockState
 from opsdash.model.runbook import Language, Role, used_names
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def checks_of(runbook: Runbook, run: Run | None) -> tuple[BlockRef, ...]:
 
 
 def current_step(runbook: Runbook, run: Run | None) -> Step | None:
-    """The step that is to be done now."""
+    """The step that is to be done now; None where there is none any more."""
+    if run is not None and run.current == END:
+        return None
     named = runbook.step(run.current) if run is not None and run.current else None
     if named is not None or run is None:
         return named or (runbook.steps[0] if runbook.steps else None)
@@ -69,7 +71,7 @@ def chain(runbook: Runbook, run: Run) -> tuple[tuple[BlockRef, ...], str]:
     first = current_step(runbook, run)
     refs: list[BlockRef] = []
     if first is None:
-        return (), "every step is marked"
+        return (), "no step is left"
     for step in _from(runbook, first):
         if run.mark(step.id) and step is not first:
             continue

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opsdash.model import records as r
-from opsdash.model.run import BlockResult, BlockState, Run, RunMode, RunParameter, StepMark, StepTimes
+from opsdash.model.run import END, BlockResult, BlockState, Run, RunMode, RunParameter, StepMark, StepTimes
 from opsdash.model.world import EngineState
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _advanced(run: Run, record: r.StepMarked) -> Run:
     names = [step for step, _ in run.steps]
     if record.mark == "open":
         return replace(run, current=record.step, since=None) if record.step in names else run
-    if record.goto in names:
+    if record.goto in names or record.goto == END:
         return replace(run, current=record.goto, since=record.at)
     if run.current != record.step:
         return run

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import alarms, handover, incidents, severity
+from opsdash.core import alarms, handover, incidents, runs, severity
 from opsdash.core.people import same_person
 from opsdash.core.severity import How
 from opsdash.model.effects import CancelTimer
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model import inputs as i
     from opsdash.model.operation import Component
+    from opsdash.model.run import Run
 
 ACK_FOR = 1800.0
 """Seconds after which somebody who looks after an incident is asked whether that is still so."""
@@ -178,6 +179,10 @@ def accept(draft: Draft, who: str, intent: i.AcceptHandoverIntent) -> Refused | 
         return Refused("not_yours", f"{offered.who} hands {found.id} over to {offered.to}")
     draft.emit(HandoverAccepted(draft.now.wall, found.id, who))
     _acknowledge(draft, who, found, ACK_FOR)
+    for key in draft.keys("runs"):
+        run: Run = draft.get("runs", key)
+        if run.incident == found.id and same_person(run.driven_by, offered.who):
+            runs.hand_over(draft, run, who, f"{found.id} was handed over")
     return None
 
 

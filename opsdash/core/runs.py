@@ -100,7 +100,7 @@ def driven(draft: Draft, who: str, name: str) -> Run | Refused:
     if isinstance(run, Refused) or is_driver(run, who, draft.session):
         return run
     if run.driven_by == who and (is_gone(draft, run) or is_silent(run, draft.now.wall)):
-        _hand_over(draft, run, who, "in another terminal")
+        hand_over(draft, run, who, "in another terminal")
         return find(draft, name)
     active = f"last active {format_duration(draft.now.wall - run.active_at)} ago"
     where = "you drive it in another terminal" if run.driven_by == who else f"{run.driven_by} drives it"
@@ -117,11 +117,12 @@ def take(draft: Draft, who: str, intent: TakeRunIntent) -> Refused | None:
         return Refused("driver", f"you drive {run.id} already")
     if not intent.reason.strip():
         return Refused("empty", f"say why you take {run.id} over from {run.driven_by}")
-    _hand_over(draft, run, who, intent.reason.strip())
+    hand_over(draft, run, who, intent.reason.strip())
     return None
 
 
-def _hand_over(draft: Draft, run: Run, who: str, reason: str) -> None:
+def hand_over(draft: Draft, run: Run, who: str, reason: str) -> None:
+    """Somebody else drives a run from now on."""
     was = run.driven_by
     draft.emit(RunTaken(draft.now.wall, run.id, run.component, who, draft.session, was, reason))
     draft.set_live("runs", run.id, None)
@@ -159,8 +160,7 @@ def mark(draft: Draft, who: str, intent: MarkStepIntent) -> Refused | None:
         return run
     if intent.mark not in MARKS:
         return Refused("mark", f"a step is {', '.join(MARKS)}; not {intent.mark!r}")
-    goto = intent.goto if intent.mark == "failed" else ""
-    draft.emit(StepMarked(draft.now.wall, run.id, intent.step, intent.mark, who, goto=goto))
+    draft.emit(StepMarked(draft.now.wall, run.id, intent.step, intent.mark, who, goto=intent.goto))
     text = f"{run.runbook}, step {intent.step}: {MARK_WORDS[intent.mark]}"
     incidents.note(draft, run.component, EntryKind.RUNBOOK, text, who)
     draft.touch(run.component)

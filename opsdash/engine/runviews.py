@@ -154,6 +154,8 @@ def _step(runbook: Runbook, step: Step, run: Run | None, about: About, *, is_cur
         "who": step.who or "",
         "if_fails": step.if_fails,
         "goes_to": branch(runbook, step.if_fails, about.runbooks),
+        "then": step.then,
+        "then_to": branch(runbook, step.then, about.runbooks),
         "danger": step.danger,
         "mark": run.mark(step.id) if run else "",
         "usual": _usual(about.times(times_key(runbook.id, step.id)), step.sha256),

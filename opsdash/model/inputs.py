@@ -467,7 +467,7 @@ class TickIntent:
 
 @dataclass(frozen=True, slots=True)
 class MarkStepIntent:
-    """Call a step `done`, `failed` or `skipped`, or take that back (`open`). goto: the step to go to, if it failed."""
+    """Call a step `done`, `failed` or `skipped`, or take that back (`open`). goto: the step that comes next."""
 
     run: str
     step: str

@@ -829,8 +829,8 @@ class RunTicked:
 class StepMarked:
     """A step was called `done`, `failed` or `skipped`, or the mark was taken back (`open`).
 
-    goto: the step that is to be done next, where that is not the one after it.  automatic: opsdash did it for `who`,
-    since all that the step holds are checks, and they passed.
+    goto: the step that comes next, where that is not the one after it; `#` where none does.  automatic: opsdash did it
+    for `who`, since all that the step holds are checks, and they passed.
     """
 
     at: float

@@ -83,6 +83,10 @@ class BlockResult:
         return self.state is BlockState.UNKNOWN and self.decision is None and self.role not in ("check", "show")
 
 
+END = "#"
+"""Stands for the step after the last one: the runbook says that it is over. No step has this id."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepMark:
     """A step that a person called done, failed or skipped. seconds: how long it was the current one, where known."""

@@ -549,6 +549,8 @@ class StepView(TypedDict):
     who: str
     if_fails: str | None
     goes_to: tuple[str, str] | None
+    then: str | None
+    then_to: tuple[str, str] | None
     danger: bool
     mark: str
     usual: UsualView | None

@@ -13,7 +13,7 @@ from opsdash.core.chains import block_ref, chain, checks_of
 from opsdash.core.runs import open_run_of
 from opsdash.engine.runviews import branch
 from opsdash.model import inputs as i
-from opsdash.model.run import RunMode
+from opsdash.model.run import END, RunMode
 from opsdash.model.switch import Refused
 from opsdash.model.text import clean
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opsdash.engine.engine import Engine
     from opsdash.engine.running import Standing
     from opsdash.model.run import BlockRef, Run
-    from opsdash.model.runbook import Runbook
+    from opsdash.model.runbook import Runbook, Step
 
 LONGEST_VALUE = 1000
 """Characters of a parameter's value."""
@@ -87,7 +87,7 @@ def _no_step(step: str) -> Refused:
 
 
 def mark_step(engine: Engine, given: Arguments, build: Callable[..., Any]) -> i.MarkStepIntent | Refused:
-    """A mark, of a step that the runbook has. A step that failed leads to the one that it names for that."""
+    """A mark, of a step that the runbook has. One that failed, or is done, leads to the step that it names for that."""
     intent: i.MarkStepIntent | Refused = build(i.MarkStepIntent, given)
     if isinstance(intent, Refused):
         return intent
@@ -98,9 +98,17 @@ def mark_step(engine: Engine, given: Arguments, build: Callable[..., Any]) -> i.
     step = runbook.step(intent.step)
     if step is None:
         return _no_step(intent.step)
-    leads = branch(runbook, step.if_fails, engine.loaded.runbooks)
-    goto = leads[1] if leads is not None and leads[0] == runbook.id else ""
-    return i.MarkStepIntent(intent.run, intent.step, intent.mark, intent.goto or goto)
+    goto = intent.goto or _goto(engine, runbook, step, intent.mark)
+    return i.MarkStepIntent(intent.run, intent.step, intent.mark, goto)
+
+
+def _goto(engine: Engine, runbook: Runbook, step: Step, mark: str) -> str:
+    """The step of this runbook that comes next, where that is not the one after it."""
+    if mark == "done" and step.then == "":
+        return END
+    target = {"done": step.then, "failed": step.if_fails}.get(mark)
+    leads = branch(runbook, target, engine.loaded.runbooks)
+    return leads[1] if leads is not None and leads[0] == runbook.id else ""
 
 
 def run_block(engine: Engine, given: Arguments) -> i.RunBlockIntent | Refused:

@@ -539,6 +539,8 @@ class FakeSession:
                 "who": "",
                 "if_fails": None,
                 "goes_to": None,
+                "then": None,
+                "then_to": None,
                 "danger": False,
                 "mark": "",
                 "usual": None,

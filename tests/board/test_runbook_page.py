@@ -179,6 +179,20 @@ async def test_a_step_that_failed_leads_to_another_runbook_and_back(board: Board
         assert cast("RunbookPage", stage.app.screen).runbook == "email-down"
 
 
+async def test_a_step_that_is_done_goes_on_where_it_says_or_nowhere(board: Board) -> None:
+    def before(session: FakeSession) -> None:
+        opened(session)
+        first, second = session.run["steps"][0], session.run["steps"][2]
+        changed(first, then="#last", then_to=("email-down", second["id"]))
+        changed(second, then="", then_to=None)
+
+    async with board(before) as stage:
+        await stage.press("r")
+        assert f"y if it is done: go on with {stage.session.run['steps'][2]['title']}" in stage.page
+        await stage.press("y")
+        assert cast("RunbookPage", stage.app.screen).paper.cursor.startswith(stage.session.run["steps"][2]["id"])
+
+
 @pytest.mark.parametrize(("state", "tries"), [("failed", 2), ("passed", 0), ("", 0)])
 async def test_a_check_of_the_current_step_that_did_not_pass_is_tried_again_every_ten_seconds(
     board: Board, monkeypatch: pytest.MonkeyPatch, state: str, tries: int

@@ -326,6 +326,16 @@ def test_a_handover_says_what_is_known_and_the_one_who_accepts_leads() -> None:
     timeline.check_replay()
 
 
+def test_whoever_takes_an_incident_over_drives_its_runs_from_then_on() -> None:
+    timeline = office()
+    timeline.down("shop/a", times=3)
+    timeline.want(i.OpenRunIntent("shop-down", "shop", "sha", (("look", "sha"),)), who="maria")
+    timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
+    timeline.want(i.AcceptHandoverIntent("INC-1"), who="ken")
+    assert timeline.world.get("runs", "RUN-1").driven_by == "ken"
+    assert timeline.of(r.RunTaken)[0].reason == "INC-1 was handed over"
+
+
 # --- what is written -------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from opsdash.model.inputs import (
     TickIntent,
 )
 from opsdash.model.records import RunbookApproved, RunEnded, RunTaken, StepMarked
-from opsdash.model.run import Decision, Run, RunMode, StepTimes
+from opsdash.model.run import END, Decision, Run, RunMode, StepTimes
 from opsdash.model.switch import Refused
 from opsdash.testing import Timeline, component, operation
 
@@ -168,11 +168,16 @@ def test_a_step_that_failed_leads_to_the_one_it_names_and_back_again() -> None:
     assert run_of(timeline).current == "look"
 
 
-def test_a_step_that_leads_nowhere_when_done_is_not_jumped_from() -> None:
+def test_a_step_that_is_done_goes_on_where_its_author_says() -> None:
     timeline = shop()
     timeline.want(OPEN)
-    mark(timeline, "look", "done", goto="stand-down")
+    mark(timeline, "look", goto="verify")
+    assert run_of(timeline).current == "verify"
+    mark(timeline, "verify", goto=END)
+    assert run_of(timeline).current == END, "no step is left, whatever is not marked"
+    mark(timeline, "restart", "open")
     assert run_of(timeline).current == "restart"
+    timeline.check_replay()
 
 
 def test_when_everything_is_marked_no_step_is_current() -> None:

@@ -254,11 +254,19 @@ class RunbookPage(Page):
         self._submit("mark_step", {"step": step["id"], "mark": wanted})
         if wanted == "open":
             return None
-        steps = self.run["steps"]
-        place = steps.index(step)
-        if wanted != "failed" and place + 1 < len(steps):
-            self.paper.select(step_item(steps[place + 1]))
+        following = self._after(step, wanted)
+        if following is not None:
+            self.paper.select(step_item(following))
         return step
+
+    def _after(self, step: StepView, mark: str) -> StepView | None:
+        """The step to which a mark leads; None where the cursor stays."""
+        steps = self.run["steps"] if self.run is not None else []
+        if mark == "done" and step["then"] is not None:
+            wanted = step["then_to"][1] if step["then_to"] is not None else ""
+            return next((each for each in steps if each["id"] == wanted), None)
+        place = steps.index(step)
+        return steps[place + 1] if mark != "failed" and place + 1 < len(steps) else None
 
     # --- keys: blocks --------------------------------------------------------------------------------------------
 
