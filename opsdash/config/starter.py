@@ -46,6 +46,17 @@ defaults: {every: 5s, timeout: 2s, down_after: 2, up_after: 2}
 #   another: {kind: tcp, host: 1.1.1.1, port: 53}
 #   website: {kind: http, url: "https://www.example.com/"}
 
+# How people are told: a file wakes nobody, so name something that does. `opsdash alarms test` tries them all.
+alarms:
+  channels:
+    log: {kind: file, path: .opsdash/alarms.log}
+    # boards: {kind: bell}            # every board that is open rings; good beside another channel
+    # chat: {kind: webhook, url: "${CHAT_WEBHOOK}", template: slack}
+    # mail: {kind: apprise, urls: ["mailto://${MAIL_USER}:${MAIL_PASSWORD}@example.com"]}
+
+# Who notices that opsdash itself is dead: any service with the URLs of healthchecks.io (docs/howto-dead-man.md).
+# dead_man: {url: "${DEAD_MAN_URL}", every: 60s}
+
 # Values for ${NAME} in all files, where the environment has none. Secrets do not belong here: write
 # ${file:secrets/token} or ${cmd:pass show token} where they are needed, and they are read there, and masked
 # on screen. vars: {API_HOST: api.example.com}
