@@ -188,15 +188,7 @@ class BoardApp(App[Leave]):
             self._take(Lost(why))
             await asyncio.sleep(self.look_again_after)
 
-    def ring(self, text: str) -> None:
-        """Somebody is to hear it now."""
-        self.bell()
-        self.say(text, severity="warning")
-
     def _take(self, event: Event) -> None:
-        if isinstance(event, RingEvent):
-            self.ring(event.text)
-            return
         self._inbox.append(event)
         if len(self._inbox) == 1:
             self.post_message(self.Arrived())

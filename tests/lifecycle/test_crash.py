@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opsdash.engine.engine import Engine
+    from opsdash.model.views import IncidentView
     from opsdash.service.client import EngineSession
 
 RUNBOOK = """---
@@ -98,6 +99,12 @@ async def ready(session: EngineSession, *components: str) -> None:
     await eventually_asked(all_ready)
 
 
+async def incident_of(session: EngineSession, component: str) -> IncidentView:
+    """The one incident of a component. A switch that stands half-way may have opened one of its own."""
+    (found,) = [each for each in await session.incidents() if each["component"] == component]
+    return found
+
+
 async def test_killed_in_every_state_of_a_switch_the_next_engine_observes_and_fires_nothing_twice(
     tmp_path: Path,
 ) -> None:
@@ -147,7 +154,7 @@ async def test_killed_in_every_state_of_a_switch_the_next_engine_observes_and_fi
             assert (await session.submit("run_block", {"run": run, "step": "look", "block": 0}))["accepted"]
             await eventually(begun.exists)
             assert (await session.submit("pause", {"component": "shop", "seconds": 600}))["accepted"]
-            (incident,) = await session.incidents()
+            incident = await incident_of(session, "web")
             for name in names:
                 wanted = {"lost": "acting"}.get(name, name)
                 await until_state(session, name, wanted)
@@ -171,7 +178,7 @@ async def test_killed_in_every_state_of_a_switch_the_next_engine_observes_and_fi
             assert "nothing was done" in ended["intent"]["detail"]
             assert all(ended[name]["in_doubt"] for name in names if name != "intent")
             assert fleet.puts == puts
-            assert [each["id"] for each in await session.incidents()] == [incident["id"]]
+            assert (await incident_of(session, "web"))["id"] == incident["id"]
             assert await two.status("shop") == "paused"
             (step,) = (await session.runbook("web-down"))["steps"]
             (block,) = step["blocks"]
