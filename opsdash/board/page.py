@@ -100,7 +100,34 @@ class Reloading:
             paper.refresh()
 
 
-class Page(Reloading, Screen[None]):
+class OnPaper:
+    """The scrolling part of a screen, and the keys that move its cursor."""
+
+    @property
+    def paper(self) -> Paper:
+        """The scrolling part."""
+        return cast("Screen[None]", self).query_one(Paper)
+
+    def action_up(self) -> None:
+        self.paper.move(-1)
+
+    def action_down(self) -> None:
+        self.paper.move(1)
+
+    def action_page_up(self) -> None:
+        self.paper.page(-1)
+
+    def action_page_down(self) -> None:
+        self.paper.page(1)
+
+    def action_first(self) -> None:
+        self.paper.jump(end=False)
+
+    def action_last(self) -> None:
+        self.paper.jump(end=True)
+
+
+class Page(OnPaper, Reloading, Screen[None]):
     """A screen with head, paper and key bar."""
 
     scopes: ClassVar[tuple[Scope, ...]] = ()
@@ -123,11 +150,6 @@ class Page(Reloading, Screen[None]):
     def middle(self) -> ComposeResult:
         """What stands between head and key bar."""
         yield Paper(id="paper")
-
-    @property
-    def paper(self) -> Paper:
-        """The scrolling part."""
-        return self.query_one(Paper)
 
     def on_mount(self) -> None:
         self.reload()
@@ -214,26 +236,6 @@ class Page(Reloading, Screen[None]):
         ):
             self.board.say_read_only()
 
-    # --- cursor --------------------------------------------------------------------------------------------------
-
-    def action_up(self) -> None:
-        self.paper.move(-1)
-
-    def action_down(self) -> None:
-        self.paper.move(1)
-
-    def action_page_up(self) -> None:
-        self.paper.page(-1)
-
-    def action_page_down(self) -> None:
-        self.paper.page(1)
-
-    def action_first(self) -> None:
-        self.paper.jump(end=False)
-
-    def action_last(self) -> None:
-        self.paper.jump(end=True)
-
     # --- filter --------------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
@@ -282,7 +284,7 @@ class Page(Reloading, Screen[None]):
 Result = TypeVar("Result")
 
 
-class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
+class Dialog(OnPaper, Reloading, ModalScreen[Result], Generic[Result]):
     """A question over the screen. Subclasses fill `rows`; `esc` leaves without effect."""
 
     heading: ClassVar[str] = ""
@@ -305,11 +307,6 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
             if self.field_id:
                 yield Field(id=self.field_id, compact=True)
             yield Strips(id="hints")
-
-    @property
-    def paper(self) -> Paper:
-        """The scrolling part."""
-        return self.query_one(Paper)
 
     def on_mount(self) -> None:
         self.opened = self.board.clock()
@@ -404,21 +401,3 @@ class Dialog(Reloading, ModalScreen[Result], Generic[Result]):
     def action_leave(self) -> None:
         """Away, without effect."""
         self.dismiss(None)
-
-    def action_up(self) -> None:
-        self.paper.move(-1)
-
-    def action_down(self) -> None:
-        self.paper.move(1)
-
-    def action_page_up(self) -> None:
-        self.paper.page(-1)
-
-    def action_page_down(self) -> None:
-        self.paper.page(1)
-
-    def action_first(self) -> None:
-        self.paper.jump(end=False)
-
-    def action_last(self) -> None:
-        self.paper.jump(end=True)

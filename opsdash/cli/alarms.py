@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from opsdash.model.alarm_views import AlarmLine, AlarmsView, ChannelView, MessageView
+    from opsdash.model.views import AlarmLine, AlarmsView, ChannelView, MessageView
     from opsdash.service.client import EngineSession
 
 EXAMPLE = "opsdash alarms test pager"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.build import Builder
     from opsdash.config.parts import Report
-    from opsdash.config.schema import AlarmsModel, ChannelModel, RouteModel
+    from opsdash.config.schema_alarms import AlarmsModel, ChannelModel, RouteModel
     from opsdash.model.operation import CheckSpec, Component, Person
 
 

@@ -22,12 +22,12 @@ from opsdash.config.parts import (
 from opsdash.config.problems import KeyPath, did_you_mean, nearest
 from opsdash.config.schema import (
     ActionModel,
-    ChannelModel,
     CheckModel,
     ComponentModel,
     DefaultsModel,
     ProviderModel,
 )
+from opsdash.config.schema_alarms import ChannelModel
 from opsdash.config.secrets import HiddenVariable, ReferenceProblem, References
 from opsdash.errors import KindError
 from opsdash.kinds.expectations import (

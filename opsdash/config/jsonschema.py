@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter
 
-from opsdash.config.schema import ActionModel, ChannelModel, CheckModel, ComponentModel, WorkspaceModel
+from opsdash.config.schema import ActionModel, CheckModel, ComponentModel, WorkspaceModel
+from opsdash.config.schema_alarms import ChannelModel
 from opsdash.errors import KindError
 from opsdash.kinds.fields import Duration
 from opsdash.kinds.registry import (

@@ -16,7 +16,7 @@ from opsdash.config.linked import Linked, is_lost
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
 from opsdash.config.references import CheckReferences, Dangling, SwitchedOff
-from opsdash.config.schema import NAME_PATTERN
+from opsdash.config.schema_fields import NAME_PATTERN
 from opsdash.config.switches import SwitchLinker
 from opsdash.model.operation import (
     ActionCall,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from opsdash.config import yaml
 from opsdash.config.parts import Judged, Report, component_part, valid_parts
 from opsdash.config.problems import Problem
-from opsdash.config.schema import LATER, NAME_PATTERN, ComponentModel
+from opsdash.config.schema import LATER, ComponentModel
+from opsdash.config.schema_fields import NAME_PATTERN
 from opsdash.model.operation import ACTIVE, ANCHORS
 
 if TYPE_CHECKING:

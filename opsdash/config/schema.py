@@ -3,7 +3,7 @@
 These models only say what a file may contain. They are strict (an unknown key is a problem), everything has a
 default, and each attribute's docstring is its entry in the reference, in the JSON Schema and in the editor's
 hints. What the options of a kind are is written in the kind's own file; here they are whatever is left of a
-check or action.
+check or action. Keys of opsdash.yaml that are no checks have modules of their own, and so have the types of fields.
 
 Values are validated in Python's "lax" mode, so that `"25"`, which a variable gave, is a number where one is
 wanted.
@@ -11,32 +11,31 @@ wanted.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
-    model_validator,
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from opsdash.config.schema_alarms import AlarmsModel
+from opsdash.config.schema_engine import DeadManModel, EngineModel, SheetsModel
+from opsdash.config.schema_fields import (
+    DetectedBy,
+    DownAfter,
+    Interval,
+    Name,
+    Open,
+    References,
+    ResponseField,
+    ResponseText,
+    Scalar,
+    Span,
+    Strict,
+    Text,
+    kind_of,
 )
-
-from opsdash.config.listening import Address, parse_address
-from opsdash.config.places import LONGEST_PATH, checked_path
+from opsdash.config.schema_windows import WindowModel
 from opsdash.kinds.fields import Duration
-from opsdash.model.channel import GROUP_WAIT, SEND_TIMEOUT, Audience
-from opsdash.model.operation import Auto, Confirm, ResponseKind, Severity, Threshold, Tier
+from opsdash.model.operation import Auto, Confirm, ResponseKind, Severity, Tier
 from opsdash.model.status import Status
-from opsdash.model.window import WindowKind
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Ids are parts of references (`provider/check#reason`), of file names and of metrics: plain characters
-only.
-"""
 
 LATER: dict[str, dict[tuple[str | int, ...], frozenset[str]]] = {
     "workspace": {
@@ -51,232 +50,6 @@ LATER: dict[str, dict[tuple[str | int, ...], frozenset[str]]] = {
 """Keys whose function is not built: they are refused by name, so that nobody relies on what does not
 happen.
 """
-
-_THRESHOLD = re.compile(r"\s*(\d{1,3})\s*(?:of\s*(\d{1,3}))?\s*")
-_MAX_THRESHOLD = 60
-
-
-class Strict(BaseModel):
-    """No unknown keys, no changes, docstrings are documentation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Open(Strict):
-    """Keys beyond those named here belong to a kind, or are values of a provider."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @property
-    def others(self) -> dict[str, Any]:
-        """The keys beyond."""
-        return dict(self.model_extra or {})
-
-
-# --- field types --------------------------------------------------------------------------------------------
-
-
-def _threshold(value: Any) -> Threshold:
-    """`3`, or `3 of 5`."""
-    match = _THRESHOLD.fullmatch(str(value)) if isinstance(value, str | int) else None
-    if match is None or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no threshold; write 3, or 3 of 5")
-    hits = int(match[1])
-    of = int(match[2]) if match[2] else hits
-    if not 1 <= hits <= of <= _MAX_THRESHOLD:
-        raise ValueError(f"{value!r} is no threshold; write 3, or 3 of 5 (1 to {_MAX_THRESHOLD}, the smaller first)")
-    return Threshold(hits, of)
-
-
-def _listed(value: Any) -> Any:
-    """A single text stands for a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-def _several(value: Any) -> Any:
-    """A single mapping stands for a list of one."""
-    return [value] if isinstance(value, dict) else value
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ValueError(f"a value must be a text or a number, not {_kind_of(value)}")
-
-
-def _kind_of(value: Any) -> str:
-    return {dict: "a mapping", list: "a list", type(None): "empty"}.get(type(value), repr(value)[:40])
-
-
-def _old_out(value: Any) -> Any:
-    if value is not None and value not in ("stateless", "mechanism") and not isinstance(value, dict):
-        hint = 'write stateless, mechanism, or {check: "{from}/NAME", is: down}'
-        raise ValueError(f"{_kind_of(value)} is not possible; {hint}")
-    return value
-
-
-def _undo(value: Any) -> Any:
-    if value is not None and value != "again" and not isinstance(value, dict):
-        raise ValueError(f"{_kind_of(value)} is not possible; write an action, or again")
-    return value
-
-
-_FORMS = "write a list of checks, {all: […]}, {at_least: 2, of: […]} or {away: owners}"
-
-
-class DetectionText(Strict):
-    """`detected_by` as written: references, how many of them, or all owners away."""
-
-    references: tuple[str, ...] = ()
-    at_least: int = 1
-    away: bool = False
-    under: str = ""
-    """The key under which the references stand."""
-    flaw: str = ""
-    """What is wrong with `at_least`; the references are judged all the same."""
-
-
-def _detection(value: Any) -> DetectionText:
-    """The four forms of `detected_by`."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list):
-        return DetectionText(references=_references(value), at_least=1)
-    if not isinstance(value, dict):
-        raise ValueError(f"{_FORMS}, not {_kind_of(value)}")  # noqa: TRY004 - pydantic collects ValueErrors
-    keys = set(value)
-    if keys == {"away"}:
-        if value["away"] != "owners":
-            raise ValueError("away: owners is the only form; it means that all of them are away or have left")
-        return DetectionText(away=True)
-    if keys == {"all"}:
-        references = _references(value["all"])
-        return DetectionText(references=references, at_least=len(references), under="all")
-    if keys == {"at_least", "of"}:
-        references = _references(value["of"])
-        at_least = value["at_least"]
-        if not isinstance(at_least, int) or isinstance(at_least, bool) or not 1 <= at_least <= len(references):
-            said = f"at_least must be a number from 1 to {len(references)}, the number of checks in `of`"
-            return DetectionText(references=references, under="of", flaw=said)
-        return DetectionText(references=references, at_least=at_least, under="of")
-    raise ValueError(f"unknown form with {', '.join(sorted(keys)) or 'no key'}; {_FORMS}")
-
-
-def _references(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
-        raise ValueError("a list of one check or more is needed, such as [active/api, delivery]")
-    return tuple(value)
-
-
-class ResponseText(Strict):
-    """`response` as written."""
-
-    kind: ResponseKind
-    mode: str | None = None
-
-
-def _response(value: Any) -> ResponseText:
-    if isinstance(value, dict) and set(value) == {"degrade"} and isinstance(value["degrade"], str):
-        return ResponseText(kind=ResponseKind.DEGRADE, mode=value["degrade"])
-    if value in ("switch", "runbook"):
-        return ResponseText(kind=ResponseKind(value))
-    shown = f"{value!r:.60} is no response" if value is not None else "a response is missing"
-    raise ValueError(f"{shown}; write switch, runbook or {{degrade: MODE}}")
-
-
-def _listen(value: Any) -> Address:
-    if not isinstance(value, str):
-        raise ValueError(f"an address is needed, not {_kind_of(value)}; write 127.0.0.1:9180, or [::1]:9180")  # noqa: TRY004 - pydantic collects ValueErrors
-    return parse_address(value)
-
-
-def _positive(value: float) -> float:
-    if value <= 0:
-        raise ValueError("must be longer than 0")
-    return value
-
-
-_REFERENCE_LIST = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-Scalar = Annotated[str, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
-Span = Annotated[Duration, AfterValidator(_positive)]
-Interval = Annotated[Duration, Field(ge=0.1)]
-References = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_listed),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-Tiers = Annotated[
-    tuple[Tier, ...],
-    BeforeValidator(_listed),
-    WithJsonSchema({"type": "array", "items": {"enum": [tier.value for tier in Tier]}}),
-]
-Place = Annotated[
-    str,
-    BeforeValidator(checked_path),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_PATH}),
-]
-Listen = Annotated[
-    Address,
-    BeforeValidator(_listen),
-    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:9180", "[::1]:9180"]}),
-]
-DownAfter = Annotated[
-    Threshold,
-    BeforeValidator(_threshold),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "examples": [3, "3 of 5"]}),
-]
-DetectedBy = Annotated[
-    DetectionText,
-    BeforeValidator(_detection),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                _REFERENCE_LIST,
-                {
-                    "type": "object",
-                    "properties": {"all": _REFERENCE_LIST},
-                    "required": ["all"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"at_least": {"type": "integer", "minimum": 1}, "of": _REFERENCE_LIST},
-                    "required": ["at_least", "of"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"away": {"const": "owners"}},
-                    "required": ["away"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
-ResponseField = Annotated[
-    ResponseText,
-    BeforeValidator(_response),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": ["switch", "runbook"]},
-                {
-                    "type": "object",
-                    "properties": {"degrade": {"type": "string"}},
-                    "required": ["degrade"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
-
 
 # --- a check, an action -------------------------------------------------------------------------------------
 
@@ -373,6 +146,12 @@ class OldOutModel(Strict):
     """The status it then has."""
 
 
+def _undo(value: Any) -> Any:
+    if value is not None and value != "again" and not isinstance(value, dict):
+        raise ValueError(f"{kind_of(value)} is not possible; write an action, or again")
+    return value
+
+
 class StepModel(Strict):
     """Something that is done before or after the switch itself."""
 
@@ -401,6 +180,13 @@ class LimitModel(Strict):
     """Dotted path to the number in its result, for example `facts.seconds_behind`."""
     most: Annotated[float, Field(ge=0)]
     """The most it may be, in its own unit."""
+
+
+def _old_out(value: Any) -> Any:
+    if value is not None and value not in ("stateless", "mechanism") and not isinstance(value, dict):
+        hint = 'write stateless, mechanism, or {check: "{from}/NAME", is: down}'
+        raise ValueError(f"{kind_of(value)} is not possible; {hint}")
+    return value
 
 
 class SwitchModel(Strict):
@@ -563,159 +349,6 @@ class PersonModel(Strict):
     """The first day on which the person is no longer there."""
     alarms: References = ()
     """The channels of `alarms` that reach the person."""
-
-
-class WindowModel(Strict):
-    """A time in which alarms are muted, their messages wait, or nothing is to be switched. Without components and tags:
-    for all of them.
-
-    It comes once (`from`, `until`), or again and again (`cron`, `for`).
-    """
-
-    kind: WindowKind
-    """`maintenance` mutes alarms: checks go on, and what would have been alarmed is shown. `freeze` warns before every
-    switch. `quiet`: what is raised is told when it is over; not for what is essential, unless that is named.
-    """
-    title: Text | None = None
-    """What people call it."""
-    components: References = ()
-    """The components that it is about."""
-    tags: References = ()
-    """It is about the components that have one of these tags, too."""
-    tiers: Tiers = ()
-    """Of these it is only about those of these tiers."""
-    from_: Annotated[str | None, Field(alias="from")] = None
-    """First day, as 2026-12-24, or a moment, as 2026-12-24T12:00. Without it: already now."""
-    until: str | None = None
-    """Last day, which belongs to it, or a moment."""
-    cron: str | None = None
-    """When it begins, again and again: minute, hour, day of month, month, day of week (0 and 7 are Sunday)."""
-    for_: Annotated[Span | None, Field(alias="for")] = None
-    """How long it lasts each time, at most 31d."""
-    timezone: str | None = None
-    """For its dates and its `cron`, such as Europe/Berlin. Without it, the operation's."""
-
-
-class ChannelModel(Open):
-    """A way to tell people something. The keys beyond these are the options of its kind."""
-
-    kind: str
-    """What sends, for example `webhook`, `apprise`, `file`. `opsdash kinds` lists them."""
-    depends_on: References = ()
-    """Components without which nothing arrives over it, such as the one that sends mail."""
-    timeout: Span = SEND_TIMEOUT
-    """How long one attempt may take."""
-    audience: Audience = Audience.TEAM
-    """`customers`: it gets the status texts that a person sends, and no alarms."""
-
-
-class EscalationModel(Strict):
-    """Who is told besides, when nobody acknowledges."""
-
-    after: Span
-    """How long after the first were told, or after an acknowledgement has expired."""
-    to: References
-    """Channels, people, and `owner`, `second` or `owners`."""
-
-
-Escalations = Annotated[tuple[EscalationModel, ...], BeforeValidator(_several)]
-
-
-class RouteModel(Strict):
-    """Which alarms go where. The first route that fits counts; without conditions it fits all."""
-
-    tiers: Tiers = ()
-    """Only alarms of components of these tiers."""
-    components: References = ()
-    """Only alarms of these components."""
-    tags: References = ()
-    """Alarms of components that have one of these tags, too."""
-    severity: Annotated[int, Field(ge=1, le=4)] | None = None
-    """Only alarms that are at least as bad: `2` is about severity 1, which is the worst, and 2."""
-    to: References
-    """Channels, people, and `owner` (the first who is there), `second` (the next one) or `owners`. `[]`: nobody."""
-    escalate: Escalations = ()
-    """Who is told besides, when nobody acknowledges: `{after: 10m, to: [second]}`, or several of them."""
-    remind: Annotated[Duration, Field(ge=60)] | None = None
-    """How often who was told is reminded, as long as nobody acknowledges. Without it: never."""
-
-
-class AlarmsModel(Strict):
-    """How people are told. With channels and no routes, everything goes to every channel."""
-
-    channels: dict[Name, ChannelModel] = {}
-    """Ways to tell people something, by a name for each."""
-    routes: tuple[RouteModel, ...] = ()
-    """Which alarms go where: the first that fits. What none fits goes to every channel."""
-    group_wait: Annotated[Duration, Field(ge=0.1, le=300)] = GROUP_WAIT
-    """How long a first message waits for what belongs to the same outage. Later ones of the same storm come at
-    distances that double up to 5m.
-    """
-
-
-class RetentionModel(Strict):
-    """How long history is kept."""
-
-    samples: Span = 2 * 86400.0
-    """Single results; at least 2h."""
-    minutes: Span = 14 * 86400.0
-    """Summaries by the minute; at least as long as `samples`."""
-    hours: Span = 400 * 86400.0
-    """Summaries by the hour; at least as long as `minutes`."""
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> RetentionModel:
-        if not 2 * 3600.0 <= self.samples <= self.minutes <= self.hours:
-            raise ValueError("keep samples for at least 2h, minutes as long as samples, hours as long as minutes")
-        return self
-
-
-class EngineModel(Strict):
-    """Settings of the engine. They are read when it starts: `opsdash engine restart` applies a change."""
-
-    state: Place | None = None
-    """The state folder: journal, history, lock and socket. A relative path starts at the workspace, `~` is the home of
-    the account that owns opsdash.yaml. Without it, `.opsdash`. What a former folder holds does not move by itself.
-    """
-    group: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-    """A Unix group whose members may use the engine: look, switch, and everything else. Only the owner starts it."""
-    listen: Listen | None = None
-    """An address for the same interface on TCP, such as `127.0.0.1:9180`, for heartbeats of jobs and for Prometheus.
-    Whoever asks needs the bearer token in the state folder. `opsdash engine --listen` overrides it.
-    """
-    tls_certificate: Place | None = None
-    """PEM file with the certificate for `listen`, and those that lead to its authority. Read again when it changes."""
-    tls_key: Place | None = None
-    """PEM file with its key, which is not encrypted."""
-    retention: RetentionModel = RetentionModel()
-    """How long results and their summaries are kept."""
-
-
-class DeadManModel(Strict):
-    """The dead man's switch: somebody elsewhere expects a sign of life, and alarms when it does not come.
-
-    Any service with the URLs of healthchecks.io will do, and so will another opsdash (see docs/howto-dead-man.md).
-    """
-
-    url: Text
-    """What is asked with POST while opsdash is at work. Whoever knows it can forge a sign of life: better `${NAME}`."""
-    every: Annotated[Duration, Field(ge=1.0, le=86400.0)] = 60.0
-    """How often. Tell the other side to wait for two of them."""
-    timeout: Span = 10.0
-    """How long one may take."""
-    grace: Duration = 30.0
-    """For how long opsdash may find itself unable to work before it says so (`/fail`). It is silent at once."""
-    signals: bool = True
-    """Whether the other side knows `/start` and `/fail` after the URL. Without it only the URL itself is asked."""
-
-
-class SheetsModel(Strict):
-    """Emergency sheets: a page for each component, written anew every day and after a change of the files."""
-
-    folder: Place | None = None
-    """Where they are written. A folder on another machine's share is there when this one is not. A relative path starts
-    at the workspace, `~` is the home of the account that owns opsdash.yaml. Without it, `sheets` in the state folder.
-    """
 
 
 class WorkspaceModel(Strict):

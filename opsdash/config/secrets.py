@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from opsdash.errors import ConfigError
+from opsdash.model.text import CUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -66,10 +67,6 @@ class ReferenceProblem(ConfigError):  # noqa: N818 - it becomes a Problem
 
 class HiddenVariable(ReferenceProblem):
     """A variable that the files may well set, where a problem of their own hides it."""
-
-
-CUT = "…"
-"""Stands where a text was cut short."""
 
 
 class Masker:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from opsdash.config.parts import Report
-    from opsdash.config.schema import WindowModel
+    from opsdash.config.schema_windows import WindowModel
 
 LONGEST = 31 * 86400.0
 """Seconds that one occurrence of a recurring window may last."""

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from opsdash.config.files import Source
     from opsdash.config.listening import Address
-    from opsdash.config.schema import AbsenceModel, DeadManModel, PersonModel
+    from opsdash.config.schema import AbsenceModel, PersonModel
+    from opsdash.config.schema_engine import DeadManModel
 
 UTC_NAME = "UTC"
 

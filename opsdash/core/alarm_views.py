@@ -14,9 +14,9 @@ from opsdash.model.text import clean
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model.alarm import Alarm
-    from opsdash.model.alarm_views import AlarmLine, AlarmsView, ChannelView, MessageView
     from opsdash.model.incident import Incident
     from opsdash.model.message import Outgoing
+    from opsdash.model.views import AlarmLine, AlarmsView, ChannelView, MessageView
 
 
 SAID_LIMIT = 40

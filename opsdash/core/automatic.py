@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.core import planning, switching
 from opsdash.core.outcomes import LIVE_STATES
+from opsdash.core.reader import OPSDASH
 from opsdash.model.effects import CancelTimer, SetTimer
 from opsdash.model.inputs import SwitchIntent
 from opsdash.model.operation import Auto, ResponseKind
@@ -38,8 +39,6 @@ PER_HOUR = 2
 """Switches that opsdash begins by itself within an hour, over all components."""
 
 HOUR = 3600.0
-
-OPSDASH = "opsdash"
 
 GOOD_ENDS = frozenset({SwitchState.COMMITTED, SwitchState.ABORTED, SwitchState.REFUSED})
 """Outcomes that are known: it took effect, or nothing was done."""

@@ -14,6 +14,8 @@ from opsdash.core.evolve import evolve
 from opsdash.model.world import CheckLive, CheckState, ComponentLive, ComponentState, EngineLive, EngineState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opsdash.model.effects import Effect
     from opsdash.model.incident import Incident
     from opsdash.model.now import Now
@@ -75,14 +77,7 @@ class Draft:
 
     def keys(self, table: str) -> list[str]:
         """The keys of a table of the world as it will be."""
-        keys = dict.fromkeys(self._world.tables[table])
-        for (name, key), value in self._over.items():
-            if name == table:
-                if value is None:
-                    keys.pop(key, None)
-                else:
-                    keys[key] = None
-        return list(keys)
+        return _keys(self._world.tables[table], self._over, table)
 
     def live(self, table: str, key: str) -> Any:
         """A value of `live` as it will be."""
@@ -94,14 +89,7 @@ class Draft:
 
     def live_keys(self, table: str) -> list[str]:
         """The keys of a table of `live` as it will be."""
-        keys = dict.fromkeys(self._live.tables[table])
-        for (name, key), value in self._live_over.items():
-            if name == table:
-                if value is None:
-                    keys.pop(key, None)
-                else:
-                    keys[key] = None
-        return list(keys)
+        return _keys(self._live.tables[table], self._live_over, table)
 
     def check(self, check: str) -> CheckLive:
         """What is shown of a check."""
@@ -176,3 +164,15 @@ class Draft:
         """What was decided."""
         patch = [(table, key, value) for (table, key), value in self._live_over.items()]
         return Decision(self.records, self.effects, patch, self.touched)
+
+
+def _keys(rows: Mapping[str, Any], over: Mapping[tuple[str, str], Any], table: str) -> list[str]:
+    """The keys of a table, with what was put over it."""
+    keys = dict.fromkeys(rows)
+    for (name, key), value in over.items():
+        if name == table:
+            if value is None:
+                keys.pop(key, None)
+            else:
+                keys[key] = None
+    return list(keys)

@@ -112,12 +112,13 @@ def over(
 
 
 def distribution(values: Sequence[float]) -> Distribution:
-    """Median and 90th percentile by nearest rank: the smallest value that at least that share does not exceed."""
+    """Median and 90th percentile by nearest rank."""
     ordered = sorted(values)
     if not ordered:
         return Distribution(0, None, None)
-    return Distribution(len(ordered), ordered[_rank(0.5, len(ordered))], ordered[_rank(0.9, len(ordered))])
+    return Distribution(len(ordered), nearest_rank(ordered, 0.5), nearest_rank(ordered, 0.9))
 
 
-def _rank(share: float, count: int) -> int:
-    return max(0, math.ceil(share * count) - 1)
+def nearest_rank(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of all, which are one or more, does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

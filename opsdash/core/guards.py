@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.core import proofs, traces, windows
 from opsdash.core.health import ignored_checks
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
+from opsdash.core.outcomes import LIVE_STATES, NOT_OVER
 from opsdash.model.operation import Severity, Tier
 from opsdash.model.status import Status
 from opsdash.model.switch import Guard, GuardResult, SwitchKind
@@ -162,7 +162,7 @@ def live_switch(draft: Draft, component: Component, mechanism: str) -> Guard:
     """Nobody else is at it; a switch that needs a person counts as being at it."""
     title = "nobody else is switching"
     other = draft.switch(component.id)
-    if other is None or other.state not in LIVE_STATES | OPEN_STATES:
+    if other is None or other.state not in NOT_OVER:
         other = _on_the_same(draft, component.id, mechanism)
     if other is None:
         return guard("live_switch", title, PASS, "no other switch is in flight")
@@ -185,7 +185,7 @@ def _on_the_same(draft: Draft, component: str, mechanism: str) -> Switch | None:
         return None
     for key in draft.keys("switches"):
         switch: Switch = draft.get("switches", key)
-        busy = switch.state in LIVE_STATES or switch.state in OPEN_STATES
+        busy = switch.state in NOT_OVER
         if busy and switch.plan.mechanism == mechanism and switch.plan.component != component:
             return switch
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core import incidents, proofs
+from opsdash.core.redundancy import REDUNDANT
 from opsdash.model.incident import EntryKind
 from opsdash.model.units import format_duration
 
@@ -98,7 +99,7 @@ def _steps(draft: Draft, incident: Incident) -> Iterator[str]:
 def _risks(draft: Draft, components: Iterable[Component]) -> Iterator[str]:
     for component in components:
         state, redundancy = draft.state(component.id), draft.health(component.id).redundancy
-        if redundancy not in incidents.REDUNDANT:
+        if redundancy not in REDUNDANT:
             yield f"{component.title}: no backup could take over now ({redundancy})"
         mode = component.modes.get(state.mode or "")
         if mode is not None and mode.drops:

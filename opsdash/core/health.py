@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opsdash.core import alarms, changes, failures, flapping, incidents, nearmisses
+from opsdash.core.reader import OPSDASH
+from opsdash.core.redundancy import NO_BACKUP, UNCERTAIN, redundancy_of
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.operation import ANCHORS, Tier
 from opsdash.model.records import CheckChanged, ComponentChanged, Paused, RedundancyChanged, Resumed
@@ -52,11 +54,6 @@ RETRY_AT_LEAST = 1.0
 """Undecided checks are tried again after a quarter of `every`, at least 1 s."""
 
 BY_SEVERITY = {SEVERITY[status]: status for status in (Status.OK, Status.DEGRADED, Status.DOWN)}
-
-READY = "ready"
-LOST = "lost"
-UNCERTAIN = "unknown"
-NO_BACKUP = "none"
 
 
 # --- one check -----------------------------------------------------------------------------------------------------
@@ -369,7 +366,7 @@ def pause_over(draft: Draft, component: str) -> None:
     """The review time of a pause has come."""
     pause = draft.get("pauses", component)
     if pause is not None and pause.until <= draft.now.wall + 1:
-        _resume(draft, component, "opsdash")
+        _resume(draft, component, OPSDASH)
     elif pause is not None:
         remaining = pause.until - draft.now.wall
         draft.effect(SetTimer(("pause", component), draft.now.mono + remaining))
@@ -541,15 +538,3 @@ def ignored_checks(draft: Draft, component: Component) -> frozenset[str]:
     for feature in component.features.values():
         (dropped if feature.id in mode.drops else kept).update(feature.checks)
     return frozenset(dropped - kept)
-
-
-def redundancy_of(component: Component, active: str | None, providers: dict[str, Status]) -> str:
-    """Whether a backup could take over: the best that is known of any provider that does not serve now."""
-    standbys = [status for provider, status in providers.items() if provider != active]
-    if len(component.providers) < 2:
-        return NO_BACKUP
-    if any(status in (Status.OK, Status.DEGRADED) for status in standbys):
-        return READY
-    if all(status is Status.DOWN for status in standbys):
-        return LOST
-    return UNCERTAIN

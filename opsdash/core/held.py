@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opsdash.core.index import index
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
+from opsdash.core.outcomes import NOT_OVER
 from opsdash.model.switch import MOVES_MODE, MOVES_PROVIDER
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _keep(world: Reader, component: Component) -> Component:
 def _ends(world: Reader, state: ComponentState, kinds: Container[SwitchKind]) -> tuple[str, ...]:
     """What a switch of one of these kinds leads from and to, while it is in flight or waits for a person."""
     switch: Switch | None = world.get("switches", state.switch or "")
-    if switch is None or switch.plan.kind not in kinds or switch.state not in LIVE_STATES | OPEN_STATES:
+    if switch is None or switch.plan.kind not in kinds or switch.state not in NOT_OVER:
         return ()
     return (switch.plan.source, switch.plan.target)
 

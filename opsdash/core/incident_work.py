@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from opsdash.core import alarms, handover, incidents, runs, severity
 from opsdash.core.people import same_person
+from opsdash.core.reader import OPSDASH
+from opsdash.core.redundancy import REDUNDANT
 from opsdash.core.severity import How
 from opsdash.model.effects import CancelTimer
 from opsdash.model.incident import EntryKind, Incident, IncidentKind, IncidentState
@@ -136,7 +138,7 @@ def ack_expired(draft: Draft, incident_id: str) -> None:
         incidents.await_ack(draft, incident)
     elif incident.recovered_at is None:
         was = incident.acknowledged_by
-        draft.emit(IncidentUnacknowledged(draft.now.wall, incident.id, was, incidents.OPSDASH))
+        draft.emit(IncidentUnacknowledged(draft.now.wall, incident.id, was, OPSDASH))
         _touch(draft, incident)
 
 
@@ -365,6 +367,6 @@ def _still_missing(draft: Draft, incident: Incident) -> str:
         state = draft.state(component.id)
         if state.mode is not None:
             return f"{component.title} is in its degraded mode {state.mode}"
-        if draft.health(component.id).redundancy not in incidents.REDUNDANT:
+        if draft.health(component.id).redundancy not in REDUNDANT:
             return f"{component.title} has no backup that could take over"
     return ""

@@ -17,6 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core import alarms, changes, severity
+from opsdash.core.reader import OPSDASH
+from opsdash.core.redundancy import REDUNDANT
 from opsdash.core.severity import How
 from opsdash.model.effects import SetTimer
 from opsdash.model.incident import EntryKind, Incident, IncidentKind, IncidentState
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from opsdash.model.operation import Component, FailureMode
     from opsdash.model.world import ComponentLive
 
-OPSDASH = "opsdash"
-
 REOPEN_WITHIN = 3600.0
 """Seconds after an incident was resolved in which the same failure is the same incident."""
 
@@ -51,9 +51,6 @@ CLOSED_BY_ITSELF = 30 * 86400.0
 
 ENDED_BY_ITSELF = frozenset({IncidentKind.FAILURE, IncidentKind.BLIND})
 """Kinds that are resolved when what they are about is over. A note is there to be seen by a person, who ends it."""
-
-REDUNDANT = frozenset({"ready", "none"})
-"""Redundancies with which nothing is missing: a backup could take over, or there was never one."""
 
 
 def refresh(draft: Draft, component_id: str) -> None:

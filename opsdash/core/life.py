@@ -18,7 +18,7 @@ from opsdash.core import (
     run_blocks,
     switching,
 )
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
+from opsdash.core.outcomes import NOT_OVER
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.records import (
     ActiveChanged,
@@ -139,7 +139,7 @@ def _still_held(draft: Draft, before: Operation, after: Operation) -> list[Compo
             continue
         state = draft.state(component.id)
         switch = draft.switch(component.id)
-        live = switch is not None and (switch.state in LIVE_STATES or switch.state in OPEN_STATES)
+        live = switch is not None and switch.state in NOT_OVER
         running = any(draft.get("runs", run).component == component.id for run in draft.keys("runs"))
         if live or running or draft.incident(component.id) or state.mode or state.on_backup_since:
             held.append(replace(component, removed=True))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core import alarms, grouping, windows
+from opsdash.core.reader import OPSDASH
 from opsdash.model.effects import CancelTimer, SetTimer
 from opsdash.model.records import MaintenanceEnded, MaintenanceSet, WindowBegan, WindowEnded
 from opsdash.model.switch import Refused
@@ -70,7 +71,7 @@ def over(draft: Draft, key: str) -> None:
     """The time of a one-off maintenance has come."""
     state = draft.get("windows", key)
     if state is not None and state.until <= draft.now.wall + 1:
-        _end(draft, key, "opsdash")
+        _end(draft, key, OPSDASH)
     elif state is not None:
         draft.effect(SetTimer(("maintenance", key), draft.now.mono + state.until - draft.now.wall))
 

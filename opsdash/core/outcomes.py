@@ -132,6 +132,9 @@ LIVE_STATES = frozenset({S.INTENT, S.FENCING, S.ACTING, S.SETTLING, S.VERIFYING,
 OPEN_STATES = frozenset({S.UNKNOWN, S.SPLIT, S.NEEDS_HUMAN})
 """Out of which only a person leads; until then no other switch of the component is begun."""
 
+NOT_OVER = LIVE_STATES | OPEN_STATES
+"""Begun, and neither ended nor given up: opsdash is at it, or a person has to be."""
+
 CARRYING_OUT = frozenset({S.FENCING, S.ACTING, S.UNDOING})
 """An action is on its way, and its answer is awaited."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
+
+from opsdash.core.figures import nearest_rank
 
 if TYPE_CHECKING:
     from opsdash.model.run import StepTimes
@@ -25,9 +26,4 @@ def usual(times: StepTimes | None, sha256: str) -> Usual | None:
     if times is None or times.sha256 != sha256 or len(times.seconds) < ENOUGH:
         return None
     ordered = sorted(times.seconds)
-    return Usual(_rank(ordered, 0.5), _rank(ordered, 0.9), len(ordered))
-
-
-def _rank(ordered: list[float], share: float) -> float:
-    """The smallest value that at least this share of all does not exceed."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+    return Usual(nearest_rank(ordered, 0.5), nearest_rank(ordered, 0.9), len(ordered))

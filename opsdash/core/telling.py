@@ -134,7 +134,7 @@ def _maintenance_set(record: r.MaintenanceSet) -> str:
 
 
 def _maintenance_ended(record: r.MaintenanceEnded) -> str:
-    how = "its time has passed" if record.who == "opsdash" else f"ended by {record.who}"
+    how = "its time has passed" if record.who == OPSDASH else f"ended by {record.who}"
     return f"maintenance of {_target(record.target)} is over: {how}"
 
 
@@ -293,5 +293,5 @@ def who_of(record: Record) -> str:
     if isinstance(record, r.SwitchIntended):
         return record.switch.who
     if isinstance(record, r.BlockFinished):
-        return record.result.who or "opsdash"
-    return getattr(record, "who", None) or "opsdash"
+        return record.result.who or OPSDASH
+    return getattr(record, "who", None) or OPSDASH

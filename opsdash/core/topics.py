@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opsdash.core.redundancy import LOST, UNCERTAIN
 from opsdash.model.operation import Tier
 from opsdash.model.switch import SwitchState
 from opsdash.model.units import format_duration
@@ -40,9 +41,6 @@ SPLIT_AFTER = 2
 
 BROKEN_AFTER = 900.0
 """Seconds of failing attempts after which a channel counts as broken."""
-
-LOST = "lost"
-UNCERTAIN = "unknown"
 
 
 def due(draft: Draft, component: Component, topic: str, was: str) -> str:

@@ -8,7 +8,7 @@ from opsdash.core import automatic, badges, flapping, people, planning, proofs, 
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.incident_views import incident_view
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
+from opsdash.core.outcomes import NOT_OVER
 from opsdash.core.switch_views import plan_view, switch_view
 from opsdash.model.alarm import hold_words
 from opsdash.model.operation import ANCHORS, TIER_ORDER, Auto, ResponseKind, Tier
@@ -129,7 +129,7 @@ class Viewer:
 
     @staticmethod
     def _is_open(switch: Switch) -> bool:
-        return switch.state in LIVE_STATES or switch.state in OPEN_STATES
+        return switch.state in NOT_OVER
 
     def _first_failure(self, component: Component) -> FailureMode | None:
         active = {failure for failure, _ in self.draft.state(component.id).failures}

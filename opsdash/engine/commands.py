@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import TYPE_CHECKING
 
 from opsdash.errors import EngineError
-from opsdash.model.switch import SwitchKind
+from opsdash.model.inputs import SwitchIntent
+from opsdash.model.switch import SwitchKind, SwitchState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +35,33 @@ class Commands:
         if verb not in kinds or not names or wrong:
             return False, f"{shlex.join(argv)} is not possible in a runbook{wrong and f': {wrong}'}"
         target = options.get("--to") or (names[1] if len(names) > 1 else None)
-        return await self._engine.switch_now(kinds[verb], names[0], target, who, options.get("--reason", ""))
+        return await self.switch(kinds[verb], names[0], target, who, options.get("--reason", ""))
+
+    async def switch(
+        self, kind: SwitchKind, component: str, target: str | None, who: str, reason: str = ""
+    ) -> tuple[bool | None, str]:
+        """Plan and carry out a switch whose guards all pass, and wait for its outcome."""
+        view = await self._engine.plan(component, kind, target)
+        if view["refused"] is not None:
+            return False, view["refused"]["reason"]
+        intent = SwitchIntent(
+            component, SwitchKind(view["kind"]), view["generation"], view["source"], view["target"], reason
+        )
+        verdict = await self._engine.submit(os.urandom(12).hex(), who, intent)
+        if verdict["refused"] is not None:
+            return False, verdict["refused"]["reason"]
+        try:
+            state = await self._engine.wait_for_switch(verdict["subject"])
+        except EngineError as error:
+            return None, str(error)
+        outcomes: Mapping[SwitchState, bool | None] = {
+            SwitchState.COMMITTED: True,
+            SwitchState.UNKNOWN: None,
+            SwitchState.SPLIT: False,
+        }
+        switch = self._engine.runner.world.get("switches", verdict["subject"])
+        detail = f": {switch.detail}" if switch is not None and switch.detail else ""
+        return outcomes.get(state, False), f"{state.value}{detail}"
 
     async def _check(self, names: list[str]) -> tuple[bool | None, str]:
         check = names[0] if names else ""

@@ -9,29 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import __version__
 from opsdash.core import outbox, views
 from opsdash.core.alarm_views import undelivered
-from opsdash.core.guards import preflight_key
 from opsdash.core.held import keep_held
 from opsdash.core.outcomes import LIVE_STATES
 from opsdash.core.planning import plan as make_plan
 from opsdash.core.progress import Signs, lateness
-from opsdash.core.switch_views import refused_view
 from opsdash.engine import tasks
-from opsdash.engine.calendar import Calendar, next_cron
+from opsdash.engine.calendar import Calendar
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
 from opsdash.engine.deadman import DeadManSwitch
 from opsdash.engine.executor import Executor
+from opsdash.engine.heartbeats import heartbeat_state, next_due
+from opsdash.engine.held import frees, held_runbooks, with_held_runbooks, without_held_runbooks
 from opsdash.engine.hub import Hub
 from opsdash.engine.loopwatch import LoopWatch
 from opsdash.engine.past import past
 from opsdash.engine.poller import TICK, Poller
+from opsdash.engine.preflights import Preflights
 from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
 from opsdash.engine.running import Runs
@@ -40,12 +40,12 @@ from opsdash.engine.sheets import HOUR, MINUTE, SheetWriter, noting
 from opsdash.engine.sparks import Sparks
 from opsdash.engine.threads import Worker
 from opsdash.engine.timers import Timers
+from opsdash.engine.verdicts import Verdicts, refusal
+from opsdash.engine.waiting import Waiting
 from opsdash.engine.windows import Windows
 from opsdash.errors import EngineError, JournalError
-from opsdash.kinds.base import HeartbeatState
 from opsdash.kinds.resolver import Resolver
 from opsdash.model import inputs as i
-from opsdash.model import records as r
 from opsdash.model.effects import (
     Answer,
     Apply,
@@ -63,7 +63,7 @@ from opsdash.model.effects import (
 from opsdash.model.message import Delivery
 from opsdash.model.run import BlockState
 from opsdash.model.status import Status
-from opsdash.model.switch import MOVES_PROVIDER, Plan, Refused, SwitchKind, SwitchState
+from opsdash.model.switch import Plan, Refused, SwitchKind, SwitchState
 from opsdash.model.text import clean
 from opsdash.model.world import Live, World
 from opsdash.storage.codec import decode, decode_world, encode_world
@@ -71,14 +71,14 @@ from opsdash.storage.texts import Texts
 from opsdash.storage.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from opsdash.config.loader import Loaded
     from opsdash.engine.clock import Clock
     from opsdash.model.now import Now
     from opsdash.model.observation import Observation
-    from opsdash.model.operation import CheckSpec, Component
+    from opsdash.model.operation import CheckSpec
     from opsdash.model.views import PlanView, Summary, Verdict
     from opsdash.storage.documents import Documents
     from opsdash.storage.history import History
@@ -90,13 +90,6 @@ T = TypeVar("T")
 
 WATCH_EVERY = 1.0
 """Seconds between two looks at the clock and at checks that have gone silent."""
-
-PREFLIGHT_EVERY = 300.0
-PREFLIGHT_FRESH = 5.0
-"""A plan that is asked for has its preflight tried again when the last answer is older than this many seconds."""
-
-REMEMBERED = 1000
-"""Verdicts that are remembered, so that a request which is repeated is answered and not carried out again."""
 
 GRACE = 30.0
 """Seconds that a running action or block may take to end before the engine goes."""
@@ -112,17 +105,6 @@ OBSERVE_GRACE = 10.0
 
 RING_LIMIT = 300
 """Characters of what a board shows when it rings."""
-
-FREES = (
-    r.SwitchEnded,
-    r.ActiveChanged,
-    r.ModeSeen,
-    r.IncidentResolved,
-    r.IncidentClosed,
-    r.IncidentCancelled,
-    r.RunEnded,
-)
-"""Records after which something may no longer be in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +152,13 @@ class Engine:
         self._documents_worker = Worker("documents")
         self._resolver = Resolver()
         self._calendar = calendar or Calendar()
-        self._answers: OrderedDict[str, asyncio.Future[Verdict]] = OrderedDict()
+        self._verdicts = Verdicts()
         self._sparks = Sparks()
         self._background: list[asyncio.Task[Any]] = []
         self._signs_of_life: asyncio.Task[Any] | None = None
-        self._switch_waiters: dict[str, list[asyncio.Future[SwitchState]]] = {}
-        self._observed_waiters: dict[str, list[asyncio.Future[Observation]]] = {}
         self._jump = JumpDetector(clock())
         self._started_at = clock().wall
         self._began = clock().mono
-        self._preflights_running: set[str] = set()
         self.stopping = False
         self.runner = Runner(
             world=World(),
@@ -195,7 +174,7 @@ class Engine:
             report=self._observed,
             resolver=self._resolver,
             workspace=workspace,
-            heartbeat=self._heartbeat,
+            heartbeat=lambda check: heartbeat_state(self.runner.world, check),
             mask=self._mask,
         )
         self.loop_watch = LoopWatch(turned=lambda: self.poller.turned, every=TICK, held=self.poller.held)
@@ -224,12 +203,17 @@ class Engine:
             ring=self.ring,
             operation=lambda: self.runner.world.operation.title,
         )
+        self._preflights = Preflights(
+            clock=clock, runner=self.runner, executor=self.executor, draft=lambda: self.viewer().draft
+        )
+        self._waiting = Waiting(lambda: self.runner.world)
+        self._commands = Commands(self)
         self.runs = Runs(
             workspace=workspace,
             loaded=lambda: self.loaded,
             world=lambda: self.runner.world,
             put=self.runner.put,
-            command=Commands(self).carry_out,
+            command=self._commands.carry_out,
             mask=self._mask,
             trust=stores.trust,
             texts=stores.texts,
@@ -299,7 +283,7 @@ class Engine:
 
     def _configure(self, loaded: Loaded, before: Loaded) -> None:
         self.runs.files_change(before)
-        self.loaded = self._with_held_runbooks(loaded, before)
+        self.loaded = with_held_runbooks(loaded, before, self.runner.world)
         operation = keep_held(self.runner.world, loaded.operation)
         self.runner.put(i.Loaded(operation, len(loaded.problems)))
         self.windows.configure(operation.windows, self._clock().wall)
@@ -309,27 +293,16 @@ class Engine:
             if spec.passive and self.runner.world.get("heartbeats", check) is None:
                 self.beat(check, "awaited")
 
-    def _with_held_runbooks(self, loaded: Loaded, before: Loaded) -> Loaded:
-        """A runbook that somebody follows survives its removal from the files until the run has ended."""
-        followed = {run.runbook for run in self.runner.world.tables["runs"].values()}
-        held = {
-            name: runbook
-            for name, runbook in before.runbooks.items()
-            if name in followed and name not in loaded.runbooks
-        }
-        return replace(loaded, runbooks={**loaded.runbooks, **held}) if held else loaded
-
     @property
     def held_runbooks(self) -> set[str]:
         """Runbooks that are no longer in the files, and that somebody still follows."""
-        return self.loaded.runbooks.keys() - self.loaded.cache.runbooks.keys()
+        return held_runbooks(self.loaded)
 
     def _let_go(self, committed: Committed) -> None:
         """What was held only because it was in use goes when it is no longer."""
-        frees = any(isinstance(record, FREES) for _, record in committed.entries)
-        if frees and (self.runner.world.tables["removed"] or self.held_runbooks):
-            files = {name: self.loaded.runbooks[name] for name in self.loaded.cache.runbooks}
-            self._configure(replace(self.loaded, runbooks=files), self.loaded)
+        free = frees(record for _, record in committed.entries)
+        if free and (self.runner.world.tables["removed"] or self.held_runbooks):
+            self._configure(without_held_runbooks(self.loaded), self.loaded)
 
     async def stop(self, why: str) -> None:
         """End in good order: no new action, a while for a running one, everything written."""
@@ -338,7 +311,7 @@ class Engine:
         self._calendar.close()
         self.loop_watch.stop()
         await self.poller.close()
-        self._give_up_waiting()
+        self._waiting.give_up()
         await self._let_end()
         if not await self.sender.idle_within(SEND_GRACE):
             log.warning("a message was still being sent; the next start sends it again")
@@ -351,19 +324,6 @@ class Engine:
         await tasks.cancel(*self._background)
         self._resolver.close()
         await _within(STORE_WITHIN, self._close_stores(), "the end of the stores")
-
-    def _give_up_waiting(self) -> None:
-        """Whoever waits for a result that will not come any more is told."""
-        waiting: list[asyncio.Future[Any]] = []
-        for observed in self._observed_waiters.values():
-            waiting += observed
-        for switched in self._switch_waiters.values():
-            waiting += switched
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_exception(EngineError("the engine is ending"))
-        self._observed_waiters.clear()
-        self._switch_waiters.clear()
 
     async def _let_end(self) -> None:
         """Give running actions and blocks their time. A block is ended after it, with its whole process group."""
@@ -399,7 +359,7 @@ class Engine:
         self.windows.look(now.wall)
         for check in views.overdue_checks(self.runner.world, self.runner.live, now):
             self.runner.put(i.Overdue(check))
-        self._keep_preflights(now)
+        self._preflights.look(now)
 
     def signs(self) -> Signs:
         """What is seen of the engine at this moment, for whoever has to know whether it is at work."""
@@ -439,15 +399,7 @@ class Engine:
         self._sparks.add(seen.check, latency, at=seen.requested, good_until=late)
         self.recorder.observed(seen)
         self.runner.put(i.Observed(seen))
-        for waiter in self._observed_waiters.pop(seen.check, ()):
-            if not waiter.done():
-                waiter.set_result(seen)
-
-    def _heartbeat(self, check: str) -> HeartbeatState | None:
-        found = self.runner.world.get("heartbeats", check)
-        if found is None:
-            return None
-        return HeartbeatState(found.last, found.started, found.failed, found.due, found.detail)
+        self._waiting.observed(seen)
 
     def beat(self, check: str, signal: str, detail: str = "") -> bool:
         """A heartbeat's sender reports. False if there is no such heartbeat."""
@@ -456,9 +408,7 @@ class Engine:
         if binding is None or spec is None or not spec.passive:
             return False
         wall = self._clock().wall
-        every, cron = getattr(binding.options, "every", None), getattr(binding.options, "cron", None)
-        zone = getattr(binding.options, "timezone", None) or self.loaded.operation.timezone
-        due = wall + every if every is not None else (next_cron(cron, zone, wall) if cron else None)
+        due = next_due(binding.options, self.loaded.operation.timezone, wall)
         self.runner.put(i.Beat(check, signal, due, detail))
         return True
 
@@ -493,34 +443,14 @@ class Engine:
             case SuspendPolling():
                 self.poller.suspend(effect.component, suspended=effect.suspended)
             case Answer():
-                self._answer(effect)
-
-    def _answer(self, answer: Answer) -> None:
-        future = self._answers.get(answer.id)
-        if future is not None and not future.done():
-            future.set_result(
-                {
-                    "id": answer.id,
-                    "accepted": answer.refused is None,
-                    "refused": refused_view(answer.refused),
-                    "subject": answer.subject,
-                }
-            )
+                self._verdicts.give(effect)
 
     def _publish(self, committed: Committed) -> None:
         if committed.entries:
             self.recorder.committed((record for _, record in committed.entries), self.runner.world)
-            self._wake_switch_waiters()
+            self._waiting.look()
             self._let_go(committed)
         self.hub.publish(committed)
-
-    def _wake_switch_waiters(self) -> None:
-        for switch_id in list(self._switch_waiters):
-            switch = self.runner.world.get("switches", switch_id)
-            if switch is None or switch.state not in LIVE_STATES:
-                for waiter in self._switch_waiters.pop(switch_id):
-                    if not waiter.done():
-                        waiter.set_result(switch.state if switch else SwitchState.UNKNOWN)
 
     # --- what clients ask ----------------------------------------------------------------------------------------
 
@@ -563,15 +493,11 @@ class Engine:
 
     async def submit(self, key: str, who: str, intent: i.Intent, session: str = "") -> Verdict:
         """Carry out an intent once; the same key again gets the same verdict. session: the terminal it comes from."""
-        future = self._answers.get(key)
+        future = self._verdicts.get(key)
         if future is None:
             if self.stopping:
-                refused = Refused("stopping", "the engine is ending; nothing new is begun")
-                return {"id": key, "accepted": False, "refused": refused_view(refused), "subject": ""}
-            future = asyncio.get_running_loop().create_future()
-            self._answers[key] = future
-            while len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
-                self._answers.popitem(last=False)
+                return refusal(key, Refused("stopping", "the engine is ending; nothing new is begun"))
+            future = self._verdicts.expect(key)
             self.runner.put(i.Wanted(key, who, intent, session))
         return await asyncio.shield(future)
 
@@ -579,62 +505,12 @@ class Engine:
         """What a switch would do; its preflight is tried again when the last answer is not fresh."""
         plan = make_plan(self.viewer().draft, component, kind, target)
         if isinstance(plan, Plan):
-            await self._fresh_preflight(plan)
+            await self._preflights.freshen(plan)
         return self.viewer().plan(component, kind, target, self.executor.manual)
-
-    async def _fresh_preflight(self, plan: Plan) -> None:
-        if plan.call is None:
-            return
-        what = plan.target if plan.kind in MOVES_PROVIDER else f"mode:{plan.target or plan.source}"
-        key = preflight_key(plan.component, what)
-        known = self.runner.live.get("preflights", key)
-        if known is not None and self._clock().mono - known.at < PREFLIGHT_FRESH:
-            return
-        asked = tasks.spawn(self.executor.preflight(key, plan.call, plan.expected), f"preflight {key}")
-        await asyncio.wait([asked], timeout=0.5)
-        await self.runner.settled()
-
-    def _keep_preflights(self, now: Now) -> None:
-        """Try one preflight that has not been tried for five minutes; readiness shows what it said."""
-        for component in self.runner.world.operation.components.values():
-            if component.switch is None and not component.modes:
-                continue
-            for key, kind, target in self._preflights_of(component):
-                known = self.runner.live.get("preflights", key)
-                if key in self._preflights_running or (known and now.mono - known.at <= PREFLIGHT_EVERY):
-                    continue
-                plan = make_plan(self.viewer().draft, component.id, kind, target)
-                if isinstance(plan, Plan):
-                    self._preflights_running.add(key)
-                    tasks.spawn(self._one_preflight(key, plan), f"preflight {key}")
-                    return
-
-    async def _one_preflight(self, key: str, plan: Plan) -> None:
-        try:
-            if plan.call is not None:
-                await self.executor.preflight(key, plan.call, plan.expected)
-        finally:
-            self._preflights_running.discard(key)
-
-    def _preflights_of(self, component: Component) -> Iterator[tuple[str, SwitchKind, str]]:
-        """What could be switched to: the key of its preflight, and how to plan it."""
-        if component.switch is not None:
-            state = self.runner.world.get("components", component.id)
-            for provider in component.providers:
-                if state is None or provider.id != state.active:
-                    yield preflight_key(component.id, provider.id), SwitchKind.FAILOVER, provider.id
-        for mode in component.modes:
-            yield preflight_key(component.id, f"mode:{mode}"), SwitchKind.DEGRADE, mode
 
     async def wait_for_switch(self, switch_id: str) -> SwitchState:
         """Wait until a switch has ended, or only a person can lead it on."""
-        switch = self.runner.world.get("switches", switch_id)
-        if switch is not None and switch.state not in LIVE_STATES:
-            state: SwitchState = switch.state
-            return state
-        waiter: asyncio.Future[SwitchState] = asyncio.get_running_loop().create_future()
-        self._switch_waiters.setdefault(switch_id, []).append(waiter)
-        return await waiter
+        return await self._waiting.for_switch(switch_id)
 
     async def observe(self, check: str) -> Observation:
         """Run a check now, and wait for a result that was requested after this call. Raises EngineError."""
@@ -644,19 +520,11 @@ class Engine:
         within = self.loaded.operation.checks[check].timeout + OBSERVE_GRACE
         try:
             async with asyncio.timeout(within):
-                return await self._observe(check, self._clock().mono)
-        except TimeoutError:
-            raise EngineError(f"{check} did not come to its turn within {within:.0f} s") from None
-
-    async def _observe(self, check: str, asked: float) -> Observation:
-        while True:
-            waiter: asyncio.Future[Observation] = asyncio.get_running_loop().create_future()
-            self._observed_waiters.setdefault(check, []).append(waiter)
-            self.poller.poll(check)
-            seen = await waiter
-            if seen.requested >= asked:
+                seen = await self._waiting.for_result(check, self.poller.poll, self._clock().mono)
                 await self.runner.settled()
                 return seen
+        except TimeoutError:
+            raise EngineError(f"{check} did not come to its turn within {within:.0f} s") from None
 
     async def documents(self, ask: Callable[[Documents], T]) -> T:
         """Ask the documents something, of which all that is known by now is written."""
@@ -699,27 +567,7 @@ class Engine:
         self, kind: SwitchKind, component: str, target: str | None, who: str, reason: str = ""
     ) -> tuple[bool | None, str]:
         """Plan and carry out a switch whose guards all pass, and wait for its outcome."""
-        view = await self.plan(component, kind, target)
-        if view["refused"] is not None:
-            return False, view["refused"]["reason"]
-        intent = i.SwitchIntent(
-            component, SwitchKind(view["kind"]), view["generation"], view["source"], view["target"], reason
-        )
-        verdict = await self.submit(os.urandom(12).hex(), who, intent)
-        if verdict["refused"] is not None:
-            return False, verdict["refused"]["reason"]
-        try:
-            state = await self.wait_for_switch(verdict["subject"])
-        except EngineError as error:
-            return None, str(error)
-        outcomes: Mapping[SwitchState, bool | None] = {
-            SwitchState.COMMITTED: True,
-            SwitchState.UNKNOWN: None,
-            SwitchState.SPLIT: False,
-        }
-        switch = self.runner.world.get("switches", verdict["subject"])
-        detail = f": {switch.detail}" if switch is not None and switch.detail else ""
-        return outcomes.get(state, False), f"{state.value}{detail}"
+        return await self._commands.switch(kind, component, target, who, reason)
 
 
 async def _within(seconds: float, what: Coroutine[Any, Any, Any], name: str) -> None:

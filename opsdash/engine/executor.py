@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from opsdash.engine.poller import shown
+from opsdash.engine.tasks import UnderWay
 from opsdash.errors import KindError, OpsdashError
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
 from opsdash.kinds.offload import in_thread
@@ -60,31 +61,18 @@ class Executor:
         self._workspace = workspace
         self._resolve = resolve
         self.mask = mask
-        self._applying: set[str] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._applying = UnderWay()
 
     async def idle_within(self, seconds: float) -> bool:
         """Wait until no action is being carried out; False if one still is after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self._applying.idle_within(seconds)
 
     async def apply(self, effect: Apply) -> None:
         """Carry out an action, once."""
-        self._applying.add(effect.switch)
-        self._idle.clear()
-        try:
+        with self._applying.carrying_out(effect.switch):
             result = await self._apply(effect)
             said = self._said(result.detail)
             self._put(ApplyDone(effect.switch, result.applied.value, said, result.prior, effect.action_id))
-        finally:
-            self._applying.discard(effect.switch)
-            if not self._applying:
-                self._idle.set()
 
     async def _apply(self, effect: Apply) -> ActionResult:
         sent = False

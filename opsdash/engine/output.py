@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from typing import IO, TYPE_CHECKING
 
-from opsdash.model.text import clean
+from opsdash.model.text import CUT, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,6 @@ AT_ONCE = 64 * 1024
 FLOOD = 4 * 1024
 FILE_LIMIT = 1024 * 1024
 """Bytes that a program's file may have before it is emptied."""
-
-CUT = "…"
 
 
 class Output:

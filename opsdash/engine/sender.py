@@ -69,34 +69,21 @@ class Sender:
         self._mask = mask
         self._ring = ring
         self._operation = operation
-        self._sending: set[str] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._sending = tasks.UnderWay()
 
     async def idle_within(self, seconds: float) -> bool:
         """Wait until nothing is being sent; False if something still is after `seconds`: it stays in the outbox."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self._sending.idle_within(seconds)
 
     async def send(self, effect: Send) -> None:
         """Try once."""
         message = effect.message
-        self._sending.add(message.id)
-        self._idle.clear()
         began = self._clock().mono
-        try:
+        with self._sending.carrying_out(message.id):
             told = await self._attempt(effect.channel, message)
             took = self._clock().mono - began
             detail = shown(told.detail, self._mask, DETAIL_LIMIT)
             self._put(SendDone(message.id, told.delivery, detail, took, told.retry_after))
-        finally:
-            self._sending.discard(message.id)
-            if not self._sending:
-                self._idle.set()
 
     async def _attempt(self, channel: Channel, message: Message) -> Told:
         try:

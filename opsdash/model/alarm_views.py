@@ -5,6 +5,24 @@ from __future__ import annotations
 from typing import TypedDict
 
 
+class AlarmView(TypedDict):
+    """The alarm of a component. state: raised | held.
+
+    reason: why it is held (parent | asked | recheck | maintenance | flapping | offline | paused), `by` what, until
+    when, and in words.  since: of this state; due: since when there has been something to alarm about.
+    """
+
+    state: str
+    title: str
+    incident: str
+    reason: str | None
+    by: str
+    words: str
+    since: float
+    until: float | None
+    due: float
+
+
 class AlarmLine(TypedDict):
     """An alarm. state: raised | held; words: why it is held.
 

@@ -16,7 +16,8 @@ LIMIT = 2048
 LONGEST_COMMAND = 4096
 """Characters kept of a command that a person is to type."""
 
-_ELLIPSIS = "…"
+CUT = "…"
+"""Stands where a text was cut short, which tells whoever masks it that a secret may have been cut, too."""
 
 _STRINGS = re.compile(
     r"(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])"  # OSC, DCS, SOS, PM or APC begins, as two bytes or as one
@@ -58,7 +59,7 @@ def clean(text: str, limit: int = LIMIT) -> str:
     visible = _CONTROLS.sub(_visible, _STRINGS.sub("", text[: 4 * limit + 64]))
     if len(visible) <= limit:
         return visible
-    return visible[: max(0, limit - 1)] + _ELLIPSIS[:limit]
+    return visible[: max(0, limit - 1)] + CUT[:limit]
 
 
 def clean_lines(text: str, limit: int = LIMIT) -> str:
@@ -67,4 +68,4 @@ def clean_lines(text: str, limit: int = LIMIT) -> str:
     joined = "\n".join(clean(line.expandtabs(4), limit) for line in lines)
     if len(joined) <= limit:
         return joined
-    return joined[: max(0, limit - 1)] + _ELLIPSIS[:limit]
+    return joined[: max(0, limit - 1)] + CUT[:limit]

@@ -9,9 +9,9 @@ from opsdash import __version__
 from opsdash.core.incident_views import incident_view
 from opsdash.core.progress import obstacles
 from opsdash.core.run_views import line_of_document, run_document, run_line
-from opsdash.core.switch_views import refused_view
 from opsdash.engine.hub import line
 from opsdash.engine.runviews import runbook_line
+from opsdash.engine.verdicts import refusal
 from opsdash.errors import JournalTooNew, StorageError
 from opsdash.model.inputs import AcceptRunIntent, ApproveRunbookIntent, OpenRunIntent
 from opsdash.model.switch import Refused
@@ -46,7 +46,7 @@ def cleaned(text: str) -> str:
 async def submit(engine: Engine, key: str, who: str, parsed: Intent | Refused, session: str = "") -> Verdict:
     """The verdict on an intent. What a record needs outside of the journal is written before it, or right after it."""
     if isinstance(parsed, Refused):
-        return _refused(key, parsed)
+        return refusal(key, parsed)
     try:
         if isinstance(parsed, OpenRunIntent | AcceptRunIntent):
             await engine.runs.keep_text(parsed.sha256)
@@ -54,12 +54,8 @@ async def submit(engine: Engine, key: str, who: str, parsed: Intent | Refused, s
         if isinstance(parsed, ApproveRunbookIntent) and verdict["accepted"]:
             await engine.runs.approve(parsed.runbook, parsed.sha256, who)
     except StorageError as error:
-        return _refused(key, Refused("storage", str(error)))
+        return refusal(key, Refused("storage", str(error)))
     return verdict
-
-
-def _refused(key: str, why: Refused) -> Verdict:
-    return {"id": key, "accepted": False, "refused": refused_view(why), "subject": ""}
 
 
 async def incidents(engine: Engine, *, closed: bool) -> list[IncidentView]:

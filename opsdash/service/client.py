@@ -17,8 +17,8 @@ from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionE
 from opsdash.service.wire import Reply, WireError, events, request
 
 if TYPE_CHECKING:
-    from opsdash.model.alarm_views import AlarmsView
     from opsdash.model.views import (
+        AlarmsView,
         AutoState,
         CheckView,
         ComponentDetail,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from opsdash.model.alarm_views import AlarmsView
     from opsdash.model.views import (
+        AlarmsView,
         ComponentDetail,
         Delta,
         FailureView,

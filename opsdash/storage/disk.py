@@ -90,9 +90,17 @@ def replace_file(path: Path, data: bytes, write: Write = os.write) -> None:
 
     The temporary name is fixed, because one process writes here: what a killed one left is overwritten.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    put_file(path, path.with_name(f".{path.name}.tmp"), data, write)
+    sync_folder(path.parent)
+
+
+def put_file(path: Path, temporary: Path, data: bytes, write: Write = os.write, mode: int = 0o600) -> None:
+    """Write `data` to `temporary`, then put that at `path`; or raise OSError and leave what was there.
+
+    Durable once the folder is synced, which may be done for several files at once.
+    """
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
             write_all(fd, data, write)
             sync(fd)
@@ -103,7 +111,6 @@ def replace_file(path: Path, data: bytes, write: Write = os.write) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_folder(path.parent)
 
 
 def set_aside(path: Path, suffix: str = ".broken") -> Path:

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from opsdash.errors import SheetsError
-from opsdash.storage.disk import Write, sync, sync_folder, write_all
+from opsdash.storage.disk import Write, put_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,19 +43,7 @@ def write_sheets(folder: Path, files: Mapping[str, str], mark: str | None, write
 
 
 def _put(path: Path, data: bytes, write: Write) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            write_all(fd, data, write)
-            sync(fd)
-        finally:
-            os.close(fd)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    put_file(path, path.with_name(f".{path.name}.{os.getpid()}.tmp"), data, write, 0o644)
 
 
 def _begins_with(path: Path, mark: bytes) -> bool:

@@ -19,8 +19,8 @@ from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from opsdash.model.alarm_views import AlarmsView
     from opsdash.model.views import (
+        AlarmsView,
         AlarmView,
         BlockView,
         CheckView,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from opsdash.core.health import redundancy_of
+from opsdash.core.redundancy import redundancy_of
 from opsdash.model.effects import CancelTimer, Poll, Read, SuspendPolling
 from opsdash.model.inputs import ClockJumped, Loaded, Overdue, PauseIntent, ResumeIntent
 from opsdash.model.operation import Feature, OldOut, Operation, SwitchSpec, Tier

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from opsdash.engine import engine as engine_module
+from opsdash.engine import preflights as preflights_module
 from opsdash.engine import runner as runner_module
 from opsdash.engine.clock import system_clock
 from opsdash.engine.commands import Commands
@@ -204,7 +205,7 @@ async def test_the_ways_out_are_tried_all_year_but_not_all_the_time(
         await asyncio.sleep(0.1)
         assert engine.runner.live.get("preflights", "email/ses").at == first
         served = engine.runner.live.get("preflights", "email/postmark")  # once, if nobody knew yet that it serves
-        monkeypatch.setattr(engine_module, "PREFLIGHT_EVERY", 0.01)
+        monkeypatch.setattr(preflights_module, "EVERY", 0.01)
         await eventually(lambda: engine.runner.live.get("preflights", "email/ses").at > first)
         assert engine.runner.live.get("preflights", "email/postmark") == served
 

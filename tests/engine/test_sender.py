@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opsdash.engine.engine import Engine
-    from opsdash.model.alarm_views import AlarmsView, MessageView
+    from opsdash.model.views import AlarmsView, MessageView
     from tests.engine.support import Request
 
 SECRET = "s3cr3t-of-the-pager"

@@ -230,7 +230,7 @@ def test_the_component_of_its_page_is_valid(tmp_path: Path) -> None:
 async def test_a_failover_is_committed_a_drift_is_seen_and_a_failback_leads_home(
     group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("opsdash.engine.engine.PREFLIGHT_FRESH", 0.0)
+    monkeypatch.setattr("opsdash.engine.preflights.FRESH", 0.0)
     nodes = f"nodes: {group.names}"
     action = f"{{kind: redis_failover, {nodes}, target: '{{to.as}}'}}"
     async with shop(tmp_path, group.nodes, f"{{kind: redis_failover, {nodes}}}", action) as orders:

@@ -280,7 +280,7 @@ def calls(desk: Desk, **keys: str) -> tuple[str, str]:
 async def test_a_failover_is_committed_a_drift_is_seen_and_a_failback_leads_home(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("opsdash.engine.engine.PREFLIGHT_FRESH", 0.0)
+    monkeypatch.setattr("opsdash.engine.preflights.FRESH", 0.0)
     group, watch = desk.group, desk.watch
     async with shop(desk.folder, group.nodes, *calls(desk)) as orders:
         plan = await orders.plan(target="b")

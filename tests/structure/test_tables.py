@@ -4,28 +4,57 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
+import pkgutil
 import re
 from typing import TYPE_CHECKING, get_args
 
 import opsdash.errors
+import opsdash.model
 from opsdash.core.evolve import EVOLVE
 from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES, TRANSITIONS
 from opsdash.core.telling import TELL
-from opsdash.model import records
+from opsdash.model import inputs, intents, records
 from opsdash.model.switch import SwitchState
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
-RECORDS = {
-    each
-    for each in vars(records).values()
-    if dataclasses.is_dataclass(each) and isinstance(each, type) and each.__module__ == records.__name__
-}
+FAMILIES = [
+    importlib.import_module(f"opsdash.model.{each.name}")
+    for each in pkgutil.iter_modules(opsdash.model.__path__)
+    if each.name.endswith("_records")
+]
+
+
+def written_in(*modules: ModuleType) -> set[type]:
+    """The values that modules define, beside those that they import."""
+    names = {module.__name__ for module in modules}
+    return {
+        each
+        for module in modules
+        for each in vars(module).values()
+        if dataclasses.is_dataclass(each) and isinstance(each, type) and each.__module__ in names
+    }
+
+
+RECORDS = written_in(records, *FAMILIES)
 
 
 def test_every_record_is_one_of_the_records() -> None:
     assert set(get_args(records.Record)) == RECORDS
+
+
+def test_everybody_can_import_every_record_and_every_intent_from_one_place() -> None:
+    assert set(records.__all__) == {each.__name__ for each in RECORDS} | {"Record"}
+    known = {each.__name__ for each in written_in(inputs, intents)} | {"Input", "Intent"}
+    assert set(inputs.__all__) == known
+
+
+def test_every_input_and_every_intent_is_one_of_them() -> None:
+    assert set(get_args(intents.Intent)) == written_in(intents)
+    assert set(get_args(inputs.Input)) == written_in(inputs)
 
 
 def test_every_record_changes_the_world_by_a_function_and_can_be_told() -> None:
