@@ -206,3 +206,5 @@ def recover(draft: Draft) -> None:
             if block.state is BlockState.STARTED:
                 result = replace(block, state=BlockState.UNKNOWN, finished_at=draft.now.wall, detail=DIED)
                 draft.emit(BlockFinished(draft.now.wall, run.id, result))
+                text = f"{run.runbook}, step {block.step}: cut short, the engine ended while a block of it was running"
+                incidents.note(draft, run.component, EntryKind.RUNBOOK, text)
