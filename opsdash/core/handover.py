@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from opsdash.core import incidents, proofs
+from opsdash.core.run_blocks import ROUTINE
 from opsdash.model.incident import EntryKind
 from opsdash.model.run import BlockState, RunMode
 from opsdash.model.units import format_duration
@@ -59,7 +60,7 @@ def _conditions(draft: Draft, incident: Incident, components: Iterable[Component
 
 
 def _actions(incident: Incident) -> list[str]:
-    done = [entry for entry in incident.entries if entry.kind in DONE]
+    done = [entry for entry in incident.entries if entry.kind in DONE and not entry.text.endswith(ROUTINE)]
     return [f"{entry.who}: {entry.text.splitlines()[0]}" for entry in done[-ACTIONS:] if entry.text]
 
 

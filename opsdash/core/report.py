@@ -14,6 +14,7 @@ from opsdash.core.incident_views import incident_view
 from opsdash.core.markdown import cell, fenced, line
 from opsdash.core.proofs import REMIND_AFTER, VALID_FOR
 from opsdash.core.report_runs import followed, moment, proposals, titles, told
+from opsdash.core.run_blocks import ROUTINE
 from opsdash.core.severity import WORDS
 from opsdash.core.switch_views import switch_times
 from opsdash.model.alarm import parts_of
@@ -40,9 +41,6 @@ TOLD = frozenset({
     EntryKind.MESSAGE, EntryKind.SEVERITY, EntryKind.ACK, EntryKind.STATUS, EntryKind.RUNBOOK,
 })  # fmt: skip
 """Lines of opsdash's own that belong to the story; the rest is folded away, unless somebody has pinned it."""
-
-ROUTINE = ": passed"
-"""How a line ends that says of a block no more than the mark of its step does: it is folded away, too."""
 
 LATE_ACK = 900.0
 """Seconds to an acknowledgement after which the report asks why."""

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 CHANGES = frozenset({"run", "undo", ""})
 """Roles of blocks that are meant to change something; of an old record it is not known."""
 
+ROUTINE = f": {BlockState.PASSED.value}"
+"""How a line ends that says of a block no more than the mark of its step does."""
+
 DIED = "the engine ended while it was running; check by hand what it did"
 
 

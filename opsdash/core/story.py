@@ -6,7 +6,7 @@ incident was opened, what a run had come to when it was closed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from opsdash.core.evolve import evolve
@@ -70,7 +70,7 @@ def gather(records: Iterable[Record], incident_id: str, world: World | None = No
     last = 0.0
     for record in records:
         if story is not None and isinstance(record, r.RunEnded):
-            _keep_run(story, world, record.run)
+            _keep_run(story, world, record.run, record.at)
         if story is not None and isinstance(record, r.EngineStarted) and _lasts(story):
             since = last if record.stopped_at is None else record.stopped_at
             story.interruptions.append(Interruption(since, record.at, record.stopped_at is not None))
@@ -111,10 +111,10 @@ def _lasts(story: Story) -> bool:
     return story.incident.closed_at is None and story.incident.cancelled_at is None
 
 
-def _keep_run(story: Story, world: World, run_id: str) -> None:
+def _keep_run(story: Story, world: World, run_id: str, ended_at: float | None = None) -> None:
     run: Run | None = world.get("runs", run_id)
     if run is not None and run.incident == story.incident.id and run.mode is not RunMode.REHEARSE:
-        story.runs[run.id] = run
+        story.runs[run.id] = replace(run, ended_at=ended_at)
 
 
 def _finish(story: Story, world: World) -> None:

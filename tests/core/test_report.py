@@ -48,6 +48,13 @@ RUNBOOK = Runbook(
     steps=(step("Look at the queue", 5, 7), step("Switch", 9, 11)),
 )  # fmt: skip
 
+SECTIONS = (
+    "Summary", "Impact", "Timeline", "Who was told", "Contributing factors",
+    "What had been decided in advance, and did it hold?", "What went well", "What did not go well",
+    "Where we were lucky", "Actions", "Proposed changes of runbooks", "Next drill", "Figures",
+)  # fmt: skip
+"""Of any report."""
+
 PINS = tuple((each.id, each.sha256) for each in RUNBOOK.steps)
 INCIDENT = Incident("INC-4", "email", IncidentKind.FAILURE, "down", 0.0)
 
@@ -83,11 +90,7 @@ def written(timeline: Timeline, name: str = "INC-1") -> str:
 def test_it_has_all_sections_and_marks_where_a_person_has_to_write() -> None:
     text = written(outage())
     headings = [each.removeprefix("## ") for each in text.split("\n") if each.startswith("## ")]
-    assert headings == [
-        "Summary", "Impact", "Timeline", "Who was told", "Contributing factors",
-        "What had been decided in advance, and did it hold?", "What went well", "What did not go well",
-        "Where we were lucky", "Actions", "Proposed changes of runbooks", "Next drill", "Figures",
-    ]  # fmt: skip
+    assert tuple(headings) == SECTIONS
     assert text.count(WRITE) == 7
 
 
@@ -98,6 +101,7 @@ def test_it_says_what_was_decided_and_whether_it_held() -> None:
     assert "never proved before. It held." in text
     assert "`email/ses` had never been tried before, and worked." in text
     assert "Runbook `email-down` (RUN-1), begun " in text
+    assert " by maria, closed " in text
     assert "| Look at the queue | did not work | " in text
     assert "| Switch | done | " in text
 
