@@ -18,10 +18,10 @@ ARGS ?=
 SERVERS := .venv-servers
 
 .PHONY: help venv lock demo test test-servers lint format types contracts docs docs-check wheel smoke check bench \
-	bench-peers crash-matrix pictures clean
+	bench-peers crash-matrix pictures example-incident clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 venv: ## build .venv, or bring it up to date
 	@tools/venv.sh
@@ -83,6 +83,9 @@ crash-matrix: venv ## kill engines in the middle of switches, thirty pairs for e
 
 pictures: venv ## draw the pictures of the board in docs/pictures/
 	$(PY) -m tools.pictures
+
+example-incident: venv ## play an incident of the example operation, and write docs/example-incident.md
+	$(PY) -m tools.example_incident
 
 clean: ## remove what was built; the environments, too
 	rm -rf .venv $(SERVERS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

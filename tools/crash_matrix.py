@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -26,6 +25,7 @@ import pytest
 from opsdash.engine.clock import system_clock
 from tests.mechanisms.matrix import End, by_kill, by_prefix
 from tests.mechanisms.mechanisms import MECHANISMS
+from tools.commit import commit
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "crash-matrix.md"
@@ -93,12 +93,6 @@ async def tried(row: Row, pairs: int, seed: int) -> Row:
 def alone(row: Row, pairs: int, seed: int) -> Row:
     """The same in a process of its own."""
     return asyncio.run(tried(row, pairs, seed))
-
-
-def commit() -> str:
-    """The commit that is tried, with a mark where the tree is not that."""
-    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def page(rows: list[Row]) -> str:

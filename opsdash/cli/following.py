@@ -308,14 +308,25 @@ class _Conversation:
     async def _stream(self, run: str, step: str, block: int) -> None:
         """What a block says, as it comes. Ctrl-C asks what is meant."""
         following = 0
+        lost = False
         while True:
-            with contextlib.suppress(SessionError):  # the engine may be restarting; the run goes on there
+            try:
                 said = await self._session.output(run, step, block, following)
+            except SessionError:  # the engine may be restarting; the run goes on there
+                if not lost:
+                    say(
+                        Painted(
+                            "       the engine does not answer; waiting for it, and for what is known then", Role.BUSY
+                        )
+                    )
+                lost = True
+            else:
                 for line in said["lines"]:
                     out("       │ ", line)
                 following = said["next"]
                 if said["state"] != "started":
                     break
+                lost = False
             if self._person.interrupted.is_set() and not await self._interrupted(run, step, block):
                 return
             await asyncio.sleep(LOOK_EVERY)

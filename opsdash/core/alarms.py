@@ -79,7 +79,9 @@ def refresh(draft: Draft, component_id: str) -> None:
         _raise(draft, component, incident, alarm, "; ".join(case.notes))
         return
     if alarm is None or alarm.hold != hold:
-        draft.emit(AlarmHeld(draft.now.wall, component_id, incident.id, what_is_wrong(incident, component), hold))
+        draft.emit(
+            AlarmHeld(draft.now.wall, component_id, incident.id, what_is_wrong(draft, incident, component), hold)
+        )
         draft.touch(component_id)
     _wait(draft, component_id, case.progress, case.look)
 
@@ -146,8 +148,13 @@ def is_due(incident: Incident, component: Component) -> bool:
     return incident.kind is not IncidentKind.NOTE and not (folded and component.tier is Tier.DROPPABLE)
 
 
-def what_is_wrong(incident: Incident, component: Component) -> str:
-    """The latest line of its timeline that says so of a component."""
+def what_is_wrong(draft: Draft, incident: Incident, component: Component) -> str:
+    """The most specific failure mode that applies to a component, else the latest line of the timeline that says it."""
+    active = {failure for failure, _ in draft.state(component.id).failures}
+    named = [each for each in component.failures.values() if each.id in active]
+    failing = [each.title for each in named if each.detected_by is None or not each.detected_by.away]
+    if failing and incident.kind is not IncidentKind.MANUAL:
+        return failing[0]
     said = (
         entry.text
         for entry in reversed(incident.entries)
@@ -177,7 +184,7 @@ def _wait(draft: Draft, component_id: str, progress: AlarmLive, look: float | No
 def _raise(draft: Draft, component: Component, incident: Incident, alarm: Alarm | None, note: str) -> None:
     now = draft.now.wall
     due, after = (now, None) if alarm is None else (alarm.due, alarm.hold)
-    draft.emit(AlarmRaised(now, component.id, incident.id, what_is_wrong(incident, component), due, after, note))
+    draft.emit(AlarmRaised(now, component.id, incident.id, what_is_wrong(draft, incident, component), due, after, note))
     _end(draft, component.id)
     _changed(draft, component.id)
 

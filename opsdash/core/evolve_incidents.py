@@ -14,6 +14,7 @@ from opsdash.model.world import NearMisses
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opsdash.model.alarm import Alarm
     from opsdash.model.world import Patch
 
 KEEP_ENDED = 7 * 86400.0
@@ -81,10 +82,20 @@ def _joined(world: Reader, record: r.IncidentJoined) -> Patch:
             severity=record.severity or incident.severity,
             recovered_at=None,
             well=tuple(each for each in incident.well if each != component),
+            title=record.title if record.renames else incident.title,
         )
         return _line(incident, record, EntryKind.FAILURE_MODE, record.title, component=component)
 
-    return _with(world, record.incident, change)
+    return [*_with(world, record.incident, change), *(_renamed_alarm(world, record) if record.renames else ())]
+
+
+def _renamed_alarm(world: Reader, record: r.IncidentJoined) -> Patch:
+    """The alarm of an incident that is called otherwise from now on; whoever was told already was told what it was."""
+    incident: Incident | None = world.get("incidents", record.incident)
+    alarm: Alarm | None = None if incident is None else world.get("alarms", incident.component)
+    if incident is None or alarm is None or alarm.incident != incident.id:
+        return []
+    return [("alarms", incident.component, replace(alarm, title=record.title))]
 
 
 def _folded(world: Reader, record: r.IncidentFolded) -> Patch:

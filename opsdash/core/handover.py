@@ -6,11 +6,14 @@ knows. (Conditions, actions and needs are the parts of a tactical report in Netf
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from opsdash.core import incidents, proofs
 from opsdash.core.redundancy import REDUNDANT
+from opsdash.core.run_blocks import ROUTINE
 from opsdash.model.incident import EntryKind
+from opsdash.model.run import BlockState, RunMode
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ def _conditions(draft: Draft, incident: Incident, components: Iterable[Component
 
 
 def _actions(incident: Incident) -> list[str]:
-    done = [entry for entry in incident.entries if entry.kind in DONE]
+    done = [entry for entry in incident.entries if entry.kind in DONE and not entry.text.endswith(ROUTINE)]
     return [f"{entry.who}: {entry.text.splitlines()[0]}" for entry in done[-ACTIONS:] if entry.text]
 
 
@@ -88,12 +91,16 @@ def _steps(draft: Draft, incident: Incident) -> Iterator[str]:
         run: Run = draft.get("runs", key)
         if run.incident != incident.id:
             continue
-        last = max(run.marks, key=lambda mark: mark.at, default=None)
-        where = f"last: {last.step} {last.mark}" if last else "no step is marked yet"
-        yield f"{run.id}, runbook {run.runbook} by {run.who}: {where}"
+        rehearsal = " (a rehearsal)" if run.mode is RunMode.REHEARSE else ""
+        where = f"at step {run.current}" if run.current else "every step is marked"
+        counts = ", ".join(f"{count} {mark}" for mark, count in Counter(mark.mark for mark in run.marks).items())
+        who = f"driven by {run.driven_by}"
+        yield f"{run.id}, runbook {run.runbook}{rehearsal}, {who}: {where} ({counts or 'none done'})"
         for block in run.blocks:
-            if block.state.value in ("started", "unknown"):
-                yield f"{run.id}: a block of step {block.step} is {block.state.value}"
+            if block.state is BlockState.STARTED:
+                yield f"{run.id}: a block of step {block.step} is running"
+            elif block.in_doubt:
+                yield f"{run.id}: nobody knows what a block of step {block.step} has done; it has to be decided"
 
 
 def _risks(draft: Draft, components: Iterable[Component]) -> Iterator[str]:

@@ -235,7 +235,21 @@ def _join(draft: Draft, component: Component, incident: Incident, failure: Failu
         return
     rated = severity.worse(incident, _severity(component, [failure], down=down))
     kind = _worse_kind(component, incident)
-    draft.emit(IncidentJoined(draft.now.wall, incident.id, failure.id, failure.title, kind, rated, other))
+    renames = not other and _says_more(component, incident, failure, kind or incident.kind)
+    draft.emit(IncidentJoined(draft.now.wall, incident.id, failure.id, failure.title, kind, rated, other, renames))
+
+
+def _says_more(component: Component, incident: Incident, failure: FailureMode, kind: IncidentKind) -> bool:
+    """Whether an incident is better called by this failure mode: the register has the most specific ones first.
+
+    What fails for one reason is seen by several checks, and the first to be confirmed need not be the one that tells
+    most. Once somebody has acknowledged an incident it keeps the name by which that person knows it.
+    """
+    if incident.acknowledged_at is not None or kind is not IncidentKind.FAILURE:
+        return False
+    order = list(component.failures)
+    known = [order.index(each) for each in incident.failures if each in order]
+    return order.index(failure.id) < min(known, default=len(order))
 
 
 def _rate(draft: Draft, component: Component, incident: Incident, failing: list[FailureMode]) -> None:

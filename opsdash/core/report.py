@@ -6,37 +6,40 @@ what had been decided in advance, and whether it held.
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opsdash.core.figures import DEFINITIONS, figures
 from opsdash.core.incident_views import incident_view
 from opsdash.core.markdown import cell, fenced, line
 from opsdash.core.proofs import REMIND_AFTER, VALID_FOR
+from opsdash.core.report_runs import followed, moment, proposals, titles, told
+from opsdash.core.run_blocks import ROUTINE
 from opsdash.core.severity import WORDS
 from opsdash.core.switch_views import switch_times
-from opsdash.model.incident import EntryKind
-from opsdash.model.run import BlockState
+from opsdash.model.alarm import parts_of
+from opsdash.model.incident import EntryKind, IncidentRole, TimelineEntry
+from opsdash.model.message import MessageState
 from opsdash.model.switch import MOVES_PROVIDER, SwitchState
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from opsdash.core.story import Story
-    from opsdash.model.incident import Incident, TimelineEntry
+    from opsdash.model.incident import Incident
+    from opsdash.model.message import Outgoing
     from opsdash.model.operation import Component, FailureMode, Operation
-    from opsdash.model.run import Run
-    from opsdash.model.runbook import Runbook, Step
+    from opsdash.model.runbook import Runbook
     from opsdash.model.switch import Switch
 
 WRITE = "_To be written:_"
 """Where a person has to."""
 
-TOLD = frozenset({EntryKind.DETECTED, EntryKind.FAILURE_MODE, EntryKind.SWITCH, EntryKind.RESOLVED, EntryKind.HANDOVER,
-                  EntryKind.MESSAGE, EntryKind.SEVERITY, EntryKind.ACK})  # fmt: skip
+TOLD = frozenset({
+    EntryKind.DETECTED, EntryKind.FAILURE_MODE, EntryKind.SWITCH, EntryKind.RESOLVED, EntryKind.HANDOVER,
+    EntryKind.MESSAGE, EntryKind.SEVERITY, EntryKind.ACK, EntryKind.STATUS, EntryKind.RUNBOOK,
+})  # fmt: skip
 """Lines of opsdash's own that belong to the story; the rest is folded away, unless somebody has pinned it."""
 
 LATE_ACK = 900.0
@@ -56,19 +59,21 @@ def report(story: Story, operation: Operation, runbooks: Mapping[str, Runbook], 
     """The report of an incident as it stands at `now`."""
     incident = story.incident
     decided = _decided(incident, operation)
+    proposed = proposals(story, runbooks)
     parts: list[list[str]] = [
         [f"# {incident.id}: {line(incident.title)}"],
         _header(story, operation, decided, now),
         ["## Summary", "", f"{WRITE} what happened, in three sentences that a customer would understand."],
         ["## Impact", "", *_impact(story, operation, now)],
-        ["## Timeline", "", *_timeline(incident)],
+        ["## Timeline", "", *_timeline(story, runbooks)],
+        ["## Who was told", "", *_who_was_told(story, operation)],
         ["## Contributing factors", "", *_factors(story)],
         ["## What had been decided in advance, and did it hold?", "", *_held(story, decided, runbooks, now)],
         ["## What went well", "", *_went_well(story, operation, now)],
-        ["## What did not go well", "", *_went_badly(story, decided, now)],
+        ["## What did not go well", "", *_went_badly(story, decided, runbooks, now)],
         ["## Where we were lucky", "", *_lucky(story)],
-        ["## Actions", "", *_actions(story, decided, runbooks)],
-        ["## Proposed changes of runbooks", "", *_proposals(story, runbooks)],
+        ["## Actions", "", *_actions(story, decided, runbooks, proposed)],
+        ["## Proposed changes of runbooks", "", *told(proposed)],
         ["## Next drill", "", *_next_drill(story, operation, now)],
         ["## Figures", "", *_figures(incident, now)],
     ]
@@ -76,18 +81,14 @@ def report(story: Story, operation: Operation, runbooks: Mapping[str, Runbook], 
 
 
 def _decided(incident: Incident, operation: Operation) -> list[Decided]:
+    """The failure modes of an incident, the one by which it is called first."""
     found = []
     for name in incident.failures:
         component_id, _, failure_id = name.rpartition("/")
         component = operation.components.get(component_id or incident.component)
         failure = component.failures.get(failure_id) if component else None
         found.append(Decided(component, failure, f"{component_id or incident.component}/{failure_id}"))
-    return found
-
-
-def moment(at: float | None) -> str:
-    """A time in UTC, to the second."""
-    return "–" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return sorted(found, key=lambda each: each.failure is None or each.failure.title != incident.title)
 
 
 def _span(seconds: float | None) -> str:
@@ -113,11 +114,20 @@ def _header(story: Story, operation: Operation, decided: list[Decided], now: flo
         "resolved": moment(incident.resolved_at),
         "closed": moment(incident.closed_at),
         "promised (RTO)": _promise(incident, rto),
-        "lead": incident.lead or "nobody",
+        "lead": _lead(incident),
         "report as of": moment(now),
     }  # fmt: skip
     kind = "drill" if incident.drill else "incident"
     return [f"| {kind} | (times in UTC) |", "|---|---|", *(f"| {name} | {cell(said)} |" for name, said in rows.items())]
+
+
+def _lead(incident: Incident) -> str:
+    """Who led it, one after the other."""
+    led = [each.person for each in incident.roles if each.role is IncidentRole.LEAD]
+    offered = incident.handover
+    first = [offered.who] if offered is not None and offered.accepted_at is not None else []
+    names = list(dict.fromkeys([*first, *led])) if led else [incident.lead] if incident.lead else []
+    return ", then ".join(names) or "nobody"
 
 
 def _names(decided: list[Decided]) -> str:
@@ -162,19 +172,47 @@ def _impact(story: Story, operation: Operation, now: float) -> list[str]:
     return [*lines, f"- {WRITE} how many users, orders, letters."]
 
 
-def _timeline(incident: Incident) -> list[str]:
-    entries = sorted(incident.entries, key=lambda entry: entry.at)
-    story = [entry for entry in entries if entry.pinned or entry.who != "opsdash" or entry.kind in TOLD]
-    rest = [entry for entry in entries if entry not in story]
-    lines = ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, story)]
-    for entry in story:
+def _timeline(story: Story, runbooks: Mapping[str, Runbook]) -> list[str]:
+    recorded = [_with_titles(entry, story, runbooks) for entry in story.incident.entries]
+    entries = sorted([*recorded, *_interruptions(story)], key=lambda entry: entry.at)
+    main = [entry for entry in entries if _belongs(entry)]
+    rest = [entry for entry in entries if not _belongs(entry)]
+    lines = ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, main)]
+    for entry in main:
         if entry.kind is EntryKind.HANDOVER and "\n" in entry.text:
             title, _, text = entry.text.partition("\n")
             lines += ["", f"{moment(entry.at)}, {line(entry.who)} {line(title)}:", "", *fenced(text)]
     if rest:
-        lines += ["", f"<details><summary>{len(rest)} more lines, by opsdash</summary>", ""]
+        lines += ["", f"<details><summary>{len(rest)} more lines</summary>", ""]
         lines += ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, rest), "", "</details>"]
     return lines
+
+
+def _belongs(entry: TimelineEntry) -> bool:
+    """Whether a line belongs to the story."""
+    if entry.kind is EntryKind.RUNBOOK and entry.text.endswith(ROUTINE):
+        return entry.pinned
+    return entry.pinned or entry.who != "opsdash" or entry.kind in TOLD
+
+
+def _with_titles(entry: TimelineEntry, story: Story, runbooks: Mapping[str, Runbook]) -> TimelineEntry:
+    """A line about a step calls it by its title: whoever reads a report does not know the anchors."""
+    if entry.kind is not EntryKind.RUNBOOK:
+        return entry
+    for name in {run.runbook for run in story.runs.values()}:
+        for step, title in titles(runbooks.get(name)).items():
+            known = f"{name}, step {step}:"
+            if entry.text.startswith(known):
+                return replace(entry, text=f"{name}, “{title}”:{entry.text.removeprefix(known)}")
+    return entry
+
+
+def _interruptions(story: Story) -> Iterator[TimelineEntry]:
+    for each in story.interruptions:
+        gap = format_duration(each.until - each.since)
+        how = "was stopped" if each.said_so else "ended without saying so, at this time or later"
+        text = f"the engine {how}; the next one began {gap} after that, and nothing was watched in between"
+        yield TimelineEntry(each.since, each.since, "opsdash", EntryKind.STATUS, text)
 
 
 def _entry(entry: TimelineEntry) -> str:
@@ -182,6 +220,37 @@ def _entry(entry: TimelineEntry) -> str:
     edited = f" (edited by {entry.edits[-1].who})" if entry.edits else ""
     text = entry.text.partition("\n")[0] if entry.kind is EntryKind.HANDOVER else entry.text
     return f"| {moment(entry.at)} | {cell(entry.who)} | {cell(text + late + edited)} |"
+
+
+def _who_was_told(story: Story, operation: Operation) -> list[str]:
+    lines = []
+    for key, raised in story.raised.items():
+        component, topic = parts_of(key)
+        about = f"{line(_title(operation, component))}{f' ({topic})' if topic else ''}"
+        over = story.cleared.get(key)
+        end = f"over {moment(over)}" if over is not None and over >= raised else "not over yet"
+        lines.append(f"- Alarm of {about}: raised {moment(raised)}, {end}.")
+    if not lines:
+        lines.append("- No alarm was raised.")
+    if not story.messages:
+        return [*lines, "- No message was sent."]
+    rows = [_message(each) for each in story.messages.values()]
+    return [*lines, "", "| message | made (UTC) | over | what it said | arrived |", "|---|---|---|---|---|", *rows]
+
+
+def _message(item: Outgoing) -> str:
+    message = item.message
+    tries = f", {item.tries} attempts" if item.tries > 1 else ""
+    match item.state:
+        case MessageState.DELIVERED:
+            took = format_duration(max(0.0, item.since - message.created_at))
+            arrived = f"after {took}{tries}"
+        case MessageState.GIVEN_UP:
+            arrived = f"given up{tries}: {line(item.why)}"
+        case _:
+            arrived = f"not yet{tries}"
+    said = f"{message.kind.value}: {cell(message.title)}"
+    return f"| {message.id} | {moment(message.created_at)} | {cell(message.channel)} | {said} | {cell(arrived)} |"
 
 
 def _factors(story: Story) -> list[str]:
@@ -208,10 +277,10 @@ def _held(story: Story, decided: list[Decided], runbooks: Mapping[str, Runbook],
     if not story.switches and any(each.failure and each.failure.response.kind.value != "runbook" for each in decided):
         lines.append("- The response was not carried out.")
     for run in story.runs.values():
-        lines += _run_held(run, runbooks.get(run.runbook))
+        lines += followed(story, run, runbooks.get(run.runbook))
     if not story.runs:
         lines.append("- No runbook was followed.")
-    return lines
+    return lines if lines[-1] else lines[:-1]
 
 
 def _mode_held(each: Decided) -> list[str]:
@@ -233,25 +302,6 @@ def _switch_held(story: Story, switch: Switch, now: float) -> str:
         f"- {plan.kind.value} of {plan.component} to {plan.target or 'normal operation'} by {line(switch.who)}: "
         f"{switch.state.value}{times}, {known}. It {held}."
     )
-
-
-def _run_held(run: Run, runbook: Runbook | None) -> list[str]:
-    marks = {mark.step: mark for mark in run.marks}
-    titles = {step.id: step.title for step in runbook.steps} if runbook else {}
-    by: dict[str, list[str]] = {"done": [], "skipped": [], "failed": []}
-    for step, mark in marks.items():
-        by.setdefault(mark.mark, []).append(titles.get(step, step))
-    untouched = [title for step, title in titles.items() if step not in marks]
-    end = f", closed {moment(run.ended_at)}" if run.ended_at else ""
-    lines = [f"- Runbook `{run.runbook}` ({run.id}, by {line(run.who)}, begun {moment(run.started_at)}{end}):"]
-    lines += [f"    - {name}: {line(', '.join(found))}" for name, found in by.items() if found]
-    if untouched:
-        lines.append(f"    - not come to: {line(', '.join(untouched))}")
-    for block in run.blocks:
-        if block.state in (BlockState.FAILED, BlockState.UNKNOWN):
-            title = titles.get(block.step, block.step)
-            lines.append(f"    - a block of “{line(title)}” {block.state.value}: {line(block.detail) or 'no detail'}")
-    return lines
 
 
 # --- well, badly, lucky --------------------------------------------------------------------------------------------
@@ -277,8 +327,8 @@ def _good(story: Story, operation: Operation, now: float) -> Iterator[str]:
         yield "There was a runbook, and it was followed."
 
 
-def _went_badly(story: Story, decided: list[Decided], now: float) -> list[str]:
-    found = [f"- {each}" for each in _bad(story, decided, now)]
+def _went_badly(story: Story, decided: list[Decided], runbooks: Mapping[str, Runbook], now: float) -> list[str]:
+    found = [f"- {each}" for each in (*_bad(story, decided, now), *_bad_runs(story, runbooks))]
     return [*found, f"- {WRITE} what was slow, missing or confusing."]
 
 
@@ -301,12 +351,19 @@ def _bad(story: Story, decided: list[Decided], now: float) -> Iterator[str]:
             yield f"The {switch.plan.kind.value} of {switch.plan.component} ended {switch.state.value}{detail}."
         for rule in switch.overrides:
             yield f"The rule `{rule}` was overridden: {line(switch.reason) or 'without a reason'}."
-    for run in story.runs.values():
-        for mark in run.marks:
-            if mark.mark == "failed":
-                yield f"Step `{mark.step}` of runbook `{run.runbook}` did not work."
     if incident.reopened:
         yield f"It came back {incident.reopened} × after it had been resolved."
+    for gap in story.interruptions:
+        how = "was stopped" if gap.said_so else "ended without saying so"
+        yield f"The engine {how}, and for {format_duration(gap.until - gap.since)} opsdash watched nothing."
+
+
+def _bad_runs(story: Story, runbooks: Mapping[str, Runbook]) -> Iterator[str]:
+    for run in story.runs.values():
+        names = titles(runbooks.get(run.runbook))
+        for mark in run.marks:
+            if mark.mark == "failed":
+                yield f"Step “{line(names.get(mark.step, mark.step))}” of runbook `{run.runbook}` did not work."
 
 
 def _lucky(story: Story) -> list[str]:
@@ -324,13 +381,16 @@ def _lucky(story: Story) -> list[str]:
 # --- what follows --------------------------------------------------------------------------------------------------
 
 
-def _actions(story: Story, decided: list[Decided], runbooks: Mapping[str, Runbook]) -> list[str]:
-    rows = [f"| {kind} | {cell(text)} | | |" for kind, text in _proposed_actions(story, decided, runbooks)]
+def _actions(
+    story: Story, decided: list[Decided], runbooks: Mapping[str, Runbook], proposed: Iterable[str]
+) -> list[str]:
+    found = _proposed_actions(story, decided, runbooks, proposed)
+    rows = [f"| {kind} | {cell(text)} | | |" for kind, text in found]
     return ["| to | what | owner | due |", "|---|---|---|---|", *rows, f"| | {WRITE} | | |"]
 
 
 def _proposed_actions(
-    story: Story, decided: list[Decided], runbooks: Mapping[str, Runbook]
+    story: Story, decided: list[Decided], runbooks: Mapping[str, Runbook], proposed: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
     if not decided:
         yield "prevent", f"put this way to fail into the register of {story.incident.component}, with a response"
@@ -339,43 +399,12 @@ def _proposed_actions(
     for each in decided:
         if each.failure is not None and each.failure.runbook not in runbooks:
             yield "mitigate", f"write the runbook of {each.name}"
-    for run in story.runs.values():
-        if any(mark.mark != "done" for mark in run.marks):
-            yield "procedure", f"go through the proposed changes of runbook {run.runbook} below"
+    if any(not each.said_so for each in story.interruptions):
+        yield "detect", "find out why the engine ended; its log and the journal of the system may say"
+    for name in proposed:
+        yield "procedure", f"go through the proposed changes of runbook {name} below"
     for name in story.near:
         yield "detect", f"look at the near misses of {name}: is its threshold right?"
-
-
-def _proposals(story: Story, runbooks: Mapping[str, Runbook]) -> list[str]:
-    lines: list[str] = []
-    for run in story.runs.values():
-        runbook = runbooks.get(run.runbook)
-        changes = [] if runbook is None else propose(runbook, run, story.incident)
-        if changes:
-            lines += [*fenced("\n".join(changes), "diff"), ""]
-    return lines[:-1] if lines else ["None: no step was skipped, and none failed."]
-
-
-def propose(runbook: Runbook, run: Run, incident: Incident) -> list[str]:
-    """What following a runbook has taught, as a unified diff of its file; empty where nothing was learned."""
-    marks = {mark.step: mark.mark for mark in run.marks}
-    when = datetime.fromtimestamp(run.started_at, UTC).strftime("%Y-%m-%d")
-    before = runbook.text.split("\n")
-    after = list(before)
-    for step in reversed(runbook.steps):
-        remark = _remark(step, marks.get(step.id, ""), run, f"{incident.id}, {when}")
-        if remark:
-            after[step.end_line : step.end_line] = ["", f"> {remark}"]
-    return list(difflib.unified_diff(before, after, runbook.path, runbook.path, lineterm="", n=2))
-
-
-def _remark(step: Step, mark: str, run: Run, where: str) -> str:
-    if mark == "skipped":
-        return f"Skipped in {where}: is this step still needed?"
-    if mark != "failed":
-        return ""
-    said = (block.detail for block in run.blocks if block.step == step.id and block.detail)
-    return f"Did not work in {where}: {line(next(said, 'say here what happened'))}"
 
 
 def _next_drill(story: Story, operation: Operation, now: float) -> list[str]:

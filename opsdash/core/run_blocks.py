@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 CHANGES = frozenset({"run", "undo", ""})
 """Roles of blocks that are meant to change something; of an old record it is not known."""
 
+ROUTINE = f": {BlockState.PASSED.value}"
+"""How a line ends that says of a block no more than the mark of its step does."""
+
 DIED = "the engine ended while it was running; check by hand what it did"
 
 
@@ -206,3 +209,5 @@ def recover(draft: Draft) -> None:
             if block.state is BlockState.STARTED:
                 result = replace(block, state=BlockState.UNKNOWN, finished_at=draft.now.wall, detail=DIED)
                 draft.emit(BlockFinished(draft.now.wall, run.id, result))
+                text = f"{run.runbook}, step {block.step}: cut short, the engine ended while a block of it was running"
+                incidents.note(draft, run.component, EntryKind.RUNBOOK, text)

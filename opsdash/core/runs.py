@@ -127,7 +127,7 @@ def hand_over(draft: Draft, run: Run, who: str, reason: str) -> None:
     draft.emit(RunTaken(draft.now.wall, run.id, run.component, who, draft.session, was, reason))
     draft.set_live("runs", run.id, None)
     if was != who:
-        text = f"{who} took runbook {run.runbook} over from {was}: {reason}"
+        text = f"took runbook {run.runbook} over from {was}: {reason}"
         incidents.note(draft, run.component, EntryKind.RUNBOOK, text, who)
     draft.touch(run.component)
 

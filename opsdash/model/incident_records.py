@@ -31,7 +31,7 @@ class IncidentJoined:
     """A failure mode (or, with `failure` "", the plain fact of being down) joined the open incident of its component.
 
     kind, severity: what the incident has become by it, where that changes.  component: whose failure it is, "" for the
-    one in which the incident began.
+    one in which the incident began.  renames: it is what the incident, and its alarm, are called from now on.
     """
 
     at: float
@@ -41,6 +41,7 @@ class IncidentJoined:
     kind: IncidentKind | None = None
     severity: int = 0
     component: str = ""
+    renames: bool = False
 
 
 @dataclass(frozen=True, slots=True)

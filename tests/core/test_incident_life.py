@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from opsdash.core import incident_work
@@ -11,6 +13,7 @@ from opsdash.model import inputs as i
 from opsdash.model import records as r
 from opsdash.model.incident import EntryKind, Incident, IncidentRole, IncidentState
 from opsdash.model.operation import Tier
+from opsdash.model.run import Decision
 from opsdash.model.switch import Refused
 from opsdash.testing import Timeline, component, email, failure, mail_outside, operation
 
@@ -33,7 +36,8 @@ def chain() -> Timeline:
 
 
 def office(**settings: object) -> Timeline:
-    timeline = Timeline(operation(component("shop", title="Shop", checks=["a"], **settings)))  # type: ignore[arg-type]
+    given: dict[str, Any] = {"checks": ["a"], **settings}
+    timeline = Timeline(operation(component("shop", title="Shop", **given)))
     timeline.all_ok()
     return timeline
 
@@ -334,6 +338,76 @@ def test_whoever_takes_an_incident_over_drives_its_runs_from_then_on() -> None:
     timeline.want(i.AcceptHandoverIntent("INC-1"), who="ken")
     assert timeline.world.get("runs", "RUN-1").driven_by == "ken"
     assert timeline.of(r.RunTaken)[0].reason == "INC-1 was handed over"
+
+
+def test_a_handover_says_at_which_step_a_run_is_and_what_is_still_to_be_decided() -> None:
+    timeline = Timeline(operation(email()), outside=mail_outside())
+    timeline.advance(1)
+    timeline.all_ok()
+    timeline.down(PRIMARY, times=3)
+    timeline.want(i.OpenRunIntent("email-down", "email", "sha", (("look", "1"), ("switch", "2"))), who="maria")
+    timeline.want(i.MarkStepIntent("RUN-1", "look", "done"), who="maria")
+    timeline.want(i.RunBlockIntent("RUN-1", "switch", 0, "failover email", "run"), who="maria")
+    timeline = timeline.crash()
+    timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
+    offered = found(timeline).handover
+    assert offered is not None
+    assert "- RUN-1, runbook email-down, driven by maria: at step switch (1 done)\n" in offered.text
+    assert "- RUN-1: nobody knows what a block of step switch has done; it has to be decided\n" in offered.text
+    timeline.want(i.DecideBlockIntent("RUN-1", "switch", 0, Decision.DONE), who="maria")
+    timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
+    again = found(timeline).handover
+    assert again is not None
+    assert "nobody knows" not in again.text
+
+
+# --- what it is called -----------------------------------------------------------------------------------------------
+
+
+def feed() -> Timeline:
+    """A shop whose register has the specific way to fail before the vague one, and the vague one is seen first."""
+    modes = {
+        "old": failure("old", "shop/data", title="The data is old"),
+        "gone": failure("gone", "shop/front", title="Something is wrong"),
+    }
+    return office(checks=["data", "front"], failures=modes)
+
+
+def office_title(timeline: Timeline) -> tuple[str, str]:
+    return found(timeline).title, timeline.world.get("alarms", "shop").title
+
+
+def test_it_is_called_by_the_most_specific_failure_mode_of_the_register_and_so_is_its_alarm() -> None:
+    timeline = feed()
+    timeline.down("shop/front", times=3)
+    assert found(timeline).title == "Something is wrong"
+    timeline.down("shop/data", times=3)
+    assert office_title(timeline) == ("The data is old", "The data is old")
+    assert [each.text for each in found(timeline).entries[:2]] == ["Something is wrong", "The data is old"]
+    timeline.check_replay()
+
+
+def test_what_says_less_joins_without_a_new_name() -> None:
+    timeline = feed()
+    timeline.down("shop/data", times=3)
+    timeline.down("shop/front", times=3)
+    assert office_title(timeline) == ("The data is old", "The data is old")
+
+
+def test_whoever_has_acknowledged_it_finds_it_by_the_same_name_again() -> None:
+    timeline = feed()
+    timeline.down("shop/front", times=3)
+    timeline.want(i.AckIntent("INC-1"), who="maria")
+    timeline.down("shop/data", times=3)
+    assert found(timeline).title == "Something is wrong"
+    assert found(timeline).failures == ("gone", "old")
+
+
+def test_what_a_person_has_opened_keeps_the_name_that_the_person_gave_it() -> None:
+    timeline = feed()
+    timeline.want(i.OpenIncidentIntent("shop", "orders arrive twice"))
+    timeline.down("shop/data", times=3)
+    assert found(timeline).title == "orders arrive twice"
 
 
 # --- what is written -------------------------------------------------------------------------------------------------

@@ -127,6 +127,17 @@ def test_a_block_that_was_running_when_the_engine_died_is_unknown_and_not_repeat
     again.check_replay()
 
 
+def test_the_incident_says_that_a_block_was_cut_short() -> None:
+    timeline = shop()
+    timeline.down("shop/a", times=3)
+    timeline.want(OPEN)
+    timeline.want(RESTART)
+    incident = timeline.crash().incident("shop")
+    assert incident is not None
+    said = "shop-down, step restart: cut short, the engine ended while a block of it was running"
+    assert [each.who for each in incident.entries if each.text == said] == ["opsdash"]
+
+
 def test_nothing_in_doubt_is_run_again_before_a_person_has_decided() -> None:
     later = in_doubt()
     assert rule(later.want(RESTART)) == "unknown"

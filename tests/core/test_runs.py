@@ -228,7 +228,7 @@ def test_a_run_is_taken_over_with_a_reason_and_the_incident_tells_it() -> None:
     assert rule(timeline.want(TickIntent("RUN-1", "look", 0), who="maria")) == "driver"
     incident = timeline.incident("shop")
     assert incident is not None
-    assert incident.entries[-1].text == "ken took runbook shop-down over from maria: maria is on a plane"
+    assert incident.entries[-1].text == "took runbook shop-down over from maria: maria is on a plane"
     timeline.check_replay()
 
 
