@@ -506,6 +506,8 @@ class Engine:
                     "subject": answer.subject,
                 }
             )
+            if answer.refused is not None:
+                del self._answers[answer.id]
 
     def _publish(self, committed: Committed) -> None:
         if committed.entries:
@@ -561,19 +563,33 @@ class Engine:
         """Ring on every board that is attached; returns how many there are."""
         return self.hub.ring(self._mask(clean(text, RING_LIMIT)))
 
-    async def submit(self, key: str, who: str, intent: i.Intent, session: str = "") -> Verdict:
-        """Carry out an intent once; the same key again gets the same verdict. session: the terminal it comes from."""
-        future = self._answers.get(key)
-        if future is None:
-            if self.stopping:
-                refused = Refused("stopping", "the engine is ending; nothing new is begun")
-                return {"id": key, "accepted": False, "refused": refused_view(refused), "subject": ""}
-            future = asyncio.get_running_loop().create_future()
-            self._answers[key] = future
-            while len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
-                self._answers.popitem(last=False)
-            self.runner.put(i.Wanted(key, who, intent, session))
+    async def submit(
+        self, key: str, who: str, intent: i.Intent, session: str = "", *, repeatable: bool = False
+    ) -> Verdict:
+        """Carry out an intent once; the same key again gets the same verdict. What was refused may be wanted again.
+
+        session: the terminal it comes from.  repeatable: the next engine remembers the key, too.
+        """
+        remembered = await self.again(key)
+        if remembered is not None:
+            return remembered
+        if self.stopping:
+            refused = Refused("stopping", "the engine is ending; nothing new is begun")
+            return {"id": key, "accepted": False, "refused": refused_view(refused), "subject": ""}
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._answers[key] = future
+        while len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
+            self._answers.popitem(last=False)
+        self.runner.put(i.Wanted(key, who, intent, session, repeatable))
         return await asyncio.shield(future)
+
+    async def again(self, key: str) -> Verdict | None:
+        """The verdict on a request that was made before, of this engine or of one before it; None if it was not."""
+        future = self._answers.get(key)
+        if future is not None:
+            return await asyncio.shield(future)
+        known = self.runner.world.get("requests", key)
+        return None if known is None else {"id": key, "accepted": True, "refused": None, "subject": known.subject}
 
     async def plan(self, component: str, kind: SwitchKind, target: str | None) -> PlanView:
         """What a switch would do; its preflight is tried again when the last answer is not fresh."""

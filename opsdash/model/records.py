@@ -921,6 +921,19 @@ class RunbookApproved:
     who: str
 
 
+@dataclass(frozen=True, slots=True)
+class RequestAccepted:
+    """What somebody wanted was begun, and is not begun again when the same request comes once more.
+
+    key: of the request, as the client made it up.  subject: what it was told that this is called, "" where nothing is.
+    """
+
+    at: float
+    key: str
+    who: str
+    subject: str = ""
+
+
 Record = (
     EngineStarted
     | EngineStopped
@@ -998,4 +1011,5 @@ Record = (
     | BlockCancelAsked
     | BlockDecided
     | RunbookApproved
+    | RequestAccepted
 )
