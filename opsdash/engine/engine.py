@@ -66,7 +66,7 @@ from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, Plan, Refused, SwitchKind, SwitchState
 from opsdash.model.text import clean
 from opsdash.model.world import Live, World
-from opsdash.storage.codec import decode, decode_world, encode_world
+from opsdash.storage.codec import decode, decode_world, encode_world, record_name
 from opsdash.storage.texts import Texts
 from opsdash.storage.trust import Trust
 
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from opsdash.model.operation import CheckSpec, Component
     from opsdash.model.views import PlanView, Summary, Verdict
     from opsdash.storage.documents import Documents
+    from opsdash.storage.entries import Entry
     from opsdash.storage.history import History
     from opsdash.storage.ports import JournalPort
 
@@ -262,7 +263,7 @@ class Engine:
             log.warning("journal: %s", notice)
         if replay.checkpoint is not None:
             self.runner.world.tables = decode_world(replay.checkpoint).tables
-        self.runner.replay([decode(entry.type, entry.data) for entry in replay.entries])
+        self._replay(replay.entries)
         self.runner.world.operation = replace(self._known_before.operation, sha256="")
         await self.runs.start()
         await self._checkpoint_if_due()
@@ -287,6 +288,15 @@ class Engine:
         self._calendar.every_day("sheets", self.sheets.write, hour=HOUR, minute=MINUTE)
         self._calendar.start()
         self.sheets.due()
+
+    def _replay(self, entries: Sequence[Entry]) -> None:
+        """Bring the world up to date, and documents where the engine before did not end in good order."""
+        killed = bool(entries) and entries[-1].type != record_name(r.EngineStopped)
+        for entry in entries:
+            record = decode(entry.type, entry.data)
+            self.runner.replay([record])
+            if killed:
+                self.recorder.replayed(record, self.runner.world)
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with other files."""
