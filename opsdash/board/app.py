@@ -13,7 +13,6 @@ import sys
 import time
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from uuid import uuid4
 
 from textual import events
 from textual.app import App
@@ -244,7 +243,7 @@ class BoardApp(App[Leave]):
             self.say_read_only()
             return None
         try:
-            verdict = await self.session.submit(intent, arguments, key or uuid4().hex)
+            verdict = await self.session.submit(intent, arguments, key)
         except SessionError as error:
             self.say(f"{intent}: {error}", severity="error")
             return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash.cli import exits
 from opsdash.cli.base import add_json, add_workspace, places_of
 from opsdash.cli.terminal import Painted, Role, dim, moment, out, out_json, say
-from opsdash.core.telling import component_of, tell, who_of
+from opsdash.core.telling import NO_NEWS, component_of, tell, who_of
 from opsdash.errors import JournalTooNew
 from opsdash.storage import segments
 from opsdash.storage.codec import decode
@@ -68,13 +68,18 @@ def _tail(arguments: argparse.Namespace, folder: Path) -> int:
 def _newest(folder: Path, count: int, component: str | None) -> list[dict[str, Any]]:
     """The last lines, oldest first."""
     if component is None:
-        return [_line(entry) for entry in segments.read_tail(folder, count) if entry.type != CHECKPOINT]
+        latest = (entry for entry in segments.read_tail(folder, 2 * count) if _is_news(entry))
+        return [_line(entry) for entry in latest][-count:] if count else []
     of_component = [line for line in map(_line, _records(folder)) if line["component"] == component]
     return of_component[-count:] if count else []
 
 
 def _records(folder: Path) -> Iterator[Entry]:
-    return (entry for entry in segments.read_entries(folder) if entry.type != CHECKPOINT)
+    return (entry for entry in segments.read_entries(folder) if _is_news(entry))
+
+
+def _is_news(entry: Entry) -> bool:
+    return entry.type != CHECKPOINT and entry.type not in NO_NEWS
 
 
 def _line(entry: Entry) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from opsdash.core.draft import Decision, Draft
 from opsdash.model import inputs as i
 from opsdash.model.effects import Answer, Poll
 from opsdash.model.operation import ANCHORS
+from opsdash.model.records import RequestAccepted
 from opsdash.model.switch import Refused
 from opsdash.model.world import PreflightLive
 
@@ -91,8 +92,10 @@ def _wanted(draft: Draft, event: i.Wanted) -> None:
     answer = INTENTS[type(event.intent)](draft, event.who, event.intent)
     if isinstance(answer, Refused):
         draft.effect(Answer(event.id, refused=answer))
-    else:
-        draft.effect(Answer(event.id, subject=answer or ""))
+        return
+    if event.repeatable and draft.records:
+        draft.emit(RequestAccepted(draft.now.wall, event.id, event.who, answer or ""))
+    draft.effect(Answer(event.id, subject=answer or ""))
 
 
 def _poll(draft: Draft, who: str, intent: i.PollIntent) -> Refused | None:

@@ -25,6 +25,7 @@ from opsdash.model.world import (
     Moved,
     Pause,
     Proof,
+    Request,
     Shadow,
 )
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 MOST_MUTED = 50
 """Alarms that a window remembers to have held, the latest ones."""
+
+REQUESTS_KEPT = 1000
+"""Requests that are known to have been accepted, the latest ones. Who has no answer asks again within minutes."""
 
 AUTOS_KEPT = 86400.0
 """Seconds for which it is known when opsdash switched by itself; its budget is by the hour."""
@@ -409,6 +413,14 @@ def _proved(_world: Reader, record: r.Proved) -> Patch:
     ]
 
 
+def _request_accepted(world: Reader, record: r.RequestAccepted) -> Patch:
+    patch: Patch = [("requests", record.key, Request(record.at, record.subject))]
+    known = [key for key in world.keys("requests") if key != record.key]
+    if len(known) >= REQUESTS_KEPT:
+        patch.append(("requests", min(known, key=lambda key: world.get("requests", key).at), None))
+    return patch
+
+
 EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.EngineStarted: _engine_started,
     r.EngineStopped: _engine_stopped,
@@ -451,6 +463,7 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.SwitchEnded: _switch_ended,
     r.Proved: _proved,
     **evolve_runs.EVOLVE,
+    r.RequestAccepted: _request_accepted,
 }
 """One function per record type; a test holds it complete."""
 

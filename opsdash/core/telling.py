@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from opsdash.model.records import Record
 
+NO_NEWS = frozenset({"request_accepted"})
+"""Records, by their names, that lists leave out: what followed from the request stands there."""
+
 FEW = 5
 """Names that a sentence lists; the others are counted."""
 
@@ -267,6 +270,9 @@ TELL: dict[type, Callable[[Any], str]] = {
     r.RunEnded: lambda record: f"{record.run} closed by {record.who}",
     r.RunbookApproved: lambda record: (
         f"{record.who} approved runbook {record.runbook} as it is now (sha256 {record.sha256[:12]}…)"
+    ),
+    r.RequestAccepted: lambda record: (
+        f"request {record.key} of {record.who} was accepted" + (f": {record.subject}" if record.subject else "")
     ),
 }
 

@@ -61,12 +61,13 @@ from opsdash.model.effects import (
     SuspendPolling,
 )
 from opsdash.model.message import Delivery
+from opsdash.model.records import EngineStopped
 from opsdash.model.run import BlockState
 from opsdash.model.status import Status
 from opsdash.model.switch import Plan, Refused, SwitchKind, SwitchState
 from opsdash.model.text import clean
 from opsdash.model.world import Live, World
-from opsdash.storage.codec import decode, decode_world, encode_world
+from opsdash.storage.codec import decode, decode_world, encode_world, record_name
 from opsdash.storage.texts import Texts
 from opsdash.storage.trust import Trust
 
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from opsdash.model.operation import CheckSpec
     from opsdash.model.views import PlanView, Summary, Verdict
     from opsdash.storage.documents import Documents
+    from opsdash.storage.entries import Entry
     from opsdash.storage.history import History
     from opsdash.storage.ports import JournalPort
 
@@ -246,7 +248,7 @@ class Engine:
             log.warning("journal: %s", notice)
         if replay.checkpoint is not None:
             self.runner.world.tables = decode_world(replay.checkpoint).tables
-        self.runner.replay([decode(entry.type, entry.data) for entry in replay.entries])
+        self._replay(replay.entries)
         self.runner.world.operation = replace(self._known_before.operation, sha256="")
         await self.runs.start()
         await self._checkpoint_if_due()
@@ -271,6 +273,15 @@ class Engine:
         self._calendar.every_day("sheets", self.sheets.write, hour=HOUR, minute=MINUTE)
         self._calendar.start()
         self.sheets.due()
+
+    def _replay(self, entries: Sequence[Entry]) -> None:
+        """Bring the world up to date, and documents where the engine before did not end in good order."""
+        killed = bool(entries) and entries[-1].type != record_name(EngineStopped)
+        for entry in entries:
+            record = decode(entry.type, entry.data)
+            self.runner.replay([record])
+            if killed:
+                self.recorder.replayed(record, self.runner.world)
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with other files."""
@@ -491,15 +502,29 @@ class Engine:
         """Ring on every board that is attached; returns how many there are."""
         return self.hub.ring(self._mask(clean(text, RING_LIMIT)))
 
-    async def submit(self, key: str, who: str, intent: i.Intent, session: str = "") -> Verdict:
-        """Carry out an intent once; the same key again gets the same verdict. session: the terminal it comes from."""
-        future = self._verdicts.get(key)
-        if future is None:
-            if self.stopping:
-                return refusal(key, Refused("stopping", "the engine is ending; nothing new is begun"))
-            future = self._verdicts.expect(key)
-            self.runner.put(i.Wanted(key, who, intent, session))
+    async def submit(
+        self, key: str, who: str, intent: i.Intent, session: str = "", *, repeatable: bool = False
+    ) -> Verdict:
+        """Carry out an intent once; the same key again gets the same verdict. What was refused may be wanted again.
+
+        session: the terminal it comes from.  repeatable: the next engine remembers the key, too.
+        """
+        remembered = await self.again(key)
+        if remembered is not None:
+            return remembered
+        if self.stopping:
+            return refusal(key, Refused("stopping", "the engine is ending; nothing new is begun"))
+        future = self._verdicts.expect(key)
+        self.runner.put(i.Wanted(key, who, intent, session, repeatable))
         return await asyncio.shield(future)
+
+    async def again(self, key: str) -> Verdict | None:
+        """The verdict on a request that was made before, of this engine or of one before it; None if it was not."""
+        future = self._verdicts.get(key)
+        if future is not None:
+            return await asyncio.shield(future)
+        known = self.runner.world.get("requests", key)
+        return None if known is None else {"id": key, "accepted": True, "refused": None, "subject": known.subject}
 
     async def plan(self, component: str, kind: SwitchKind, target: str | None) -> PlanView:
         """What a switch would do; its preflight is tried again when the last answer is not fresh."""

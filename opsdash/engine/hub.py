@@ -16,7 +16,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core.telling import component_of, tell, who_of
+from opsdash.core.telling import NO_NEWS, component_of, tell, who_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -100,7 +100,7 @@ class Hub:
         if not committed.entries:
             return
         if self._listened.is_set():
-            self._records += [line(entry, record) for entry, record in committed.entries]
+            self._records += [line(entry, record) for entry, record in committed.entries if entry.type not in NO_NEWS]
             self._urgent.set()
         else:
             # Components stay noted, records are not kept: a client of long ago takes a new snapshot.

@@ -45,6 +45,8 @@ class Recorder:
         self._samples: list[Sample] = []
         self._changes: list[r.ComponentChanged] = []
         self._puts: list[Document] = []
+        self._again: dict[tuple[str, str, str], Document] = {}
+        self._behind = False
         self.error = ""
 
     def observed(self, seen: Observation) -> None:
@@ -62,6 +64,11 @@ class Recorder:
                 self._changes.append(record)
             self._puts += documents_of(record, world)
 
+    def replayed(self, record: Record, world: World) -> None:
+        """Keep what an engine that was killed may not have written any more."""
+        for each in documents_of(record, world):
+            self._again[each.collection, each.id, each.period] = each
+
     async def run(self) -> None:
         """Write once a second, for ever."""
         while True:
@@ -75,12 +82,15 @@ class Recorder:
         """Write what has gathered."""
         samples, self._samples = self._samples, []
         changes, self._changes = self._changes, []
-        puts, self._puts = self._puts, []
+        puts, self._puts = [*self._again.values(), *self._puts], []
+        self._again = {}
         errors: list[str] = []
         if samples or changes:
             errors += await self._attempt(self._history_worker, self._write_history, samples, changes)
-        if puts:
-            errors += await self._attempt(self._documents_worker, self._write_documents, puts)
+        if puts or self._behind:  # what failed is in memory, and does not wait for the next document
+            failed = await self._attempt(self._documents_worker, self._write_documents, puts)
+            self._behind = bool(failed)
+            errors += failed
         error = "; ".join(errors)
         if error and error != self.error:
             log.error("history or documents could not be written: %s", error)

@@ -1,4 +1,7 @@
-"""Verdicts on what people want, remembered for a while: a request that is repeated is answered, not done again."""
+"""Verdicts on what people want, remembered for a while: a request that is repeated is answered, not done again.
+
+What was refused is forgotten: it has changed nothing, and may be possible the next time.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,8 @@ class Verdicts:
                     "subject": answer.subject,
                 }
             )
+            if answer.refused is not None:
+                del self._known[answer.id]
 
 
 def refusal(key: str, why: Refused) -> Verdict:

@@ -41,4 +41,17 @@ class Configured:
     changed: tuple[str, ...] = ()
 
 
-EngineRecord = EngineStarted | EngineStopped | Configured
+@dataclass(frozen=True, slots=True)
+class RequestAccepted:
+    """What somebody wanted was begun, and is not begun again when the same request comes once more.
+
+    key: of the request, as the client made it up.  subject: what it was told that this is called, "" where nothing is.
+    """
+
+    at: float
+    key: str
+    who: str
+    subject: str = ""
+
+
+EngineRecord = EngineStarted | EngineStopped | Configured | RequestAccepted

@@ -272,12 +272,16 @@ class JournalState:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A person wants something; `id` is the idempotency key of the request, `session` the terminal it comes from."""
+    """A person wants something; `id` is the idempotency key of the request, `session` the terminal it comes from.
+
+    repeatable: the client made up that key, and may ask again with it, also of the next engine.
+    """
 
     id: str
     who: str
     intent: Intent
     session: str = ""
+    repeatable: bool = False
 
 
 Input = (

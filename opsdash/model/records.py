@@ -21,7 +21,7 @@ from opsdash.model.alarm_records import (
     MessageTried,
     MessageTrying,
 )
-from opsdash.model.engine_records import Configured, EngineRecord, EngineStarted, EngineStopped
+from opsdash.model.engine_records import Configured, EngineRecord, EngineStarted, EngineStopped, RequestAccepted
 from opsdash.model.incident_records import (
     EntryEdited,
     HandoverAccepted,
@@ -158,6 +158,7 @@ __all__ = [
     "Proved",
     "Record",
     "RedundancyChanged",
+    "RequestAccepted",
     "Resumed",
     "ReviewPassed",
     "RoleGiven",

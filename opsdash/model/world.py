@@ -166,6 +166,14 @@ class EngineState:
     messages: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that was accepted at `at`; subject: what was begun by it, as the answer said."""
+
+    at: float
+    subject: str = ""
+
+
 TABLES: dict[str, type] = {
     "checks": CheckState,
     "components": ComponentState,
@@ -191,10 +199,12 @@ TABLES: dict[str, type] = {
     "step_times": StepTimes,
     "removed": Component,
     "engine": EngineState,
+    "requests": Request,
 }
 """The world's tables and the type of their values; the key of `engine` is always "engine".
 
 `runs` are open ones, `last_runs` the last that was closed of each runbook and component, `step_times` by runbook/step.
+`requests` are the latest that were accepted, by their keys.
 """
 
 Patch = list[tuple[str, str, Any]]

@@ -9,6 +9,7 @@ from opsdash import __version__
 from opsdash.core.incident_views import incident_view
 from opsdash.core.progress import obstacles
 from opsdash.core.run_views import line_of_document, run_document, run_line
+from opsdash.core.telling import NO_NEWS
 from opsdash.engine.hub import line
 from opsdash.engine.runviews import runbook_line
 from opsdash.engine.verdicts import refusal
@@ -43,14 +44,19 @@ def cleaned(text: str) -> str:
     return clean(text, 500)
 
 
-async def submit(engine: Engine, key: str, who: str, parsed: Intent | Refused, session: str = "") -> Verdict:
-    """The verdict on an intent. What a record needs outside of the journal is written before it, or right after it."""
-    if isinstance(parsed, Refused):
-        return refusal(key, parsed)
+async def submit(
+    engine: Engine, key: str, who: str, parsed: Intent | Refused, session: str = "", *, repeatable: bool = False
+) -> Verdict:
+    """The verdict on an intent. What a record needs outside of the journal is written before it, or right after it.
+
+    repeatable: the key is the client's own, by which it may ask again.
+    """
+    if isinstance(parsed, Refused):  # by what became of it, perhaps, when it was accepted the first time
+        return await engine.again(key) or refusal(key, parsed)
     try:
         if isinstance(parsed, OpenRunIntent | AcceptRunIntent):
             await engine.runs.keep_text(parsed.sha256)
-        verdict = await engine.submit(key, who, parsed, session)
+        verdict = await engine.submit(key, who, parsed, session, repeatable=repeatable)
         if isinstance(parsed, ApproveRunbookIntent) and verdict["accepted"]:
             await engine.runs.approve(parsed.runbook, parsed.sha256, who)
     except StorageError as error:
@@ -82,7 +88,7 @@ def _journal(port: Any, before: int | None, limit: int, component: str | None) -
         for entry in port.entries(since):
             if entry.seq > upto:
                 break
-            if entry.type != CHECKPOINT:
+            if entry.type != CHECKPOINT and entry.type not in NO_NEWS:
                 chunk.append(_line(entry))
         found += [each for each in reversed(chunk) if component in (None, each["component"])]
         upto = since

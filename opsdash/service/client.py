@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -191,7 +190,7 @@ class EngineSession:
                 "refused": {"rule": "read_only", "reason": reason, "override": None},
                 "subject": "",
             }
-        body = {"intent": intent, "arguments": dict(arguments), "key": key or os.urandom(12).hex()}
+        body = {"intent": intent, "arguments": dict(arguments), "key": key}
         return cast("Verdict", await self._post("/v1/intents", body))
 
     async def switch(self, component: str) -> SwitchView | None:

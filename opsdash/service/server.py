@@ -330,7 +330,8 @@ class Service:
 
     async def _intent(self, request: Request) -> Response:
         wanted = await _body(request)
-        key = str(wanted.get("key") or os.urandom(12).hex())
+        given = str(wanted.get("key") or "")
+        key = asking.cleaned(given or os.urandom(12).hex())
         arguments = wanted.get("arguments")
         if not isinstance(arguments, dict):
             return _problem(400, "arguments is a mapping")
@@ -340,7 +341,8 @@ class Service:
         if isinstance(parsed, ApproveRunbookIntent) and hasattr(request.state, "guest"):
             parsed = Refused("approval", "an approval is a person's word; give it on the engine's own machine")
         who, session = self._who(request), _session(request)
-        return _json(await asking.submit(self._engine, asking.cleaned(key), who, parsed, session))
+        verdict = await asking.submit(self._engine, key, who, parsed, session, repeatable=bool(given))
+        return _json(verdict)
 
     async def _mark(self, request: Request) -> Response:
         """A change, as a pipeline reports it: `{"text": …}`, and component, version, link where they are known."""

@@ -87,7 +87,7 @@ class Session(Protocol):
         """What a switch would do, with its guards. kind: failover | failback | degrade | restore. Changes nothing."""
 
     async def submit(self, intent: str, arguments: Mapping[str, Any], key: str | None = None) -> Verdict:
-        """Ask for something to be done. `key` makes a repetition harmless; one is made up if None.
+        """Ask for something to be done. With the same `key` it is begun once, also by another engine.
 
         intent and arguments, by name: failover, failback, degrade, restore (component, generation, source, target,
         reason, overrides, typed), undo (component, reason), settle (component, state, reason), take_over (component,

@@ -30,6 +30,20 @@ EVIDENCE = "evidence"
 RUNS = "runs"
 
 
+OF_AN_INCIDENT = (
+    r.IncidentResolved,
+    r.IncidentClosed,
+    r.IncidentCancelled,
+    r.IncidentReopened,
+    r.IncidentNoted,
+    r.EntryEdited,
+    r.IncidentRated,
+    r.IncidentTimed,
+    r.RoleGiven,
+)
+"""Records after which the document of an incident that is over is another one."""
+
+
 class Document(NamedTuple):
     """One document: its collection, its id, and the month in which it belongs."""
 
@@ -49,9 +63,13 @@ def documents_of(record: Record, world: World) -> list[Document]:
         data = encode(r.SwitchIntended(record.at, switch))[1]
         data["times"] = switch_times(switch, record.at)
         return [Document(SWITCHES, switch.id, data, month)]
-    if isinstance(record, r.IncidentResolved | r.IncidentClosed | r.IncidentCancelled):
+    if isinstance(record, OF_AN_INCIDENT):
         incident = world.get("incidents", record.incident)
-        return [] if incident is None else [Document(INCIDENTS, incident.id, dict(incident_view(incident)), month)]
+        # what is written into one that is over belongs to it, and so does that it was not over after all
+        if incident is None or (incident.is_open and not isinstance(record, r.IncidentReopened)):
+            return []
+        opened = datetime.fromtimestamp(incident.opened_at, UTC).strftime("%Y-%m")
+        return [Document(INCIDENTS, incident.id, dict(incident_view(incident)), opened)]
     if isinstance(record, r.RunEnded):
         return [
             Document(RUNS, run.id, run_document(run), month)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,3 +117,26 @@ async def test_a_history_that_cannot_be_written_costs_no_document(tmp_path: Path
     assert [stored.document["by"] for stored in found] == ["email-failover-1"]
     for worker in workers:
         await worker.close()
+
+
+async def test_a_document_that_a_full_disk_refused_is_written_when_there_is_room_again(tmp_path: Path) -> None:
+    full = True
+
+    def write(fd: int, data: bytes | memoryview) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.write(fd, data)
+
+    history, documents = History(tmp_path / "history.sqlite"), Documents(tmp_path / "documents", write=write)
+    workers = Worker("history"), Worker("documents")
+    recorder = Recorder(history=history, history_worker=workers[0], documents=documents, documents_worker=workers[1])
+    recorder.committed([Proved(1000.0, "email", "ses", "email-failover-1", "sha")], World())
+    await recorder.flush()
+    assert "No space left" in recorder.error
+    full = False
+    await recorder.flush()
+    found = await workers[1].call(Documents(tmp_path / "documents").find, "evidence")
+    assert [stored.document["by"] for stored in found] == ["email-failover-1"]
+    for worker in workers:
+        await worker.close()
+    history.close()

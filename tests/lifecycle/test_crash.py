@@ -314,6 +314,37 @@ async def test_an_intent_that_was_acknowledged_is_there_after_the_kill(tmp_path:
         assert len(of(folder, "paused")) == 20
 
 
+async def test_a_request_that_comes_again_after_the_kill_is_answered_and_not_carried_out_again(tmp_path: Path) -> None:
+    """Whoever got no answer asks again with the same key, also where what was asked for would be refused by now."""
+    async with serving() as target:
+        folder = write_workspace(tmp_path / "w", web=web(f"{target.url}/home"))
+        (folder / "runbooks").mkdir()
+        (folder / "runbooks" / "web-down.md").write_text(RUNBOOK % (tmp_path / "begun"))
+        async with engine(folder) as one:
+            opened = await one.session.submit("open_run", {"runbook": "web-down"}, "k-open")
+            incident = await one.session.submit("open_incident", {"component": "web", "title": "slow"}, "k-incident")
+            asked: list[tuple[str, dict[str, Any], str]] = [
+                ("note", {"incident": incident["subject"], "text": "looking"}, "k-note"),
+                ("mark_step", {"run": opened["subject"], "step": "look", "mark": "done"}, "k-mark"),
+                ("end_run", {"run": opened["subject"]}, "k-end"),
+            ]
+            for name, arguments, key in asked:
+                assert (await one.session.submit(name, arguments, key))["accepted"]
+            await one.kill()
+        async with engine(folder) as two:
+            again = await two.session.submit("open_incident", {"component": "web", "title": "slow"}, "k-incident")
+            assert (again["accepted"], again["subject"]) == (True, incident["subject"])
+            for name, arguments, key in asked:
+                assert (await two.session.submit(name, arguments, key))["accepted"], name
+            refused = (await two.session.submit("end_run", asked[2][1], "k-other"))["refused"]
+            assert refused is not None
+            shown = {line["type"] for line in await two.session.journal()}
+            assert "incident_noted" in shown
+            assert "request_accepted" not in shown
+        assert [each["text"] for each in of(folder, "incident_noted")].count("looking") == 1
+        assert [len(of(folder, kind)) for kind in ("incident_opened", "step_marked", "run_ended")] == [1, 1, 1]
+
+
 FENCED = """  before:
     fence:
       action: {{kind: command, argv: [sh, -c, "echo fence >> {log}; test -e {go} || sleep 60"]}}

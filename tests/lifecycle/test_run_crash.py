@@ -201,6 +201,21 @@ async def test_killed_after_any_intent_what_was_acknowledged_is_there(folder: Pa
         assert [len(of(folder, kind)) for kind in kinds] == [2, 1, 2, 1, 1]
 
 
+async def test_a_run_that_was_closed_right_before_the_kill_is_listed_with_all_its_steps(folder: Path) -> None:
+    """Its document was not written yet: it follows from the journal, without anybody asking for a rebuild."""
+    async with serving() as target:
+        write_workspace(folder, web=web(f"{target.url}/home"))
+        write_book(folder)
+        async with engine(folder) as one:
+            run = await wants(one.session, "open_run", runbook="web-down")
+            await wants(one.session, "mark_step", run=run, step="look", mark="done")
+            await wants(one.session, "end_run", run=run)
+            await one.kill()
+        async with engine(folder) as two:
+            assert [each["id"] for each in await two.session.runs()] == [run]
+            assert [each["mark"] for each in (await two.session.run(run))["steps"]] == ["done", "", ""]
+
+
 async def test_from_every_prefix_of_the_journal_a_run_goes_on_and_no_block_begins_by_itself(folder: Path) -> None:
     """The short form: an engine begins at each boundary of a whole run, with a block that runs in it."""
     whole, texts = GatedJournal(), Texts()

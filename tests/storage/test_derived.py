@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from opsdash.model.inputs import ResolveIntent
+from opsdash.model.inputs import NoteIntent, ResolveIntent
 from opsdash.model.switch import SwitchKind
 from opsdash.storage.codec import encode
 from opsdash.storage.derived import documents_of, rebuild
@@ -40,6 +40,18 @@ def test_a_rebuilt_collection_holds_what_followed_from_each_record(tmp_path: Pat
     [switch] = collections["switches"]
     assert switch.document["switch"]["state"] == "committed"
     assert switch.document["times"]["total"] > 0
+
+
+def test_what_is_written_into_an_incident_that_is_over_is_in_its_document(tmp_path: Path) -> None:
+    story = a_failover_and_a_resolved_incident()
+    story.advance(40 * 86400)
+    story.want(NoteIntent("INC-1", "the provider has written a post-mortem"))
+    journal = Journal.open(tmp_path)
+    journal.append([encode(record) for record in story.records], datetime(2026, 11, 23, tzinfo=UTC))
+
+    [incident] = rebuild(journal.entries())["incidents"]
+
+    assert incident.document["entries"][-1]["text"] == "the provider has written a post-mortem"
 
 
 def test_a_record_that_nobody_looks_up_makes_no_document() -> None:
