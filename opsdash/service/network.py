@@ -19,6 +19,7 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -153,19 +154,37 @@ class Door:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._socket)
+                await self._somebody_knocks()
+                connection, _ = self._socket.accept()
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     log.warning("nobody more can be let in on %s: %s", self.url, error.strerror)
                     await asyncio.sleep(NO_DESCRIPTORS_PAUSE)
                 continue
+            connection.setblocking(False)
             if self._make_room():
                 task = spawn(self._welcome(connection), "guest")
                 self._handshakes[task] = loop.time()
-                task.add_done_callback(self._handshakes.pop)
+                task.add_done_callback(partial(self._welcomed, connection))
             else:
                 connection.close()
             await asyncio.sleep(ACCEPT_PAUSE)
+
+    async def _somebody_knocks(self) -> None:
+        """Wait for a connection. It is accepted afterwards: `sock_accept` loses the one at which it is cancelled."""
+        loop = asyncio.get_running_loop()
+        knocked = asyncio.Event()
+        loop.add_reader(self._socket, knocked.set)
+        try:
+            await knocked.wait()
+        finally:
+            loop.remove_reader(self._socket)
+
+    def _welcomed(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        """Whoever was sent away before the handshake had even begun is still on the line."""
+        self._handshakes.pop(task)
+        if task.cancelled():
+            connection.close()
 
     def _make_room(self) -> bool:
         """Whether there is room for one more, if need be in the place of the oldest who has not shown the token."""
@@ -194,10 +213,8 @@ class Door:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, connection, ssl=self._context, **tls
             )
-        except (OSError, asyncio.CancelledError) as error:
+        except OSError:
             connection.close()
-            if isinstance(error, asyncio.CancelledError):
-                raise
 
     async def _renew(self, context: ssl.SSLContext) -> None:
         """A certificate that was renewed is used from the next connection on; a broken one is told once."""
