@@ -120,19 +120,23 @@ async def runs(engine: Engine, limit: int) -> list[RunLine]:
     """Open runs and the latest that were closed, newest first."""
     titles: dict[str, str] = {key: runbook.title for key, runbook in engine.loaded.runbooks.items()}
     kept = await engine.documents(lambda documents: documents.find(RUNS, limit=limit))
-    found = [run_line(run, titles.get(run.runbook, run.runbook)) for run in engine.runner.world.tables["runs"].values()]
-    found += [
-        line_of_document(each.document, titles.get(each.document["runbook"]) or str(each.document["runbook"]))
-        for each in kept
-    ]
-    return sorted(found, key=lambda each: -each["started_at"])[:limit]
+    tables = engine.runner.world.tables
+    found = {
+        run.id: run_line(run, titles.get(run.runbook, run.runbook))
+        for run in (*tables["last_runs"].values(), *tables["runs"].values())  # a document is written a moment later
+    }
+    for each in kept:
+        title = titles.get(each.document["runbook"]) or str(each.document["runbook"])
+        found[each.document["id"]] = line_of_document(each.document, title)
+    return sorted(found.values(), key=lambda each: -each["started_at"])[:limit]
 
 
 async def run(engine: Engine, name: str) -> dict[str, Any] | None:
     """Everything about a run, open or closed."""
-    found = engine.runner.world.get("runs", name)
-    if found is not None:
-        return run_document(found)
+    tables = engine.runner.world.tables
+    known = {run.id: run for run in (*tables["last_runs"].values(), *tables["runs"].values())}
+    if name in known:
+        return run_document(known[name])
     kept = await engine.documents(lambda documents: documents.get(RUNS, name))
     return None if kept is None else dict(kept.document)
 
