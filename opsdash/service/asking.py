@@ -70,6 +70,7 @@ def _refused(key: str, why: Refused) -> Verdict:
 
 async def incidents(engine: Engine, *, closed: bool) -> list[IncidentView]:
     """Incidents that are not closed, newest first; with `closed` those of the last days, too."""
+    await engine.written()
     found = [incident_view(each) for each in engine.runner.world.tables["incidents"].values()]
     wanted = [each for each in found if closed or each["state"] not in ("closed", "cancelled")]
     return sorted(wanted, key=lambda each: -each["opened_at"])
@@ -123,17 +124,19 @@ def runbooks(engine: Engine) -> list[RunbookLine]:
 async def runs(engine: Engine, limit: int) -> list[RunLine]:
     """Open runs and the latest that were closed, newest first."""
     titles: dict[str, str] = {key: runbook.title for key, runbook in engine.loaded.runbooks.items()}
-    kept = await engine.documents(lambda documents: documents.find(RUNS, limit=limit))
-    found = [run_line(run, titles.get(run.runbook, run.runbook)) for run in engine.runner.world.tables["runs"].values()]
-    found += [
-        line_of_document(each.document, titles.get(each.document["runbook"]) or str(each.document["runbook"]))
-        for each in kept
-    ]
-    return sorted(found, key=lambda each: -each["started_at"])[:limit]
+    await engine.written()
+    runs = engine.runner.world.tables["runs"].values()
+    found = {run.id: run_line(run, titles.get(run.runbook, run.runbook)) for run in runs}
+    # after the open ones, so that one that ends in between is in both, and not in neither
+    for each in await engine.documents(lambda documents: documents.find(RUNS, limit=limit)):
+        title = titles.get(each.document["runbook"]) or str(each.document["runbook"])
+        found[each.id] = line_of_document(each.document, title)
+    return sorted(found.values(), key=lambda each: -each["started_at"])[:limit]
 
 
 async def run(engine: Engine, name: str) -> dict[str, Any] | None:
     """Everything about a run, open or closed."""
+    await engine.written()
     found = engine.runner.world.get("runs", name)
     if found is not None:
         return run_document(found)
