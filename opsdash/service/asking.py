@@ -66,6 +66,7 @@ async def submit(
 
 async def incidents(engine: Engine, *, closed: bool) -> list[IncidentView]:
     """Incidents that are not closed, newest first; with `closed` those of the last days, too."""
+    await engine.written()
     found = [incident_view(each) for each in engine.runner.world.tables["incidents"].values()]
     wanted = [each for each in found if closed or each["state"] not in ("closed", "cancelled")]
     return sorted(wanted, key=lambda each: -each["opened_at"])
@@ -119,6 +120,7 @@ def runbooks(engine: Engine) -> list[RunbookLine]:
 async def runs(engine: Engine, limit: int) -> list[RunLine]:
     """Open runs and the latest that were closed, newest first."""
     titles: dict[str, str] = {key: runbook.title for key, runbook in engine.loaded.runbooks.items()}
+    await engine.written()
     kept = await engine.documents(lambda documents: documents.find(RUNS, limit=limit))
     tables = engine.runner.world.tables
     found = {
@@ -133,6 +135,7 @@ async def runs(engine: Engine, limit: int) -> list[RunLine]:
 
 async def run(engine: Engine, name: str) -> dict[str, Any] | None:
     """Everything about a run, open or closed."""
+    await engine.written()
     tables = engine.runner.world.tables
     known = {run.id: run for run in (*tables["last_runs"].values(), *tables["runs"].values())}
     if name in known:

@@ -230,7 +230,7 @@ class Service:
         return _json(viewer.switch(switch) if switch else None)
 
     async def _register(self, _: Request) -> Response:
-        return _json(self._engine.viewer().register())
+        return _json((await self._engine.written()).register())
 
     async def _incidents(self, request: Request) -> Response:
         closed = request.query_params.get("closed") == "1"
@@ -252,6 +252,7 @@ class Service:
         name, query = request.path_params["runbook"], request.query_params
         modes = {mode.value: mode for mode in RunMode}
         who, session = self._who(request), _session(request)
+        await self._engine.written()
         found = await self._engine.runs.view(
             name, query.get("component"), modes.get(query.get("mode", "")), who, session
         )
@@ -276,19 +277,20 @@ class Service:
         numbers = [query.get("block", "0"), query.get("since", "0")]
         if not all(each.isdecimal() and len(each) <= LONGEST_ID for each in numbers):
             return _problem(400, "block and since are numbers")
+        await self._engine.written()
         run = self._engine.runner.world.get("runs", name)
         block, since = map(int, numbers)
         found = None if run is None else self._engine.runs.output(run, query.get("step", ""), block, since)
         return _json(found) if found is not None else _problem(404, f"no such block of {name!r} was executed")
 
     async def _auto(self, _: Request) -> Response:
-        return _json(self._engine.viewer().auto())
+        return _json((await self._engine.written()).auto())
 
     async def _people(self, _: Request) -> Response:
-        return _json(self._engine.viewer().people())
+        return _json((await self._engine.written()).people())
 
     async def _windows(self, _: Request) -> Response:
-        return _json(self._engine.viewer().windows())
+        return _json((await self._engine.written()).windows())
 
     async def _problems(self, _: Request) -> Response:
         return _json(asking.problems(self._engine))

@@ -35,6 +35,7 @@ class EngineProcess:
     process: asyncio.subprocess.Process
     where: Places
     log: Path
+    killed: bool = False
 
     @property
     def session(self) -> EngineSession:
@@ -44,8 +45,8 @@ class EngineProcess:
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
-    async def until_it_answers(self) -> None:
-        await eventually_asked(self._answers, within=START_WITHIN, hint=lambda: self.said)
+    async def until_it_answers(self, within: float = START_WITHIN) -> None:
+        await eventually_asked(self._answers, within=within, hint=lambda: self.said)
 
     async def _answers(self) -> bool:
         assert self.process.returncode is None, self.said

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from opsdash.engine import runner as runner_module
 from opsdash.errors import EngineError, HistoryError
 from opsdash.model import inputs as i
 from opsdash.service import intents
@@ -330,6 +331,52 @@ async def test_a_request_that_is_repeated_is_carried_out_once(tmp_path: Path) ->
         assert len(journal.of("incident_opened")) == 1
         await s.post("/v1/intents", body | {"key": "twice"})
         assert len(journal.of("incident_opened")) >= 1
+
+
+async def test_what_is_being_written_and_may_yet_fail_is_shown_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that saw it, and an engine that is killed before it is written, would disagree for ever."""
+    monkeypatch.setattr(runner_module, "STUCK", 30.0)
+    journal = GatedJournal()
+    folder = small(tmp_path)
+    (folder / "runbooks").mkdir()
+    (folder / "runbooks" / "web-down.md").write_text(
+        "---\ntitle: Web\ncomponent: web\n---\n\n## Steps\n\n### Look\n\n- [ ] one\n"
+    )
+    async with served(folder, journal=journal) as s:
+        session = s.session()
+        run = (await session.submit("open_run", {"runbook": "web-down"}))["subject"]
+        await session.submit("open_incident", {"component": "web", "title": "odd"})
+        paths = [
+            f"/v1/{path}"
+            for path in ("incidents", f"runs/{run}", "runs", "runbooks/web-down", "people", "windows", "components/web")
+        ]
+        await s.engine.runner.settled()
+        before = [(await s.get(path)).body for path in paths[:6]]
+        journal.gate.clear()
+        journal.entered.clear()
+        wanted = asyncio.gather(
+            session.submit("note", {"incident": "INC-1", "text": "looking"}),
+            session.submit("mark_step", {"run": run, "step": "look", "mark": "done"}),
+            session.submit("tick", {"run": run, "step": "look", "tick": 0}),
+            session.submit("maintenance", {"target": "web", "seconds": 60}),
+            session.submit("away", {"person": "maria", "until": None}),
+        )
+        await asyncio.to_thread(journal.entered.wait, 8.0)
+        asked = [asyncio.ensure_future(s.get(path)) for path in paths]
+        answered, _ = await asyncio.wait(asked, timeout=0.5)
+        assert answered == set(), "all of them wait for the disk"
+        journal.full = True
+        journal.gate.set()
+        assert {verdict["accepted"] for verdict in await wanted} == {False}
+        shown = [reply.body for reply in await asyncio.gather(*asked)][:6]
+        assert [_without_times(each) for each in shown] == [_without_times(each) for each in before]
+        journal.full = False
+
+
+def _without_times(body: Any) -> str:
+    return re.sub(r"[0-9]{10}\.[0-9]+", "", json.dumps(body))
 
 
 async def test_text_from_clients_is_made_harmless(tmp_path: Path) -> None:
