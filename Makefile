@@ -18,7 +18,7 @@ ARGS ?=
 SERVERS := .venv-servers
 
 .PHONY: help venv lock demo test test-servers lint format types contracts docs docs-check wheel smoke check bench \
-	bench-peers crash-matrix pictures example-incident clean
+	bench-peers crash-matrix kill-test pictures example-incident clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,9 @@ bench-peers: venv ## the same load on other monitoring systems, those that are i
 
 crash-matrix: venv ## kill engines in the middle of switches, thirty pairs for every mechanism (long)
 	$(PY) -m tools.crash_matrix $(ARGS)
+
+kill-test: venv ## kill engines 200 times while people work, runbooks run and alarms are sent (long)
+	$(PY) -m tools.kill_test $(ARGS)
 
 pictures: venv ## draw the pictures of the board in docs/pictures/
 	$(PY) -m tools.pictures

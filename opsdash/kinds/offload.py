@@ -10,8 +10,8 @@ thread, however often it is looked at, and what a later caller gets was begun af
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -19,42 +19,61 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_running: dict[Hashable, _Work[object]] = {}
+_waiting: dict[Hashable, deque[_Work[object]]] = {}
+"""By the keys under which something runs: what waits for its end, in order."""
+
 _lock = threading.Lock()
 
 
 async def in_thread(key: Hashable, work: Callable[[], T]) -> T:
-    """The result of `work()`, run in a thread as soon as no other work under `key` is running.
+    """The result of `work()`, run in a thread as soon as no other work under `key` is running, in order.
 
     Whoever is cancelled stops waiting; the work goes on, and the next one with its key waits for its end.
     """
     mine = _Work(key, work)
-    while (before := mine.claim()) is not None:
-        await before
+    await mine.turn()
     return await mine.start()
 
 
 class _Work(Generic[T]):
-    """One piece of work: waits for its key, runs in its thread, tells those who wait for the key."""
+    """One piece of work: waits for its key, runs in its thread, hands the key on.
+
+    It is handed to one that waits, not thrown among all: a thousand looks at one place would wake each other a million
+    times.
+    """
 
     def __init__(self, key: Hashable, work: Callable[[], T]) -> None:
         self._key = key
         self._work = work
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[T] = self._loop.create_future()
-        self.waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._turn: asyncio.Future[None] = self._loop.create_future()
+        self._has_key = False
 
-    def claim(self) -> asyncio.Future[None] | None:
-        """None when the key is now ours, else a future that is done when it may be tried again."""
+    async def turn(self) -> None:
+        """Wait until the key is ours."""
         with _lock:
-            before = _running.setdefault(self._key, self)  # type: ignore[arg-type]
-            if before is self:
-                return None
-            free: asyncio.Future[None] = self._loop.create_future()
-            before.waiting.append((self._loop, free))
-            return free
+            if self._key not in _waiting:
+                _waiting[self._key] = deque()
+                self._has_key = True
+                return
+            _waiting[self._key].append(self)  # type: ignore[arg-type]
+        try:
+            await self._turn
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Nobody waits for this any more; the key may have been handed to it all the same."""
+        with _lock:
+            if not self._has_key:
+                _waiting[self._key].remove(self)  # type: ignore[arg-type]
+                return
+        self._release()
 
     async def start(self) -> T:
+        """Do it."""
         try:
             threading.Thread(target=self._serve, name="opsdash-files", daemon=True).start()
         except RuntimeError as error:  # the system has no thread left
@@ -73,16 +92,26 @@ class _Work(Generic[T]):
             _call(self._loop, _finish, self._outcome, result)
 
     def _release(self) -> None:
-        with _lock:
-            del _running[self._key]
-            waiting = self.waiting
-        for loop, future in waiting:
-            _call(loop, _finish, future, None)
+        """Hand the key to the next one whose loop still runs."""
+        while True:
+            with _lock:
+                waiting = _waiting[self._key]
+                if not waiting:
+                    del _waiting[self._key]
+                    return
+                following = waiting.popleft()
+                following._has_key = True  # noqa: SLF001 - of its own kind
+            if _call(following._loop, _finish, following._turn, None):  # noqa: SLF001
+                return
 
 
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> bool:
+    """Whether `function` will be called: not if the loop is closed, where nobody waits any more."""
+    try:
         loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _finish(future: asyncio.Future[T], result: T) -> None:

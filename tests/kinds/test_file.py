@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
+from opsdash.kinds import offload
 from opsdash.kinds.base import CheckContext, Sample
 from opsdash.kinds.checks.file import KIND, Options, run
 from opsdash.kinds.offload import in_thread
@@ -140,6 +142,40 @@ async def test_a_place_that_hangs_holds_one_thread_however_often_it_is_looked_at
     await asyncio.sleep(0)
     back.set()
     assert await later == 1, "what was begun before it asked is no answer"
+
+
+async def test_many_who_look_at_one_place_take_turns_and_do_not_wake_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    woken = 0
+    call = offload._call
+
+    def counted(*arguments: Any) -> bool:
+        nonlocal woken
+        woken += 1
+        return call(*arguments)
+
+    monkeypatch.setattr(offload, "_call", counted)
+    order: list[int] = []
+    await asyncio.gather(*(in_thread("/one/place", partial(order.append, number)) for number in range(200)))
+    assert order == list(range(200))
+    assert woken <= 400, "one call for the answer, one for the turn of the next"
+
+
+async def test_whoever_is_cancelled_while_it_waits_or_has_just_got_its_turn_keeps_no_other_waiting() -> None:
+    back = threading.Event()
+    first = asyncio.ensure_future(in_thread("/one/place", back.wait))
+    waiting = [asyncio.ensure_future(in_thread("/one/place", lambda: "fine")) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    back.set()
+    while not waiting[0].done():  # its turn has come, or comes in the next round of the loop
+        waiting[0].cancel()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(8):
+        assert await waiting[2] == "fine"
+        assert await first
+        assert await in_thread("/one/place", lambda: "again") == "again"
 
 
 async def test_an_error_in_the_thread_reaches_the_one_who_waits_and_frees_the_place() -> None:
