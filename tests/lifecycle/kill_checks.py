@@ -42,7 +42,6 @@ ONE_EACH: dict[str, str] = {
     "mark_step": "step_marked",
     "decide_block": "block_decided",
     "accept_handover": "handover_accepted",
-    "take_run": "run_taken",
     "set_parameter": "run_parameter_set",
     "cancel_block": "block_cancel_asked",
     "edit_entry": "entry_edited",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.service.client import EngineSession
 from opsdash.service.session import SessionError
-from tests.engine.support import Target, eventually, eventually_asked, http, serving, write_workspace
+from tests.engine.support import Target, eventually_asked, http, serving, write_workspace
 from tests.lifecycle import kill_checks
 from tests.lifecycle.kill_checks import Chronicle
 from tests.lifecycle.support import engine
@@ -483,11 +483,11 @@ class Siege:
         async with engine(self.folder) as one:
             await self.look(one)
             session = EngineSession(one.where, claim="maria")
-            await self._until_all_is_told(one)
+            await self._until_all_is_told(session)
             for name in COMPONENTS:
                 if self.weather.fails(name):
                     self.weather.change(name)
-            await self._until_all_is_told(one)
+            await self._until_all_is_told(session)
             await eventually_asked(lambda: self._is_at_rest(session), within=PATIENCE, hint=lambda: one.said)
             await self._close(session)
             await self.look(one)
@@ -499,11 +499,15 @@ class Siege:
         self.wrong += kill_checks.at_the_end(self)
         self.wrong += self.ledger.odd
 
-    async def _until_all_is_told(self, one: EngineProcess) -> None:
-        def told() -> bool:
-            return all(map(self.weather.is_told, COMPONENTS))
-
-        await eventually(told, within=PATIENCE, hint=lambda: (self.arrived(), one.said))
+    async def _until_all_is_told(self, session: EngineSession) -> None:
+        until = asyncio.get_running_loop().time() + PATIENCE
+        while untold := [name for name in COMPONENTS if not self.weather.is_told(name)]:
+            if asyncio.get_running_loop().time() > until:
+                view = await session.alarms()
+                fails = {name: self.weather.fails(name) for name in untold}
+                self.wrong.append(f"nobody was told how these are (True: failing): {fails}; alarms: {view['alarms']}")
+                return
+            await asyncio.sleep(0.05)
 
     @staticmethod
     async def _is_at_rest(session: EngineSession) -> bool:
