@@ -12,6 +12,7 @@ The short form runs with the tests; `make kill-test` (tools/kill_test.py) does 2
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import random
@@ -41,6 +42,9 @@ SOONEST, LATEST = 0.002, 2.0
 """Seconds after something was sent within which the engine is killed; the sooner, the more often."""
 
 PATIENCE = 60.0
+A_WHILE = 10.0
+"""Seconds for which the sending of a message is waited for, to kill the engine in the middle of it."""
+
 MOVES = 40
 """What a person does in one turn, at most."""
 
@@ -309,8 +313,9 @@ class Receiver:
 class Weather:
     """Makes components fail until everybody was told, and recover until everybody was told of that."""
 
-    def __init__(self, folder: Path, chance: random.Random, arrived: Arrived) -> None:
+    def __init__(self, folder: Path, chance: random.Random, arrived: Arrived, chronicle: Chronicle) -> None:
         self._folder = folder
+        self._chronicle = chronicle
         self._chance = chance
         self._arrived = arrived
         self._known: dict[str, dict[str, int]] = {}
@@ -328,12 +333,21 @@ class Weather:
 
     def is_told(self, name: str) -> bool:
         """Whether all channels were told how it is since it last changed."""
-        kind = "problem" if self.fails(name) else "resolved"
-        counts = self._known.get(name)
-        return counts is None or all(self._count(each, name, kind) > counts[each] for each in CHANNELS)
+        before = self._known.get(name)
+        return before is None or all(count > before[each] for each, count in self._told(name).items())
 
-    def _count(self, channel: str, name: str, kind: str) -> int:
-        return sum(name in each["about"] and each["kind"] == kind for each in self._arrived()[channel])
+    def _told(self, name: str, *, other: bool = False) -> dict[str, int]:
+        """How often each channel was told what holds of it now (other: what does not)."""
+        over = self.fails(name) is other
+        arrived = {channel: {each["id"] for each in came} for channel, came in self._arrived().items()}
+        counts = dict.fromkeys(CHANNELS, 0)
+        self._chronicle.read()
+        for each in self._chronicle.of("message_queued"):
+            message, ends = each["message"], each.get("over", ())
+            told = name in ends if over else name in message.get("about", ()) and name not in ends
+            if told and message["id"] in arrived[message["channel"]]:
+                counts[message["channel"]] += 1
+        return counts
 
     def turn(self) -> None:
         """Change what everybody has been told of."""
@@ -343,8 +357,7 @@ class Weather:
 
     def change(self, name: str) -> None:
         """From one to the other."""
-        kind = "resolved" if self.fails(name) else "problem"
-        self._known[name] = {channel: self._count(channel, name, kind) for channel in CHANNELS}
+        self._known[name] = self._told(name, other=True)
         if self.fails(name):
             self.heal(name)
         else:
@@ -381,8 +394,8 @@ class Siege:
         self.tally = Tally()
         self.sent = asyncio.Event()
         self.receiver = Receiver(target, self.chance)
-        self.weather = Weather(self.folder, self.chance, self.arrived)
         self.chronicle = Chronicle(self.folder)
+        self.weather = Weather(self.folder, self.chance, self.arrived, self.chronicle)
         self.people = [Person(name, self.ledger, self.chance, self.sent.set) for name in ("maria", "ken")]
         self.wrong: list[str] = []
 
@@ -418,8 +431,9 @@ class Siege:
         at_work = [asyncio.ensure_future(each.work(one)) for each in self.people]
         try:
             trigger = self.receiver.came if how == "message" else self.sent
-            async with asyncio.timeout(PATIENCE):
-                await trigger.wait()
+            with contextlib.suppress(TimeoutError):  # a message may have to wait for minutes until it is tried again
+                async with asyncio.timeout(A_WHILE):
+                    await trigger.wait()
             await asyncio.sleep(self._moment())
             one.killed = True
             await one.kill()
@@ -507,7 +521,7 @@ class Siege:
                 fails = {name: self.weather.fails(name) for name in untold}
                 self.wrong.append(f"nobody was told how these are (True: failing): {fails}; alarms: {view['alarms']}")
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
     @staticmethod
     async def _is_at_rest(session: EngineSession) -> bool:
