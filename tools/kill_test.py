@@ -53,8 +53,8 @@ whose answer was lost is mostly asked again of the next engine, under its key.""
 
 CHECKED = """After each kill and before the next one, in the journal:
 
-* every request that was accepted is there exactly once, also one that was asked twice; one that was refused, or never
-  answered and never asked again, is there once or not at all; what was there before is there as it was
+* every request that was accepted is there exactly once, with what followed from it, also one that was asked twice; one
+  that was refused is not; one that was never answered is there once or not at all; what was there before is as it was
 * every program of a block that ran was on record before, ran once, and not again without somebody's decision
 
 In what the next engine shows: every note with its corrections, acknowledgements, ticks, marks, parameters, who drives a

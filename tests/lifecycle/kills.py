@@ -134,13 +134,14 @@ class Asked:
 class Ledger:
     """What came of all requests. lost: those without an answer; pending: of these, those that are asked again.
 
-    subjects: what was begun by those that were accepted, by their keys.
+    subjects: what was begun by those that were accepted, by their keys.  not_begun: keys of those that were refused.
     """
 
     asked: dict[str, Asked] = field(default_factory=dict)
     accepted: list[Asked] = field(default_factory=list)
     subjects: dict[str, str] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
+    not_begun: set[str] = field(default_factory=set)
     lost: dict[str, Asked] = field(default_factory=dict)
     pending: list[Asked] = field(default_factory=list)
     repeated: int = 0
@@ -153,10 +154,12 @@ class Ledger:
             self.pending.remove(asked)
         if verdict["accepted"]:
             self.accepted.append(asked)
+            self.not_begun.discard(asked.key)
             self.subjects[asked.key] = verdict["subject"]
             return
         rule = verdict["refused"]["rule"]
         self.refused[rule] += 1
+        self.not_begun.add(asked.key)
         if rule in ("bug", "arguments", "unknown_intent") or not verdict["refused"]["reason"]:
             self.odd.append(f"{asked.intent} was refused: {verdict['refused']}")
 
@@ -253,6 +256,8 @@ class Person:
         run, word = view["id"], self.word()
         if not run:
             return "open_run", {"runbook": BOOK}, ""
+        if not view["yours"] and self._chance.random() < 0.6:
+            return None
         if not view["yours"]:
             return "take_run", {"run": run, "reason": f"my turn {word}"}, word
         doubts = [
@@ -302,11 +307,13 @@ class Receiver:
             return http(status=503)
         if mood == "liar":
             return http()
+        if mood == "slow":
+            await asyncio.sleep(self._chance.uniform(0.02, 0.6))
+            if request.reader.at_eof():  # whoever sent it is dead; it would have been taken now
+                return None
         self.received.append({**body, "header": request.headers["idempotency-key"]})
         if mood == "lost":
             return None
-        if mood == "slow":
-            await asyncio.sleep(self._chance.uniform(0.02, 0.4))
         return http(json.dumps({"id": body["id"]}))
 
 
@@ -475,6 +482,8 @@ class Siege:
             refused = (await session.submit(each.intent, each.arguments, each.key))["refused"]
             if refused is None or refused["rule"] != "journal" or "nothing was done" not in refused["reason"]:
                 self.wrong.append(f"on a full disk {each.intent} was not refused as it should: {refused}")
+            else:
+                self.ledger.not_begun.add(each.key)
         if self.chance.random() < 0.3:  # and then it is killed
             limit_files(one.process.pid, resource.RLIM_INFINITY)
             return
@@ -542,14 +551,16 @@ class Siege:
                 return verdict["accepted"]
 
             await eventually_asked(ended, within=PATIENCE)
-        for incident in await session.incidents(closed=True):
+        incidents = await session.incidents(closed=True)
+        for incident in incidents:
             if incident["closed_at"] is None and incident["cancelled_at"] is None:
                 word = maria.word()
                 closing = maria.request("resolve", {"incident": incident["id"], "text": word}, word)
                 verdict = await maria.ask(session, closing)
                 assert verdict["accepted"], verdict
+        if incidents:
             word = maria.word()
-            last = {"incident": incident["id"], "text": f"after all {word}"}
+            last = {"incident": incidents[0]["id"], "text": f"after all {word}"}
             await maria.ask(session, maria.request("note", last, word))
 
 
