@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,20 +41,20 @@ INTRODUCTION = f"""# Kill tests
 An engine is killed in the middle of whatever it does, again and again, and nothing that it had said yes to is lost.
 
 Two people do all that can be done with incidents and runbooks, as fast as they are answered: notes, corrections,
-acknowledgements, severities, handovers, marks of changes, maintenance, ticks and marks of steps, parameters, blocks that
-run programs, decisions about blocks in doubt, and taking a run over from each other. {len(COMPONENTS)} components fail
-until every channel was told, and recover. One channel is a file; the other is a server that is sometimes slow, sometimes
-busy (503), loses the connection after it has read, or says 200 and has lost the message.
+acknowledgements, severities, handovers, marks of changes, maintenance, ticks and marks of steps, parameters, blocks
+that run programs, decisions about blocks in doubt, and taking a run over from each other. {len(COMPONENTS)} components
+fail until every channel was told, and recover. One channel is a file; the other is a server that is sometimes slow,
+sometimes busy (503), loses the connection after it has read, or says 200 and has lost the message.
 
-`kill -9` comes {SOONEST * 1000:.0f} ms to {LATEST:.0f} s after something was sent, the sooner the more often; or while a
-message is being sent; or during the start. In some turns no file can grow for a while before it: what is wanted then has
-to be refused in words, with nothing of it done, and is accepted under the same key when there is room. A request
+`kill -9` comes {SOONEST * 1000:.0f} ms to {LATEST:.0f} s after something was sent, the sooner the more often; or while
+a message is being sent; or during the start. In some turns no file can grow for a while before it: what is wanted then
+has to be refused in words, with nothing of it done, and is accepted under the same key when there is room. A request
 whose answer was lost is mostly asked again of the next engine, under its key."""
 
 CHECKED = """After each kill and before the next one, in the journal:
 
-* every request that was accepted is there exactly once, also one that was asked twice; one that was refused, or never
-  answered and never asked again, is there once or not at all; what was there before is there as it was
+* every request that was accepted is there exactly once, with what followed from it, also one that was asked twice; one
+  that was refused is not; one that was never answered is there once or not at all; what was there before is as it was
 * every program of a block that ran was on record before, ran once, and not again without somebody's decision
 
 In what the next engine shows: every note with its corrections, acknowledgements, ticks, marks, parameters, who drives a
@@ -67,7 +68,7 @@ rebuild` makes; every incident has its report; no engine has said that there is 
 
 @dataclass
 class Found:
-    """What came of one operation. kills: by what went on; figures: how much of everything there was; wrong: in words."""
+    """What came of one operation. kills: by what went on; figures: how much there was of what; wrong: in words."""
 
     kills: Counter[str] = field(default_factory=Counter)
     figures: Counter[str] = field(default_factory=Counter)
@@ -106,9 +107,12 @@ def alone(kills: int, seed: int) -> Found:
         if (number + 1) % 10 == 0:
             print(f"seed {seed}: {number + 1} of {kills} kills, {len(siege.wrong)} wrong", flush=True)
 
-    with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        found = Found.of(asyncio.run(besieged(Path(name) / "w", kills, seed, told)))
-    print(*(f"seed {seed}: {each}" for each in found.wrong), sep="\n", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    found = Found.of(asyncio.run(besieged(folder / "w", kills, seed, told)))
+    if found.wrong:
+        print(f"seed {seed}, kept in {folder}:", *found.wrong, sep="\n  ", flush=True)
+    else:
+        shutil.rmtree(folder)
     return found
 
 

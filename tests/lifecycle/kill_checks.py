@@ -42,7 +42,6 @@ ONE_EACH: dict[str, str] = {
     "mark_step": "step_marked",
     "decide_block": "block_decided",
     "accept_handover": "handover_accepted",
-    "take_run": "run_taken",
     "set_parameter": "run_parameter_set",
     "cancel_block": "block_cancel_asked",
     "edit_entry": "entry_edited",
@@ -97,6 +96,7 @@ def of_the_journal(siege: Siege) -> list[str]:
         went_on = each.intent == "open_run" and siege.ledger.subjects[each.key] in begun
         if each.key not in found and not went_on:
             wrong.append(f"{each} was accepted, and is not in the journal")
+    wrong += [f"request {key} was refused, and is in the journal" for key in siege.ledger.not_begun if key in found]
     wrong += list(_words(chronicle, siege.ledger.asked.values(), found))
     intents = Counter(siege.ledger.asked[key].intent for key in found if key in siege.ledger.asked)
     for intent, kind in ONE_EACH.items():
@@ -124,25 +124,32 @@ def _words(chronicle: Chronicle, asked: Iterable[Asked], found: Counter[str]) ->
 
 
 def _blocks(chronicle: Chronicle, executed: Path) -> Iterator[str]:
-    """Each program that ran was on record before, ran once, and not again without a decision."""
+    """Each program that ran was on record before, ran once, and not again undecided; what was cut short is unknown."""
     state: dict[tuple[str, str, int], str] = {}
     pids: set[tuple[str, str, str]] = set()
     passed: set[tuple[str, str, str]] = set()
-    for each in chronicle.of("block_started", "block_spawned", "block_finished", "block_decided"):
+    for each in chronicle.of("engine_started", "block_started", "block_spawned", "block_finished", "block_decided"):
+        if each["type"] == "engine_started":
+            state = {key: "cut short" if was == "started" else was for key, was in state.items()}
+            continue
         result = each.get("result", {})
         key = (each["run"], each.get("step") or result["step"], each.get("block", result.get("block", 0)))
-        if each["type"] == "block_started":
-            if state.get(key) in ("started", "unknown") and each.get("role") == "run":
-                yield f"{key} was started again while it was {state[key]}, and nobody had decided that"
-            state[key] = "started"
-        elif each["type"] == "block_spawned":
-            pids.add((key[0], key[1], str(each["pid"])))
-        elif each["type"] == "block_finished":
-            state[key] = result["state"]
-            if result["state"] == "passed" and result.get("role") == "run":
-                passed.add((key[0], key[1], str(result.get("pid"))))
-        else:
-            state[key] = f"decided to be {each['decision']}"
+        before = state.get(key)
+        match each["type"]:
+            case "block_started":
+                if before in ("started", "cut short", "unknown") and each.get("role") == "run":
+                    yield f"{key} was started again while it was {before}, and nobody had decided that"
+                state[key] = "started"
+            case "block_spawned":
+                pids.add((key[0], key[1], str(each["pid"])))
+            case "block_finished":
+                state[key] = result["state"]
+                if before == "cut short" and state[key] != "unknown":
+                    yield f"{key} was cut short, and is called {state[key]}"
+                if state[key] == "passed" and result.get("role") == "run":
+                    passed.add((key[0], key[1], str(result.get("pid"))))
+            case _:
+                state[key] = f"decided to be {each['decision']}"
     lines = [tuple(line.split()[:3]) for line in executed.read_text().splitlines()] if executed.exists() else []
     ran = Counter(lines)
     yield from (f"{key} ran {count} times" for key, count in ran.items() if count > 1)

@@ -12,6 +12,7 @@ The short form runs with the tests; `make kill-test` (tools/kill_test.py) does 2
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import random
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.service.client import EngineSession
 from opsdash.service.session import SessionError
-from tests.engine.support import Target, eventually, eventually_asked, http, serving, write_workspace
+from tests.engine.support import Target, eventually_asked, http, serving, write_workspace
 from tests.lifecycle import kill_checks
 from tests.lifecycle.kill_checks import Chronicle
 from tests.lifecycle.support import engine
@@ -41,6 +42,9 @@ SOONEST, LATEST = 0.002, 2.0
 """Seconds after something was sent within which the engine is killed; the sooner, the more often."""
 
 PATIENCE = 60.0
+A_WHILE = 10.0
+"""Seconds for which the sending of a message is waited for, to kill the engine in the middle of it."""
+
 MOVES = 40
 """What a person does in one turn, at most."""
 
@@ -130,13 +134,14 @@ class Asked:
 class Ledger:
     """What came of all requests. lost: those without an answer; pending: of these, those that are asked again.
 
-    subjects: what was begun by those that were accepted, by their keys.
+    subjects: what was begun by those that were accepted, by their keys.  not_begun: keys of those that were refused.
     """
 
     asked: dict[str, Asked] = field(default_factory=dict)
     accepted: list[Asked] = field(default_factory=list)
     subjects: dict[str, str] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
+    not_begun: set[str] = field(default_factory=set)
     lost: dict[str, Asked] = field(default_factory=dict)
     pending: list[Asked] = field(default_factory=list)
     repeated: int = 0
@@ -149,10 +154,12 @@ class Ledger:
             self.pending.remove(asked)
         if verdict["accepted"]:
             self.accepted.append(asked)
+            self.not_begun.discard(asked.key)
             self.subjects[asked.key] = verdict["subject"]
             return
         rule = verdict["refused"]["rule"]
         self.refused[rule] += 1
+        self.not_begun.add(asked.key)
         if rule in ("bug", "arguments", "unknown_intent") or not verdict["refused"]["reason"]:
             self.odd.append(f"{asked.intent} was refused: {verdict['refused']}")
 
@@ -249,6 +256,8 @@ class Person:
         run, word = view["id"], self.word()
         if not run:
             return "open_run", {"runbook": BOOK}, ""
+        if not view["yours"] and self._chance.random() < 0.6:
+            return None
         if not view["yours"]:
             return "take_run", {"run": run, "reason": f"my turn {word}"}, word
         doubts = [
@@ -298,19 +307,22 @@ class Receiver:
             return http(status=503)
         if mood == "liar":
             return http()
+        if mood == "slow":
+            await asyncio.sleep(self._chance.uniform(0.02, 0.6))
+            if request.reader.at_eof():  # whoever sent it is dead; it would have been taken now
+                return None
         self.received.append({**body, "header": request.headers["idempotency-key"]})
         if mood == "lost":
             return None
-        if mood == "slow":
-            await asyncio.sleep(self._chance.uniform(0.02, 0.4))
         return http(json.dumps({"id": body["id"]}))
 
 
 class Weather:
     """Makes components fail until everybody was told, and recover until everybody was told of that."""
 
-    def __init__(self, folder: Path, chance: random.Random, arrived: Arrived) -> None:
+    def __init__(self, folder: Path, chance: random.Random, arrived: Arrived, chronicle: Chronicle) -> None:
         self._folder = folder
+        self._chronicle = chronicle
         self._chance = chance
         self._arrived = arrived
         self._known: dict[str, dict[str, int]] = {}
@@ -328,12 +340,21 @@ class Weather:
 
     def is_told(self, name: str) -> bool:
         """Whether all channels were told how it is since it last changed."""
-        kind = "problem" if self.fails(name) else "resolved"
-        counts = self._known.get(name)
-        return counts is None or all(self._count(each, name, kind) > counts[each] for each in CHANNELS)
+        before = self._known.get(name)
+        return before is None or all(count > before[each] for each, count in self._told(name).items())
 
-    def _count(self, channel: str, name: str, kind: str) -> int:
-        return sum(name in each["about"] and each["kind"] == kind for each in self._arrived()[channel])
+    def _told(self, name: str, *, other: bool = False) -> dict[str, int]:
+        """How often each channel was told what holds of it now (other: what does not)."""
+        over = self.fails(name) is other
+        arrived = {channel: {each["id"] for each in came} for channel, came in self._arrived().items()}
+        counts = dict.fromkeys(CHANNELS, 0)
+        self._chronicle.read()
+        for each in self._chronicle.of("message_queued"):
+            message, ends = each["message"], each.get("over", ())
+            told = name in ends if over else name in message.get("about", ()) and name not in ends
+            if told and message["id"] in arrived[message["channel"]]:
+                counts[message["channel"]] += 1
+        return counts
 
     def turn(self) -> None:
         """Change what everybody has been told of."""
@@ -343,8 +364,7 @@ class Weather:
 
     def change(self, name: str) -> None:
         """From one to the other."""
-        kind = "resolved" if self.fails(name) else "problem"
-        self._known[name] = {channel: self._count(channel, name, kind) for channel in CHANNELS}
+        self._known[name] = self._told(name, other=True)
         if self.fails(name):
             self.heal(name)
         else:
@@ -381,8 +401,8 @@ class Siege:
         self.tally = Tally()
         self.sent = asyncio.Event()
         self.receiver = Receiver(target, self.chance)
-        self.weather = Weather(self.folder, self.chance, self.arrived)
         self.chronicle = Chronicle(self.folder)
+        self.weather = Weather(self.folder, self.chance, self.arrived, self.chronicle)
         self.people = [Person(name, self.ledger, self.chance, self.sent.set) for name in ("maria", "ken")]
         self.wrong: list[str] = []
 
@@ -418,8 +438,9 @@ class Siege:
         at_work = [asyncio.ensure_future(each.work(one)) for each in self.people]
         try:
             trigger = self.receiver.came if how == "message" else self.sent
-            async with asyncio.timeout(PATIENCE):
-                await trigger.wait()
+            with contextlib.suppress(TimeoutError):  # a message may have to wait for minutes until it is tried again
+                async with asyncio.timeout(A_WHILE):
+                    await trigger.wait()
             await asyncio.sleep(self._moment())
             one.killed = True
             await one.kill()
@@ -461,6 +482,8 @@ class Siege:
             refused = (await session.submit(each.intent, each.arguments, each.key))["refused"]
             if refused is None or refused["rule"] != "journal" or "nothing was done" not in refused["reason"]:
                 self.wrong.append(f"on a full disk {each.intent} was not refused as it should: {refused}")
+            else:
+                self.ledger.not_begun.add(each.key)
         if self.chance.random() < 0.3:  # and then it is killed
             limit_files(one.process.pid, resource.RLIM_INFINITY)
             return
@@ -483,11 +506,11 @@ class Siege:
         async with engine(self.folder) as one:
             await self.look(one)
             session = EngineSession(one.where, claim="maria")
-            await self._until_all_is_told(one)
+            await self._until_all_is_told(session)
             for name in COMPONENTS:
                 if self.weather.fails(name):
                     self.weather.change(name)
-            await self._until_all_is_told(one)
+            await self._until_all_is_told(session)
             await eventually_asked(lambda: self._is_at_rest(session), within=PATIENCE, hint=lambda: one.said)
             await self._close(session)
             await self.look(one)
@@ -499,11 +522,15 @@ class Siege:
         self.wrong += kill_checks.at_the_end(self)
         self.wrong += self.ledger.odd
 
-    async def _until_all_is_told(self, one: EngineProcess) -> None:
-        def told() -> bool:
-            return all(map(self.weather.is_told, COMPONENTS))
-
-        await eventually(told, within=PATIENCE, hint=lambda: (self.arrived(), one.said))
+    async def _until_all_is_told(self, session: EngineSession) -> None:
+        until = asyncio.get_running_loop().time() + PATIENCE
+        while untold := [name for name in COMPONENTS if not self.weather.is_told(name)]:
+            if asyncio.get_running_loop().time() > until:
+                view = await session.alarms()
+                fails = {name: self.weather.fails(name) for name in untold}
+                self.wrong.append(f"nobody was told how these are (True: failing): {fails}; alarms: {view['alarms']}")
+                return
+            await asyncio.sleep(0.1)
 
     @staticmethod
     async def _is_at_rest(session: EngineSession) -> bool:
@@ -524,14 +551,16 @@ class Siege:
                 return verdict["accepted"]
 
             await eventually_asked(ended, within=PATIENCE)
-        for incident in await session.incidents(closed=True):
+        incidents = await session.incidents(closed=True)
+        for incident in incidents:
             if incident["closed_at"] is None and incident["cancelled_at"] is None:
                 word = maria.word()
                 closing = maria.request("resolve", {"incident": incident["id"], "text": word}, word)
                 verdict = await maria.ask(session, closing)
                 assert verdict["accepted"], verdict
+        if incidents:
             word = maria.word()
-            last = {"incident": incident["id"], "text": f"after all {word}"}
+            last = {"incident": incidents[0]["id"], "text": f"after all {word}"}
             await maria.ask(session, maria.request("note", last, word))
 
 

@@ -18,7 +18,7 @@ KILLS = 6
 @pytest.mark.parametrize("seed", [11, 12])
 async def test_nothing_that_was_accepted_is_lost_however_often_the_engine_is_killed(tmp_path: Path, seed: int) -> None:
     found = await besieged(tmp_path / "w", KILLS, seed)
-    assert found.wrong == []
+    assert not found.wrong, "\n".join(found.wrong)
     assert sum(found.tally.kills.values()) == KILLS
     assert found.ledger.accepted
     assert found.weather.failures
