@@ -278,6 +278,7 @@ class FaultDialog(Dialog[None]):
             return
         if not self.service:
             self.service = self.paper.cursor
+            self.paper.show([])  # of what it can be broken by, the first stands at the cursor
             self.draw()
         else:
             self.board.run_worker(self._inject(self.service, self.paper.cursor), exit_on_error=False)

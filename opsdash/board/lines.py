@@ -142,12 +142,20 @@ def paragraphs(text: str, cells: int, role: Role = Role.TEXT) -> list[Row]:
 
 
 _INLINE = re.compile(r"(`[^`\n]+`|\*\*[^*\n]+\*\*)")
+_LINK = re.compile(r"(?P<code>`[^`\n]+`)|\[(?P<title>[^\]\n]+)\]\((?P<target>[^()\s]+)\)")
+
+
+def _read_link(found: re.Match[str]) -> str:
+    """A link as one reads it: an address is worth typing, a place in the runbooks is its title."""
+    if found["code"]:
+        return found["code"]
+    return f"{found['title']} ({found['target']})" if "://" in found["target"] else found["title"]
 
 
 def prose(text: str, cells: int) -> list[Line]:
-    """Markdown's prose, as much of it as a terminal needs: headings, bullets, bold and code; wrapped."""
+    """Markdown's prose, as much of it as a terminal needs: headings, bullets, bold, code and links; wrapped."""
     lines: list[Line] = []
-    for raw in wrap(text.strip("\n"), cells):
+    for raw in wrap(_LINK.sub(_read_link, text.strip("\n")), cells):
         if raw.lstrip().startswith("#"):
             lines.append([(raw.lstrip("# "), Role.STRONG)])
             continue

@@ -61,8 +61,13 @@ def _conditions(draft: Draft, incident: Incident, components: Iterable[Component
 
 
 def _actions(incident: Incident) -> list[str]:
-    done = [entry for entry in incident.entries if entry.kind in DONE and not entry.text.endswith(ROUTINE)]
-    return [f"{entry.who}: {entry.text.splitlines()[0]}" for entry in done[-ACTIONS:] if entry.text]
+    done = [each for each in incident.entries if each.kind in DONE and each.text and not each.text.endswith(ROUTINE)]
+    told = [
+        entry
+        for place, entry in enumerate(done)  # a switch that has ended is told once, with what came of it
+        if not any(later.text.startswith(f"{entry.text} → ") for later in done[place + 1 :])
+    ]
+    return [f"{entry.who}: {entry.text.splitlines()[0]}" for entry in told[-ACTIONS:]]
 
 
 def _timers(draft: Draft, incident: Incident, components: Iterable[Component]) -> Iterator[str]:

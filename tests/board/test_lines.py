@@ -44,6 +44,13 @@ def test_prose_of_anything_ends_and_fits(text: str, cells: int) -> None:
     assert all(width(line) <= max(cells, 2) for line in prose(clean(text), cells))
 
 
+def test_links_are_read_as_their_titles_and_addresses_stay() -> None:
+    text = "If this fails: [Switch by hand](#switch-by-hand), see [the vendor](https://vendor.example) or `[a](b)`."
+    assert "".join(plain(line) for line in prose(text, 200)) == (
+        "If this fails: Switch by hand, see the vendor (https://vendor.example) or [a](b)."
+    )
+
+
 @given(st.lists(LINES, max_size=4), st.integers(1, 60))
 def test_a_box_is_a_rectangle(lines: list[list[tuple[str, Role]]], cells: int) -> None:
     framed = box([("title", Role.DIM)], [Row(line) for line in lines], cells)

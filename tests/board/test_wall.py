@@ -334,6 +334,8 @@ async def test_the_demo_menu_breaks_what_is_chosen(board: Board) -> None:
         assert "refuses connections" in stage.page
         await stage.press("down", "enter")
         assert stage.session.injected == [("postmark", "down")]
+        await stage.press("x", "down", "enter", "enter")
+        assert stage.session.injected[1:] == [("crm", "ok")], "whatever the place in the list before"
 
 
 async def test_without_demo_x_does_nothing(board: Board) -> None:

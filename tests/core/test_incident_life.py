@@ -14,8 +14,9 @@ from opsdash.model import records as r
 from opsdash.model.incident import EntryKind, Incident, IncidentRole, IncidentState
 from opsdash.model.operation import Tier
 from opsdash.model.run import Decision
+from opsdash.model.status import Status
 from opsdash.model.switch import Refused
-from opsdash.testing import Timeline, component, email, failure, mail_outside, operation
+from opsdash.testing import Timeline, component, email, failure, mail_outside, mail_switch, operation
 
 PRIMARY, BACKUP, FRONT = "email/postmark/api", "email/ses/api", "email/delivery"
 
@@ -359,6 +360,26 @@ def test_a_handover_says_at_which_step_a_run_is_and_what_is_still_to_be_decided(
     again = found(timeline).handover
     assert again is not None
     assert "nobody knows" not in again.text
+
+
+def test_a_switch_that_has_ended_is_told_once_in_a_handover_with_what_came_of_it() -> None:
+    outside = mail_outside()
+    timeline = Timeline(operation(email(switch=mail_switch())), outside=outside)
+    timeline.advance(1)
+    timeline.all_ok()
+    timeline.down(PRIMARY, times=3)
+    outside.status[PRIMARY] = Status.DOWN  # for good
+
+    def told() -> list[str]:
+        timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
+        offered = found(timeline).handover
+        assert offered is not None
+        return [line for line in offered.text.splitlines() if "failover from postmark to ses" in line]
+
+    timeline.confirm("email")
+    assert told() == ["- maria: failover from postmark to ses: Provider unreachable"]
+    timeline.advance(10)
+    assert told() == ["- maria: failover from postmark to ses: Provider unreachable → committed"]
 
 
 # --- what it is called -----------------------------------------------------------------------------------------------
