@@ -375,7 +375,7 @@ class Findings:
     def in_order(self) -> tuple[Finding, ...]:
         """All findings by line, and how many more there are of a rule that is broken again and again."""
         more = [
-            self._finding(code, 1, f"the same on {count - MOST_TOLD} more lines")
+            self._finding(code, 1, f"the same on {count - MOST_TOLD} more line{'' if count == MOST_TOLD + 1 else 's'}")
             for code, count in sorted(self._told.items())
             if count > MOST_TOLD
         ]

@@ -331,7 +331,9 @@ def _handover_accepted(world: Reader, record: r.HandoverAccepted) -> Patch:
         handover = replace(incident.handover, accepted_at=record.at, accepted_by=record.who)
         lead = r.RoleGiven(record.at, incident.id, IncidentRole.LEAD, record.who, record.who)
         incident = _with_role(replace(incident, handover=handover), lead)
-        return _line(incident, record, EntryKind.HANDOVER, f"has taken over from {handover.who}", record.who)
+        taken = handover.who != record.who
+        text = f"has taken over from {handover.who}" if taken else "keeps it: nobody has taken over"
+        return _line(incident, record, EntryKind.HANDOVER, text, record.who)
 
     return _with(world, record.incident, change)
 

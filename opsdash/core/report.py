@@ -183,7 +183,7 @@ def _timeline(story: Story, runbooks: Mapping[str, Runbook]) -> list[str]:
             title, _, text = entry.text.partition("\n")
             lines += ["", f"{moment(entry.at)}, {line(entry.who)} {line(title)}:", "", *fenced(text)]
     if rest:
-        lines += ["", f"<details><summary>{len(rest)} more lines</summary>", ""]
+        lines += ["", f"<details><summary>{len(rest)} more line{'' if len(rest) == 1 else 's'}</summary>", ""]
         lines += ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, rest), "", "</details>"]
     return lines
 
@@ -321,7 +321,7 @@ def _good(story: Story, operation: Operation, now: float) -> Iterator[str]:
         if switch.state is SwitchState.COMMITTED and took is not None:
             title = line(_title(operation, switch.plan.component))
             yield f"The {switch.plan.kind.value} of {title} was verified after {took:.1f} s."
-    if incident.handover is not None and incident.handover.accepted_at is not None:
+    if incident.handover is not None and incident.handover.accepted_by not in (None, incident.handover.who):
         yield f"It was handed over from {line(incident.handover.who)} to {line(incident.handover.accepted_by)}."
     if any(mark.mark == "done" for run in story.runs.values() for mark in run.marks):
         yield "There was a runbook, and it was followed."

@@ -331,6 +331,16 @@ def test_a_handover_says_what_is_known_and_the_one_who_accepts_leads() -> None:
     timeline.check_replay()
 
 
+def test_whoever_offered_a_handover_and_takes_it_back_keeps_the_incident() -> None:
+    timeline = office()
+    timeline.down("shop/a", times=3)
+    timeline.want(i.OfferHandoverIntent("INC-1"), who="maria")
+    timeline.want(i.AcceptHandoverIntent("INC-1"), who="maria")
+    incident = found(timeline)
+    assert incident.entries[-2].text == "keeps it: nobody has taken over"
+    assert incident.lead == "maria"
+
+
 def test_whoever_takes_an_incident_over_drives_its_runs_from_then_on() -> None:
     timeline = office()
     timeline.down("shop/a", times=3)
