@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from opsdash.model.channel import Alarming
+from opsdash.model.drill import Drill
 from opsdash.model.status import Reason, Status
 from opsdash.model.window import WindowSpec
 
@@ -446,3 +447,4 @@ class Operation:
     sha256: str = ""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     alarms: Alarming = field(default_factory=Alarming)
+    drills: Mapping[str, Drill] = field(default_factory=_empty)
