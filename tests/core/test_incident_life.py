@@ -356,15 +356,16 @@ def test_a_handover_says_at_which_step_a_run_is_and_what_is_still_to_be_decided(
     timeline.advance(1)
     timeline.all_ok()
     timeline.down(PRIMARY, times=3)
-    timeline.want(i.OpenRunIntent("email-down", "email", "sha", (("look", "1"), ("switch", "2"))), who="maria")
+    steps, titles = (("look", "1"), ("switch", "2")), ("Look at the queue", "Switch by hand")
+    timeline.want(i.OpenRunIntent("email-down", "email", "sha", steps, titles=titles), who="maria")
     timeline.want(i.MarkStepIntent("RUN-1", "look", "done"), who="maria")
     timeline.want(i.RunBlockIntent("RUN-1", "switch", 0, "failover email", "run"), who="maria")
     timeline = timeline.crash()
     timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
     offered = found(timeline).handover
     assert offered is not None
-    assert "- RUN-1, runbook email-down, driven by maria: at step switch (1 done)\n" in offered.text
-    assert "- RUN-1: nobody knows what a block of step switch has done; it has to be decided\n" in offered.text
+    assert "- RUN-1, runbook email-down, driven by maria: at “Switch by hand” (1 done)\n" in offered.text
+    assert "- RUN-1: nobody knows what a block of “Switch by hand” has done; it has to be decided\n" in offered.text
     timeline.want(i.DecideBlockIntent("RUN-1", "switch", 0, Decision.DONE), who="maria")
     timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
     again = found(timeline).handover

@@ -312,6 +312,7 @@ async def test_runs_are_listed_while_they_are_open_and_kept_when_they_have_ended
         assert line["ended_at"] is not None
         kept = await session.run(run)
         assert [step["mark"] for step in kept["steps"]] == ["skipped", "", "", ""]
+        assert [step["title"] for step in kept["steps"]] == ["Look", "Restart", "Use it", "Stand down"]
         second = await wants(session, "open_run", runbook="web-down")
         assert [each["id"] for each in await session.runs()] == [second, run]
         assert (await session.run(run))["ended_at"], "the second run leaves the first one as it was"

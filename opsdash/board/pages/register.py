@@ -8,7 +8,7 @@ from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import CURSOR, Line, Role, Row, cut, left
 from opsdash.board.page import Page
 from opsdash.board.state import text_filter
-from opsdash.board.words import ago, proof
+from opsdash.board.words import ago, count_of, proof
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def failure_rows(failure: FailureView, now: float, cells: int) -> list[Row]:
     ]  # fmt: skip
     noticed = failure["detected_by"] or "nothing: a person has to see it"
     below = f"noticed by {noticed} · runbook {failure['runbook'] or 'none'}"
+    if failure["near_misses"]:
+        below = f"was near {count_of(failure['near_misses'], 'time')}, last {ago(failure['near_at'], now)} ago · {below}"
     rows.append(
         Row([(" " * (12 + component), Role.DIM), (cut(below, cells - 12 - component), Role.DIM)], _item(failure))
     )
