@@ -1,8 +1,8 @@
 """What the records of runs change: a part of `opsdash.core.evolve`.
 
 Which step is the current one, and since when, follows from the marks; how long steps take is learned from that. A time
-counts when one person did the step in one go: not over a restart of the engine or a jump of the clock, not over a change
-of the driver, not in a rehearsal, and not for a step that was opened again.
+counts when one person did the step in one go: not over a restart of the engine or a jump of the clock, not over a
+change of the driver, not in a rehearsal, and not for a step that was opened again.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ def _run_accepted(world: Reader, record: r.RunAccepted) -> Patch:
 
     def accepted(run: Run) -> Run:
         current = run.current if run.current in names else _first_open(run, names)
-        return replace(
-            run, sha256=record.sha256, steps=record.steps, titles=record.titles, current=current, since=None
-        )
+        return replace(run, sha256=record.sha256, steps=record.steps, titles=record.titles, current=current, since=None)
 
     return _changed(world, record, accepted)
 

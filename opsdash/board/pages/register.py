@@ -116,11 +116,12 @@ def failure_rows(failure: FailureView, now: float, cells: int) -> list[Row]:
     ]  # fmt: skip
     noticed = failure["detected_by"] or "nothing: a person has to see it"
     below = f"noticed by {noticed} · runbook {failure['runbook'] or 'none'}"
-    if failure["near_misses"]:
-        below = f"was near {count_of(failure['near_misses'], 'time')}, last {ago(failure['near_at'], now)} ago · {below}"
     rows.append(
         Row([(" " * (12 + component), Role.DIM), (cut(below, cells - 12 - component), Role.DIM)], _item(failure))
     )
+    if failure["near_misses"]:
+        near = f"was near {count_of(failure['near_misses'], 'time')}, last {ago(failure['near_at'], now)} ago"
+        rows.append(Row([(" " * (12 + component), Role.DIM), (near, Role.DIM)], _item(failure)))
     rows += [
         Row([(" " * (12 + component), Role.DIM), (f"! {gap}", Role.DEGRADED)], _item(failure))
         for gap in failure["gaps"]
