@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opsdash.core import evolve_runs
-from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, with_change
+from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, set_back, with_change
 from opsdash.core.evolve_outbox import OUTBOX
 from opsdash.core.reader import OPSDASH
 from opsdash.core.reader import component_state as _component
@@ -56,8 +56,8 @@ def _engine_stopped(world: Reader, record: r.EngineStopped) -> Patch:
     return [("engine", "engine", replace(_engine(world), stopped_at=record.at))]
 
 
-def _clock_moved(world: Reader, _record: r.ClockMoved) -> Patch:
-    return evolve_runs.times_are_void(world)
+def _clock_moved(world: Reader, record: r.ClockMoved) -> Patch:
+    return [*evolve_runs.times_are_void(world), *set_back(world, record)]
 
 
 def _configured(world: Reader, record: r.Configured) -> Patch:

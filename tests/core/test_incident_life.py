@@ -266,6 +266,21 @@ def test_it_runs_out_also_while_no_engine_runs() -> None:
     assert found(later).acknowledged_by is None
 
 
+@pytest.mark.parametrize("seconds", [-5 * 3600.0, -60.0])
+def test_a_clock_that_is_set_back_makes_it_no_longer(seconds: float) -> None:
+    timeline = office()
+    timeline.down("shop/a", times=3)
+    timeline.want(i.AckIntent("INC-1"), who="maria")
+    timeline.advance(600)
+    timeline.clock.jump(seconds)
+    timeline.feed(i.ClockJumped(seconds))
+    timeline.advance(1190)
+    assert found(timeline).acknowledged_by == "maria"
+    timeline.advance(20)
+    assert found(timeline).acknowledged_by is None
+    timeline.check_replay()
+
+
 def test_while_users_are_served_it_does_not_run_out() -> None:
     timeline = Timeline(operation(email()))
     timeline.all_ok()
