@@ -244,7 +244,7 @@ def switch_states() -> str:
             f"```mermaid\n{outcomes.mermaid()}```",
             "\n".join(["| state | what happens | next state |", "|---|---|---|", *rows]),
             (
-                f"Out of {_states(outcomes.OPEN_STATES)} only a person leads. In flight are "
+                f"Out of {_states(outcomes.UNDECIDED)} only a person leads. In flight are "
                 f"{_states(outcomes.LIVE_STATES)}."
             ),
             "## The four facts",

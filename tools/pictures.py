@@ -90,7 +90,7 @@ async def draw(example: Example) -> None:
 
 
 async def story(board: Photographer, example: Example) -> None:
-    """The provider fails, the operator looks, switches, and opens the runbook."""
+    """The provider fails, the operator looks, switches, opens the runbook, and looks after the incident."""
     await board.until_shown("Transactional email")
     for scene in SCENES:
         await scene(board, example)
@@ -127,12 +127,21 @@ async def the_runbook(board: Photographer, _example: Example) -> None:
     await board.take("runbook")
 
 
+async def the_incident(board: Photographer, _example: Example) -> None:
+    await board.press("escape", "1", "2")
+    await board.until_shown("nobody leads it")
+    await board.press("a")
+    await board.until_shown("is on it", "acknowledged")
+    await board.take("incidents")
+
+
 SCENES: tuple[Callable[[Photographer, Example], Awaitable[None]], ...] = (
     the_wall,
     the_component,
     the_plan,
     the_switch,
     the_runbook,
+    the_incident,
 )
 
 

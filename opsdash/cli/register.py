@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.cli import exits
 from opsdash.cli.base import add_json, add_workspace, with_files_or_engine
-from opsdash.cli.terminal import Painted, Role, bold, dim, out, out_json, say
+from opsdash.cli.terminal import Painted, Role, bold, dim, moment, out, out_json, say
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -79,5 +79,8 @@ def _entry(entry: FailureView) -> None:
     answer = runbook if entry["response_kind"] == "runbook" else f"{entry['response']}, {runbook}"
     out(dim("         noticed by "), entry["detected_by"] or Painted("nothing", Role.DEGRADED))
     out(dim("         then       "), answer, rto, dim(f"  owners {', '.join(entry['owners']) or 'none'}"))
+    if entry["near_misses"]:
+        times = "once" if entry["near_misses"] == 1 else f"{entry['near_misses']} times"
+        out(dim("         was near   "), f"{times}, last {moment(entry['near_at'])}")
     if entry["gaps"]:
         out(dim("         lacks      "), Painted(", ".join(entry["gaps"]), Role.DEGRADED))

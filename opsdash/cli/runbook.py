@@ -93,6 +93,8 @@ def _list(arguments: argparse.Namespace) -> int:
 def _remark(line: RunbookLine) -> Painted:
     if line["findings"]:
         return Painted(f"{line['findings']} finding(s): opsdash runbook lint {line['id']}", Role.DEGRADED)
+    if line["executable"] and not line["approved"]:
+        return Painted(f"waits for approval: opsdash runbook approve {line['id']}", Role.DEGRADED)
     return dim(f"reviewed {line['reviewed']}" if line["reviewed"] else "")
 
 

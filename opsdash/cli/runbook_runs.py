@@ -94,7 +94,8 @@ async def _one(session: EngineSession, run: str, *, as_json: bool) -> int:
     rows = []
     for step in found["steps"]:
         took = f"{step['seconds']:.0f} s" if step["seconds"] is not None else ""
-        rows.append(["", step["id"], step["mark"] or dim("open"), moment(step["at"]), step["who"] or "", took])
+        name = step.get("title") or step["id"]
+        rows.append(["", name, step["mark"] or dim("open"), moment(step["at"]), step["who"] or "", took])
     table(rows)
     return exits.OK
 

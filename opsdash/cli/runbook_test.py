@@ -148,30 +148,34 @@ class _Tester:
     command: Command
 
     async def test(self, hindrance: str, *, once: bool) -> list[Tested]:
-        """Each check, one after the other. hindrance: why none may be executed."""
+        """Each check, one after the other, with what those before it have kept. hindrance: why none may be executed."""
         found = []
+        kept: dict[str, str] = {}
         for step in self.runbook.steps:
             for number, block in enumerate(step.blocks):
                 if block.role is BlockRole.CHECK:
                     tried = replace(block, for_=None, every=None) if once else block
-                    found.append(await self._check(step, number, tried, hindrance))
+                    found.append(await self._check(step, number, tried, hindrance, kept))
         return found
 
-    async def _check(self, step: Step, number: int, block: Block, hindrance: str) -> Tested:
+    async def _check(self, step: Step, number: int, block: Block, hindrance: str, kept: dict[str, str]) -> Tested:
         from opsdash.engine.blocks import Blocks, Execution
         from opsdash.model.effects import RunBlock
         from opsdash.model.run import BlockState
 
         runbook = self.runbook
-        result, detail, output = NOT_TOLD, hindrance or _hindrance(block, self.values), ""
+        result, detail, output = NOT_TOLD, hindrance or self._hindrance(block, kept), ""
         if not detail:
             mask = self.loaded.secrets.mask
-            workspace, known = self.loaded.workspace, self.values.known
+            workspace, known = self.loaded.workspace, {**self.values.known, **kept}
             blocks = Blocks(workspace=workspace, command=self.command, mask=mask)
             effect = RunBlock("test", runbook.id, runbook.component or "", step.id, number, "")
-            done = await blocks.execute(Execution(effect, block, mask, known))
+            execution = Execution(effect, block, mask, known)
+            done = await blocks.execute(execution)
             result = {BlockState.PASSED: PASSED, BlockState.FAILED: NOT_PASSED}.get(done.state, NOT_TOLD)
             detail, output = done.detail, done.output
+            if done.state is BlockState.PASSED and execution.parameter is not None:
+                kept.update([execution.parameter])
         return {
             "component": runbook.component,
             "runbook": runbook.id,
@@ -183,13 +187,17 @@ class _Tester:
             "output": output,
         }
 
+    def _hindrance(self, block: Block, kept: Mapping[str, str]) -> str:
+        """Why a block cannot be executed here and now; "" when it can."""
+        from opsdash.model.runbook import used_names
 
-def _hindrance(block: Block, values: _Values) -> str:
-    """Why a block cannot be executed here and now; "" when it can."""
-    from opsdash.model.runbook import used_names
-
-    missing = sorted(used_names(block) & values.missing.keys())
-    return values.missing[missing[0]] if missing else ""
+        used = used_names(block)
+        missing = sorted(used & self.values.missing.keys())
+        if missing:
+            return self.values.missing[missing[0]]
+        unkept = sorted((used & self.runbook.captures) - kept.keys())
+        why = "which an earlier block keeps that has not passed, or that no test executes"
+        return f"it needs {unkept[0]}, {why}" if unkept else ""
 
 
 def _measured_by(session: EngineSession) -> Command:

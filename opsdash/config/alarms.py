@@ -57,7 +57,10 @@ def alarming(model: AlarmsModel, ground: Ground, *, people: Mapping[str, Person]
     wait = model.group_wait
     if ground.report.missing("alarms/group_wait") is not None and previous is not None:
         wait = previous.group_wait
-    found = Alarming(channels=reading.found, routes=routes, group_wait=wait)
+    at = (model.runbooks_at or "").rstrip("/")
+    if ground.report.missing("alarms/runbooks_at") is not None and previous is not None:
+        at = previous.runbooks_at
+    found = Alarming(channels=reading.found, routes=routes, group_wait=wait, runbooks_at=at)
     _warn_of_circles(found, reading, ground)
     return Found(found, reading.kept, reading.people)
 

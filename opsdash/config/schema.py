@@ -40,7 +40,6 @@ from opsdash.model.status import Status
 LATER: dict[str, dict[tuple[str | int, ...], frozenset[str]]] = {
     "workspace": {
         (): frozenset({"drills", "calendars"}),
-        ("engine",): frozenset({"state", "state_folder", "group", "listen"}),
     },
     "component": {
         (): frozenset({"windows", "drills", "drill", "injections"}),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from opsdash.config.schema_fields import Name, Open, References, Span, Strict, Tiers
 from opsdash.kinds.fields import Duration
 from opsdash.model.channel import GROUP_WAIT, SEND_TIMEOUT, Audience
 
+LONGEST_ADDRESS = 500
+"""Characters of an address that messages link to."""
+
 
 def _several(value: Any) -> Any:
     """A single mapping stands for a list of one."""
     return [value] if isinstance(value, dict) else value
+
+
+def _web_address(value: str) -> str:
+    if len(value) > LONGEST_ADDRESS or not re.fullmatch(r"https?://[!-~]+", value):
+        raise ValueError("must be the address of a folder, such as https://git.example/ops/src/main/runbooks")
+    return value
 
 
 class ChannelModel(Open):
@@ -70,4 +80,8 @@ class AlarmsModel(Strict):
     group_wait: Annotated[Duration, Field(ge=0.1, le=300)] = GROUP_WAIT
     """How long a first message waits for what belongs to the same outage. Later ones of the same storm come at
     distances that double up to 5m.
+    """
+    runbooks_at: Annotated[str, AfterValidator(_web_address)] | None = None
+    """Where the folder of runbooks can be read without opsdash, such as `https://git.example/ops/src/main/runbooks`. A
+    message about a failure links to its runbook there.
     """

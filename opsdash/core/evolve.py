@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opsdash.core import evolve_runs
-from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, with_change
+from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, set_back, with_change
 from opsdash.core.evolve_outbox import OUTBOX
 from opsdash.core.reader import OPSDASH
 from opsdash.core.reader import component_state as _component
@@ -49,11 +49,15 @@ AUTOS_KEPT = 86400.0
 
 def _engine_started(world: Reader, record: r.EngineStarted) -> Patch:
     engine = replace(_engine(world), started_at=record.at, stopped_at=None)
-    return [("engine", "engine", engine), *forgotten(world, record.at), *evolve_runs.engine_started(world)]
+    return [("engine", "engine", engine), *forgotten(world, record.at), *evolve_runs.times_are_void(world)]
 
 
 def _engine_stopped(world: Reader, record: r.EngineStopped) -> Patch:
     return [("engine", "engine", replace(_engine(world), stopped_at=record.at))]
+
+
+def _clock_moved(world: Reader, record: r.ClockMoved) -> Patch:
+    return [*evolve_runs.times_are_void(world), *set_back(world, record)]
 
 
 def _configured(world: Reader, record: r.Configured) -> Patch:
@@ -424,6 +428,7 @@ def _request_accepted(world: Reader, record: r.RequestAccepted) -> Patch:
 EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.EngineStarted: _engine_started,
     r.EngineStopped: _engine_stopped,
+    r.ClockMoved: _clock_moved,
     r.Configured: _configured,
     r.CheckChanged: _check_changed,
     r.ComponentChanged: _component_changed,

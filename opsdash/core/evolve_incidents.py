@@ -174,6 +174,18 @@ def _recovery(incident: Incident, record: r.IncidentRecovered, component: str) -
     return "mitigated: users are served again"
 
 
+def set_back(world: Reader, record: r.ClockMoved) -> Patch:
+    """A clock that was set back makes no acknowledgement longer; one that was set forward makes it shorter."""
+    if record.seconds >= 0:
+        return []
+    found: list[Incident] = [world.get("incidents", key) for key in world.keys("incidents")]
+    return [
+        ("incidents", each.id, replace(each, ack_until=each.ack_until + record.seconds))
+        for each in found
+        if each.ack_until is not None and each.acknowledged_by is not None
+    ]
+
+
 def _acknowledged(world: Reader, record: r.IncidentAcknowledged) -> Patch:
     def change(incident: Incident) -> Incident:
         first = incident.acknowledged_at is None or incident.acknowledged_by != record.who

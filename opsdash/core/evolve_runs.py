@@ -1,8 +1,8 @@
 """What the records of runs change: a part of `opsdash.core.evolve`.
 
 Which step is the current one, and since when, follows from the marks; how long steps take is learned from that. A time
-counts when one person did the step in one go: not over a restart of the engine, not over a change of the driver, not in
-a rehearsal, and not for a step that was opened again.
+counts when one person did the step in one go: not over a restart of the engine or a jump of the clock, not over a
+change of the driver, not in a rehearsal, and not for a step that was opened again.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Reader(Protocol):
     def keys(self, table: str) -> list[str]: ...
 
 
-def engine_started(world: Reader) -> Patch:
-    """Since when a step is the current one is no measure of its time any more."""
+def times_are_void(world: Reader) -> Patch:
+    """Since when a step is the current one is no measure of its time any more: of an engine's end, of another clock."""
     runs = ((key, world.get("runs", key)) for key in world.keys("runs"))
     return [("runs", key, replace(run, since=None)) for key, run in runs if run.since is not None]
 
@@ -58,6 +58,7 @@ def _run_started(world: Reader, record: r.RunStarted) -> Patch:
         current=record.steps[0][0] if record.steps else "",
         since=record.at,
         drivers=(record.who,),
+        titles=record.titles,
     )
     return [("runs", record.run, run), ("engine", "engine", replace(engine, runs=engine.runs + 1))]
 
@@ -86,7 +87,7 @@ def _run_accepted(world: Reader, record: r.RunAccepted) -> Patch:
 
     def accepted(run: Run) -> Run:
         current = run.current if run.current in names else _first_open(run, names)
-        return replace(run, sha256=record.sha256, steps=record.steps, current=current, since=None)
+        return replace(run, sha256=record.sha256, steps=record.steps, titles=record.titles, current=current, since=None)
 
     return _changed(world, record, accepted)
 

@@ -97,15 +97,15 @@ def _steps(draft: Draft, incident: Incident) -> Iterator[str]:
         if run.incident != incident.id:
             continue
         rehearsal = " (a rehearsal)" if run.mode is RunMode.REHEARSE else ""
-        where = f"at step {run.current}" if run.current else "every step is marked"
+        where = f"at {run.called(run.current)}" if run.current else "every step is marked"
         counts = ", ".join(f"{count} {mark}" for mark, count in Counter(mark.mark for mark in run.marks).items())
         who = f"driven by {run.driven_by}"
         yield f"{run.id}, runbook {run.runbook}{rehearsal}, {who}: {where} ({counts or 'none done'})"
         for block in run.blocks:
             if block.state is BlockState.STARTED:
-                yield f"{run.id}: a block of step {block.step} is running"
+                yield f"{run.id}: a block of {run.called(block.step)} is running"
             elif block.in_doubt:
-                yield f"{run.id}: nobody knows what a block of step {block.step} has done; it has to be decided"
+                yield f"{run.id}: nobody knows what a block of {run.called(block.step)} has done; it has to be decided"
 
 
 def _risks(draft: Draft, components: Iterable[Component]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from opsdash.core.reader import OPSDASH
 from opsdash.core.redundancy import NO_BACKUP, UNCERTAIN, redundancy_of
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
 from opsdash.model.operation import ANCHORS, Tier
-from opsdash.model.records import CheckChanged, ComponentChanged, Paused, RedundancyChanged, Resumed
+from opsdash.model.records import CheckChanged, ClockMoved, ComponentChanged, Paused, RedundancyChanged, Resumed
 from opsdash.model.status import SEVERITY, Reason, Status, worst
 from opsdash.model.switch import Refused
 from opsdash.model.world import CheckLive, CheckState, ComponentLive
@@ -311,6 +311,7 @@ def overdue(draft: Draft, event: Overdue) -> None:
 
 def clock_jumped(draft: Draft, event: ClockJumped) -> None:
     """Suspended, or the clock was set: nothing is known until it has been polled again."""
+    draft.emit(ClockMoved(draft.now.wall, event.seconds))
     detail = f"the clock moved by {event.seconds:+.0f} s; waiting for a new result"
     for check, spec in draft.operation.checks.items():
         if draft.check(check).runs and draft.get("pauses", spec.component) is None:

@@ -48,14 +48,14 @@ LONGEST_ACK = 86400.0
 
 S = IncidentState
 
-OPEN_STATES = frozenset({S.OPEN, S.ACKNOWLEDGED, S.MITIGATED})
-NOT_ENDED = OPEN_STATES | {S.RESOLVED}
+NOT_RESOLVED = frozenset({S.OPEN, S.ACKNOWLEDGED, S.MITIGATED})
+NOT_ENDED = NOT_RESOLVED | {S.RESOLVED}
 ANY_STATE = frozenset(S)
 
 TAKES: Mapping[str, frozenset[IncidentState]] = {
-    "acknowledge": OPEN_STATES,
-    "hand over": OPEN_STATES,
-    "take over": OPEN_STATES,
+    "acknowledge": NOT_RESOLVED,
+    "hand over": NOT_RESOLVED,
+    "take over": NOT_RESOLVED,
     "resolve": NOT_ENDED,
     "cancel": NOT_ENDED,
     "reopen": frozenset({S.RESOLVED, S.CLOSED, S.CANCELLED}),

@@ -85,6 +85,7 @@ def queue(
         about=tuple(about),
         incidents=tuple(dict.fromkeys(each for each in incidents if each)),
         drill=drill,
+        link=text.link,
     )
     draft.emit(MessageQueued(draft.now.wall, message, tuple(over)))
     pump(draft, channel)

@@ -129,10 +129,10 @@ PLAN_STATES = frozenset({S.PLANNED, S.BLOCKED, S.READY})
 LIVE_STATES = frozenset({S.INTENT, S.FENCING, S.ACTING, S.SETTLING, S.VERIFYING, S.UNDOING})
 """In flight: opsdash is at it."""
 
-OPEN_STATES = frozenset({S.UNKNOWN, S.SPLIT, S.NEEDS_HUMAN})
+UNDECIDED = frozenset({S.UNKNOWN, S.SPLIT, S.NEEDS_HUMAN})
 """Out of which only a person leads; until then no other switch of the component is begun."""
 
-NOT_OVER = LIVE_STATES | OPEN_STATES
+NOT_OVER = LIVE_STATES | UNDECIDED
 """Begun, and neither ended nor given up: opsdash is at it, or a person has to be."""
 
 CARRYING_OUT = frozenset({S.FENCING, S.ACTING, S.UNDOING})

@@ -6,7 +6,7 @@ what had been decided in advance, and whether it held.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opsdash.core.figures import DEFINITIONS, figures
@@ -17,6 +17,7 @@ from opsdash.core.report_runs import followed, moment, proposals, titles, told
 from opsdash.core.run_blocks import ROUTINE
 from opsdash.core.severity import WORDS
 from opsdash.core.switch_views import switch_times
+from opsdash.core.telling import tell
 from opsdash.model.alarm import parts_of
 from opsdash.model.incident import EntryKind, IncidentRole, TimelineEntry
 from opsdash.model.message import MessageState
@@ -65,7 +66,7 @@ def report(story: Story, operation: Operation, runbooks: Mapping[str, Runbook], 
         _header(story, operation, decided, now),
         ["## Summary", "", f"{WRITE} what happened, in three sentences that a customer would understand."],
         ["## Impact", "", *_impact(story, operation, now)],
-        ["## Timeline", "", *_timeline(story, runbooks)],
+        ["## Timeline", "", *_timeline(story)],
         ["## Who was told", "", *_who_was_told(story, operation)],
         ["## Contributing factors", "", *_factors(story)],
         ["## What had been decided in advance, and did it hold?", "", *_held(story, decided, runbooks, now)],
@@ -172,9 +173,8 @@ def _impact(story: Story, operation: Operation, now: float) -> list[str]:
     return [*lines, f"- {WRITE} how many users, orders, letters."]
 
 
-def _timeline(story: Story, runbooks: Mapping[str, Runbook]) -> list[str]:
-    recorded = [_with_titles(entry, story, runbooks) for entry in story.incident.entries]
-    entries = sorted([*recorded, *_interruptions(story)], key=lambda entry: entry.at)
+def _timeline(story: Story) -> list[str]:
+    entries = sorted([*story.incident.entries, *_interruptions(story)], key=lambda entry: entry.at)
     main = [entry for entry in entries if _belongs(entry)]
     rest = [entry for entry in entries if not _belongs(entry)]
     lines = ["| time (UTC) | who | what |", "|---|---|---|", *map(_entry, main)]
@@ -195,24 +195,15 @@ def _belongs(entry: TimelineEntry) -> bool:
     return entry.pinned or entry.who != "opsdash" or entry.kind in TOLD
 
 
-def _with_titles(entry: TimelineEntry, story: Story, runbooks: Mapping[str, Runbook]) -> TimelineEntry:
-    """A line about a step calls it by its title: whoever reads a report does not know the anchors."""
-    if entry.kind is not EntryKind.RUNBOOK:
-        return entry
-    for name in {run.runbook for run in story.runs.values()}:
-        for step, title in titles(runbooks.get(name)).items():
-            known = f"{name}, step {step}:"
-            if entry.text.startswith(known):
-                return replace(entry, text=f"{name}, “{title}”:{entry.text.removeprefix(known)}")
-    return entry
-
-
 def _interruptions(story: Story) -> Iterator[TimelineEntry]:
     for each in story.interruptions:
         gap = format_duration(each.until - each.since)
         how = "was stopped" if each.said_so else "ended without saying so, at this time or later"
         text = f"the engine {how}; the next one began {gap} after that, and nothing was watched in between"
         yield TimelineEntry(each.since, each.since, "opsdash", EntryKind.STATUS, text)
+    for jump in story.jumps:
+        text = f"{tell(jump)}: times before and after this do not compare"
+        yield TimelineEntry(jump.at, jump.at, "opsdash", EntryKind.STATUS, text)
 
 
 def _entry(entry: TimelineEntry) -> str:

@@ -149,7 +149,8 @@ def block_done(draft: Draft, event: BlockDone) -> None:
     if event.captured is not None and result.state is BlockState.PASSED:
         name, value = event.captured
         draft.emit(RunParameterSet(draft.now.wall, run.id, name, value, result.who, source="captured"))
-    text = f"{run.runbook}, step {result.step}: {result.state.value}" + (f" ({result.detail})" if result.detail else "")
+    detail = f" ({result.detail})" if result.detail else ""
+    text = f"{run.runbook}, {run.called(result.step)}: {result.state.value}{detail}"
     incidents.note(draft, run.component, EntryKind.RUNBOOK, text, result.who or "opsdash")
     _go_on(draft, run, result)
     draft.touch(run.component)
@@ -164,7 +165,7 @@ def _go_on(draft: Draft, run: Run, result: BlockResult) -> None:
     passed = result.state is BlockState.PASSED
     if passed and done.ends_step and not run.mark(done.step):
         draft.emit(StepMarked(draft.now.wall, run.id, done.step, "done", live.who, automatic=True))
-        text = f"{run.runbook}, step {done.step}: done, its checks passed"
+        text = f"{run.runbook}, {run.called(done.step)}: done, its checks passed"
         incidents.note(draft, run.component, EntryKind.RUNBOOK, text, live.who)
     draft.set_live("runs", run.id, RunLive(rest, live.who) if passed and rest else None)
     if passed and rest:
@@ -195,7 +196,7 @@ def decide(draft: Draft, who: str, intent: DecideBlockIntent) -> Refused | None:
         return Refused("decided", "there is nothing to decide about this block")
     draft.emit(BlockDecided(draft.now.wall, run.id, block.step, block.block, intent.decision, who))
     words = {Decision.DONE: "is done", Decision.REPEAT: "is to be repeated", Decision.SKIP: "is left out"}
-    text = f"{run.runbook}, step {block.step}: the block that was cut short {words[intent.decision]}"
+    text = f"{run.runbook}, {run.called(block.step)}: the block that was cut short {words[intent.decision]}"
     incidents.note(draft, run.component, EntryKind.RUNBOOK, text, who)
     draft.touch(run.component)
     return None
@@ -209,5 +210,6 @@ def recover(draft: Draft) -> None:
             if block.state is BlockState.STARTED:
                 result = replace(block, state=BlockState.UNKNOWN, finished_at=draft.now.wall, detail=DIED)
                 draft.emit(BlockFinished(draft.now.wall, run.id, result))
-                text = f"{run.runbook}, step {block.step}: cut short, the engine ended while a block of it was running"
+                text = "cut short, the engine ended while a block of it was running"
+                text = f"{run.runbook}, {run.called(block.step)}: {text}"
                 incidents.note(draft, run.component, EntryKind.RUNBOOK, text)

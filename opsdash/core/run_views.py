@@ -54,6 +54,7 @@ def _step(name: str, run: Run) -> dict[str, Any]:
     mark = next((each for each in run.marks if each.step == name), None)
     return {
         "id": name,
+        "title": run.title(name),
         "mark": mark.mark if mark else "",
         "at": mark.at if mark else None,
         "who": mark.who if mark else None,

@@ -55,7 +55,7 @@ def begin(draft: Draft, who: str, intent: OpenRunIntent) -> str:
     draft.emit(
         RunStarted(
             draft.now.wall, run, intent.runbook, intent.component, intent.sha256, who, incident,
-            steps=intent.steps, mode=intent.mode, session=draft.session,
+            steps=intent.steps, mode=intent.mode, session=draft.session, titles=intent.titles,
         )
     )  # fmt: skip
     what = "began to rehearse" if intent.mode is RunMode.REHEARSE else "opened"
@@ -161,7 +161,7 @@ def mark(draft: Draft, who: str, intent: MarkStepIntent) -> Refused | None:
     if intent.mark not in MARKS:
         return Refused("mark", f"a step is {', '.join(MARKS)}; not {intent.mark!r}")
     draft.emit(StepMarked(draft.now.wall, run.id, intent.step, intent.mark, who, goto=intent.goto))
-    text = f"{run.runbook}, step {intent.step}: {MARK_WORDS[intent.mark]}"
+    text = f"{run.runbook}, {run.called(intent.step)}: {MARK_WORDS[intent.mark]}"
     incidents.note(draft, run.component, EntryKind.RUNBOOK, text, who)
     draft.touch(run.component)
     return None
@@ -186,7 +186,7 @@ def accept(draft: Draft, who: str, intent: AcceptRunIntent) -> Refused | None:
         return Refused("same", f"{run.id} goes by this text already")
     if any(block.state is BlockState.STARTED for block in run.blocks):
         return Refused("running", "a block of the old text is still running; cancel it, or wait for its end")
-    draft.emit(RunAccepted(draft.now.wall, run.id, run.component, intent.sha256, intent.steps, who))
+    draft.emit(RunAccepted(draft.now.wall, run.id, run.component, intent.sha256, intent.steps, who, intent.titles))
     draft.set_live("runs", run.id, None)
     text = f"goes on by the new text of runbook {run.runbook}"
     incidents.note(draft, run.component, EntryKind.RUNBOOK, text, who)

@@ -44,7 +44,7 @@ class Story:
     proofs: of each provider or degraded mode, as `component/what`, when the incident was opened.
     raised, cleared: when its alarms were, by their keys.  messages: that told of it, as they are now, by id.
     near: near misses of its failure modes until now, as `component/failure`.
-    interruptions: when no engine ran between its beginning and its end.
+    interruptions: when no engine ran between its beginning and its end.  jumps: when the clock moved meanwhile.
     """
 
     incident: Incident
@@ -58,6 +58,7 @@ class Story:
     messages: dict[str, Outgoing] = field(default_factory=dict)
     near: dict[str, NearMisses] = field(default_factory=dict)
     interruptions: list[Interruption] = field(default_factory=list)
+    jumps: list[r.ClockMoved] = field(default_factory=list)
 
 
 def gather(records: Iterable[Record], incident_id: str, world: World | None = None) -> Story | None:
@@ -96,6 +97,8 @@ def _note(story: Story, world: World, record: Record) -> None:
         story.raised.setdefault(alarm_key(record.component, record.topic), record.at)
     elif isinstance(record, r.AlarmCleared) and record.incident == story.incident.id:
         story.cleared[alarm_key(record.component, record.topic)] = record.at
+    elif isinstance(record, r.ClockMoved) and _lasts(story):
+        story.jumps.append(record)
     elif isinstance(record, r.RunTaken):
         story.taken.setdefault(record.run, []).append(record)
     elif isinstance(record, r.MessageQueued) and story.incident.id in record.message.incidents:

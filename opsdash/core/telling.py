@@ -148,6 +148,9 @@ def _target(key: str) -> str:
 TELL: dict[type, Callable[[Any], str]] = {
     r.EngineStarted: _engine_started,
     r.EngineStopped: lambda record: f"engine stopped: {record.why}",
+    r.ClockMoved: lambda record: (
+        f"the clock moved by {'-' if record.seconds < 0 else '+'}{format_duration(abs(record.seconds))}"
+    ),
     r.Configured: lambda record: (
         f"files read: {record.components} components, {record.checks} checks, {record.problems} problems"
     ),

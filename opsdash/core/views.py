@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         WindowView,
     )
     from opsdash.model.window import WindowState
-    from opsdash.model.world import Live, Shadow, World
+    from opsdash.model.world import Live, NearMisses, Shadow, World
 
 
 SPARK_RUNS = 12
@@ -445,6 +445,7 @@ class Viewer:
         """An entry of the register, with what it lacks."""
         since = dict(self.draft.state(component.id).failures).get(failure.id)
         proof, proof_at = self._response_proof(component, failure)
+        near: NearMisses | None = self.draft.get("near_misses", f"{component.id}/{failure.id}")
         return {
             "component": component.id,
             "id": failure.id,
@@ -461,6 +462,8 @@ class Viewer:
             "proof": proof,
             "proof_at": proof_at,
             "gaps": _gaps(component, failure, proof),
+            "near_misses": near.count if near else 0,
+            "near_at": near.last if near else None,
         }
 
     def _response_proof(self, component: Component, failure: FailureMode) -> tuple[str, float | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core import guards, switching
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES, SwitchEvent, follow
+from opsdash.core.outcomes import LIVE_STATES, UNDECIDED, SwitchEvent, follow
 from opsdash.core.steps import called_off, is_before, may_call_off, undo_trouble
 from opsdash.model.records import BlockadeLifted, SwitchAbortAsked
 from opsdash.model.switch import MOVES_PROVIDER, Refused, SwitchState
@@ -36,7 +36,7 @@ def ways_out(switch: Switch) -> list[str]:
     ways = []
     if follow(switch.state, SwitchEvent.UNDO) and not undo_trouble(switch):
         ways.append("undo")
-    if switch.state in OPEN_STATES:
+    if switch.state in UNDECIDED:
         ways.append("settle")
     if switch.state not in LIVE_STATES and follow(switch.state, SwitchEvent.TAKE_OVER):
         ways.append("take_over")

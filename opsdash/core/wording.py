@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opsdash.core import acknowledging
@@ -50,10 +50,11 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Title and body of a message."""
+    """Title and body of a message. link: to the runbook of what fails, "" where there is none to be read."""
 
     title: str
     body: str
+    link: str = ""
 
 
 def news(draft: Draft, kind: MessageKind, told: News) -> Text:
@@ -76,7 +77,7 @@ def news(draft: Draft, kind: MessageKind, told: News) -> Text:
         [f"{told.still} of which you were told before still {_verb(told.still, 'fail')}"] if told.still else [],
         list(told.notes),
     ]
-    return _text(title, sections)
+    return _text(title, sections, _link(draft, told.began))
 
 
 def reminder(draft: Draft, subjects: Sequence[Subject]) -> Text:
@@ -88,7 +89,7 @@ def reminder(draft: Draft, subjects: Sequence[Subject]) -> Text:
     if expired:
         why = f"the acknowledgement of {expired[0]} has expired"
     lines = [_began_line(draft, each) for each in subjects[:LISTED]]
-    return _text(title, [lines + _more(subjects), [why], _advice(draft, subjects)])
+    return _text(title, [lines + _more(subjects), [why], _advice(draft, subjects)], _link(draft, subjects))
 
 
 def test(channel: str, who: str) -> Text:
@@ -104,7 +105,7 @@ def status(operation: str, text: str) -> Text:
 
 def marked(text: Text, *, drill: bool) -> Text:
     """With the mark of a drill in the title, where it is about nothing else."""
-    return Text(DRILL + text.title.removeprefix(DRILL), text.body) if drill else text
+    return replace(text, title=DRILL + text.title.removeprefix(DRILL)) if drill else text
 
 
 # --- titles ----------------------------------------------------------------------------------------------------------
@@ -198,6 +199,17 @@ def _decided(failure: FailureMode) -> str:
     return f"decided in advance: {failure.response}" + (f"; {runbook}" if runbook else "")
 
 
-def _text(title: str, sections: Sequence[Sequence[str]]) -> Text:
+def _link(draft: Draft, subjects: Sequence[Subject]) -> str:
+    """Where the runbook of the worst of them can be read without opsdash."""
+    at = draft.operation.alarms.runbooks_at
+    about = subjects[0] if subjects else None
+    if not at or about is None or about.component is None or about.topic:
+        return ""
+    failure = _failure(draft, about.component)
+    runbook = (failure.runbook if failure is not None else None) or about.component.runbook
+    return f"{at}/{runbook}.md" if runbook else ""
+
+
+def _text(title: str, sections: Sequence[Sequence[str]], link: str = "") -> Text:
     body = "\n\n".join("\n".join(clean(line, LINE_LIMIT) for line in section) for section in sections if section)
-    return Text(clean(title, TITLE_LIMIT), body)
+    return Text(clean(title, TITLE_LIMIT), body, link)

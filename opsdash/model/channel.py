@@ -73,8 +73,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Alarming:
-    """All channels, the routes (the first that fits counts), and for how long a first message waits (seconds)."""
+    """All channels, the routes (the first that fits counts), and for how long a first message waits (seconds).
+
+    runbooks_at: the URL below which runbooks can be read, "" where they cannot.
+    """
 
     channels: Mapping[str, Channel] = field(default_factory=nothing)
     routes: tuple[Route, ...] = ()
     group_wait: float = GROUP_WAIT
+    runbooks_at: str = ""

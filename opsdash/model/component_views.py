@@ -115,7 +115,7 @@ class ProviderView(TypedDict):
 
 
 class FailureView(TypedDict):
-    """An entry of the register."""
+    """An entry of the register. near_misses: how often it was near, and did not happen; near_at: when it last was."""
 
     component: str
     id: str
@@ -132,6 +132,8 @@ class FailureView(TypedDict):
     proof: str
     proof_at: float | None
     gaps: list[str]
+    near_misses: int
+    near_at: float | None
 
 
 class ModeView(TypedDict):

@@ -26,6 +26,14 @@ class EngineStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockMoved:
+    """The machine was suspended, or its clock was set, by so many seconds: times before and after do not compare."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Configured:
     """The files were read. `removed` components live on with their last good definition while something holds them.
 
@@ -54,4 +62,4 @@ class RequestAccepted:
     subject: str = ""
 
 
-EngineRecord = EngineStarted | EngineStopped | Configured | RequestAccepted
+EngineRecord = EngineStarted | EngineStopped | ClockMoved | Configured | RequestAccepted

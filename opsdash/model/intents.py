@@ -258,7 +258,8 @@ class AwayIntent:
 class OpenRunIntent:
     """Begin to follow a runbook, or go on with the run that is open.
 
-    steps: (id, sha256) of each step.  checks: those that could be executed now, for blocks that are in doubt.
+    steps: (id, sha256) of each step; titles: theirs, in the same order.  checks: those that could be executed now, for
+    blocks that are in doubt.
     """
 
     runbook: str
@@ -267,6 +268,7 @@ class OpenRunIntent:
     steps: tuple[tuple[str, str], ...] = ()
     mode: RunMode = RunMode.STEP
     checks: tuple[BlockRef, ...] = ()
+    titles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,7 @@ class AcceptRunIntent:
     run: str
     sha256: str
     steps: tuple[tuple[str, str], ...] = ()
+    titles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ class Message:
     id: `MSG-n`.  key: the same for every attempt, so that whoever receives it twice can tell.
     about: keys of the alarms that it tells of.  severity: 1 (worst) to 4.
     drill: it is about a planned failure; its title begins with [DRILL] then.
-    title: one line; body: several, plain text.  link: where there is more to see, "" where that is nowhere.
+    title: one line; body: several, plain text.  link: to the runbook of the worst of what fails, "" where it
+    cannot be read without opsdash.
     created_at: seconds since 1970 UTC.
     """
 

@@ -21,7 +21,14 @@ from opsdash.model.alarm_records import (
     MessageTried,
     MessageTrying,
 )
-from opsdash.model.engine_records import Configured, EngineRecord, EngineStarted, EngineStopped, RequestAccepted
+from opsdash.model.engine_records import (
+    ClockMoved,
+    Configured,
+    EngineRecord,
+    EngineStarted,
+    EngineStopped,
+    RequestAccepted,
+)
 from opsdash.model.incident_records import (
     EntryEdited,
     HandoverAccepted,
@@ -120,6 +127,7 @@ __all__ = [
     "BlockStarted",
     "BlockadeLifted",
     "CheckChanged",
+    "ClockMoved",
     "ComponentChanged",
     "Configured",
     "EngineStarted",

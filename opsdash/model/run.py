@@ -112,6 +112,7 @@ class RunParameter:
 class Run:
     """One run. `sha256` pins the runbook's text, `steps` each step's as (id, sha256), in their order.
 
+    titles: what the steps are called, in the same order; empty where an older version did not say.
     ticks: (step, index) pairs that are set.  who: who opened it; driver, session: who drives it, and in which terminal
     ("" for any of that person's).  active_at: when the driver last did something.  current: the step that is to be done
     now; since: since when, None where that cannot be told.
@@ -137,6 +138,16 @@ class Run:
     since: float | None = None
     params: tuple[RunParameter, ...] = ()
     drivers: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+
+    def title(self, step: str) -> str:
+        """What a step is called, "" where that is not known."""
+        return next((title for (name, _), title in zip(self.steps, self.titles, strict=False) if name == step), "")
+
+    def called(self, step: str) -> str:
+        """A step as a sentence names it: by its title, or by its id where that is all that is known."""
+        title = self.title(step)
+        return f"“{title}”" if title else f"step {step}"
 
     def block(self, step: str, block: int) -> BlockResult | None:
         """The latest execution of a block."""

@@ -11,6 +11,7 @@ from opsdash.model.run import BlockResult, Decision, RunMode
 class RunStarted:
     """Somebody opened a runbook to follow it. steps: (id, sha256) of each step; session: the terminal it is driven in.
 
+    titles: of the steps, in their order; none in records of older versions.
     The text itself lies in the state folder under its `sha256`, written before this record.
     """
 
@@ -24,6 +25,7 @@ class RunStarted:
     steps: tuple[tuple[str, str], ...] = ()
     mode: RunMode = RunMode.STEP
     session: str = ""
+    titles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class RunAccepted:
     sha256: str
     steps: tuple[tuple[str, str], ...]
     who: str
+    titles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

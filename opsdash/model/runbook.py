@@ -26,6 +26,9 @@ DEFAULT_TIMEOUT = 300.0
 MOST_STEPS = 500
 """Steps of a runbook that can be followed; nobody follows more, and a client has to show them all."""
 
+LONGEST_TITLE = 120
+"""Characters of a step's title that a run keeps."""
+
 
 class Severity(StrEnum):
     """An error takes the execution from a runbook, a warning takes nothing."""
@@ -211,6 +214,11 @@ class Runbook:
     def pins(self) -> tuple[tuple[str, str], ...]:
         """What a run pins: id and hash of each step, in order."""
         return tuple((step.id, step.sha256) for step in self.steps)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What its steps are called, in order; cut to what a line of a timeline can hold."""
+        return tuple(step.title[:LONGEST_TITLE] for step in self.steps)
 
     @property
     def captures(self) -> frozenset[str]:

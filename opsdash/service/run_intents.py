@@ -48,7 +48,7 @@ def open_run(engine: Engine, given: Arguments) -> i.OpenRunIntent | Refused:
     checks: tuple[BlockRef, ...] = ()
     if standing is not None and run is not None and _hindrance(engine, run, standing) is None:
         checks = checks_of(standing.runbook, run)
-    return i.OpenRunIntent(runbook.id, component, runbook.sha256, runbook.pins, mode, checks)
+    return i.OpenRunIntent(runbook.id, component, runbook.sha256, runbook.pins, mode, checks, runbook.titles)
 
 
 def _standing(engine: Engine, given: Arguments) -> tuple[Run, Standing] | Refused:
@@ -155,7 +155,7 @@ def accept_run(engine: Engine, given: Arguments) -> i.AcceptRunIntent | Refused:
         return Refused("same", f"{run.id} goes by the text that there is")
     if given.get("sha256") not in (None, runbook.sha256):
         return Refused("changed", "the file has been edited once more; look at the difference again")
-    return i.AcceptRunIntent(run.id, runbook.sha256, runbook.pins)
+    return i.AcceptRunIntent(run.id, runbook.sha256, runbook.pins, runbook.titles)
 
 
 def approve_runbook(engine: Engine, given: Arguments) -> i.ApproveRunbookIntent | Refused:

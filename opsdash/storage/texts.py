@@ -1,7 +1,8 @@
 """Texts that a record names by their SHA-256: what runs were started with.
 
 Written before the record, so that a run can always be resumed by the text that it is pinned to, and what was changed
-since can be shown. A runbook has 256 KiB at most, and its text is kept once, however often it is followed.
+since can be shown. A runbook has 256 KiB at most, and its text is kept once, however often it is followed. It stays as
+long as the journal, whose records name it: what somebody did by a runbook is understood only with the text of that day.
 """
 
 from __future__ import annotations

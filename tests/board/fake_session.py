@@ -179,6 +179,8 @@ def failure(component: str, name: str, title: str, response: str, **changes: Any
         "proof": "fresh",
         "proof_at": START - 12 * DAY,
         "gaps": [],
+        "near_misses": 0,
+        "near_at": None,
     }
     made.update(changes)
     return made  # type: ignore[return-value] # built from the keys of FailureView
@@ -1121,7 +1123,10 @@ class FakeSession:
 
     async def register(self) -> list[FailureView]:
         self._reachable()
-        crm = failure("crm", "crm-unreachable", "The CRM cannot be reached", "runbook", gaps=["no backup"])
+        crm = failure(
+            "crm", "crm-unreachable", "The CRM cannot be reached", "runbook",
+            gaps=["no backup"], near_misses=3, near_at=START - 7200,
+        )  # fmt: skip
         return [*self._failures("email"), crm]
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
@@ -1162,6 +1167,17 @@ class FakeSession:
                 "reviewed": None,
                 "executable": False,
                 "findings": 2,
+                "approved": False,
+            },
+            {
+                "id": "email-stuck",
+                "title": "Mail is accepted and not sent",
+                "component": "email",
+                "failures": [],
+                "owner": "ken",
+                "reviewed": "2026-01-03",
+                "executable": True,
+                "findings": 0,
                 "approved": False,
             },
         ]

@@ -385,6 +385,7 @@ async def test_the_register_shows_decisions_gaps_and_what_is_active_first(board:
         assert "noticed by email/active/api · runbook email-down" in page
         assert "! no backup" in page
         assert "2 with gaps" in stage.screen
+        assert "was near 3 times, last 2h ago" in page
         await stage.press("slash")
         await stage.type("crm")
         assert "Our mail provider" not in stage.page
@@ -442,6 +443,7 @@ async def test_runbooks_are_listed_with_what_they_answer(board: Board) -> None:
         await stage.press("3")
         assert "email/provider-unreachable" in stage.page
         assert "2 findings  can only be read" in stage.page
+        assert stage.page.count("waits for approval") == 1, "what cannot be executed waits for something else"
         await stage.press("enter")
         assert stage.name == "RunbookPage"
 

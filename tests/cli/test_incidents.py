@@ -87,8 +87,11 @@ def test_an_incident_is_followed_from_its_opening_to_its_report(
     assert "may have been filled in" in again.err
     assert opsdash("incident", "report", "INC-1", "--json").json["figures"]["mitigate"] > 0
     period = opsdash("incident", "report", "--since", "1d", "--json").json
-    assert (period["incidents"], period["times"]["acknowledge"]["n"]) == (1, 1)
-    assert "definition" in opsdash("incident", "report").out
+    acknowledged = period["times"]["acknowledge"]
+    assert (period["incidents"], acknowledged["n"]) == (1, 1)
+    assert acknowledged["median"] == acknowledged["p90"] > 0, "of one"
+    told = opsdash("incident", "report").out
+    assert all(word in told for word in ("median", "90 %", acknowledged["definition"][:40])), told
 
 
 def test_what_cannot_be_is_said_with_what_can(opsdash: Callable[..., Ended]) -> None:

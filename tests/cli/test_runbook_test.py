@@ -154,6 +154,22 @@ def test_a_parameter_without_a_value_is_never_asked_for(
     assert "--param reason=" in results(ended)[0][2]
 
 
+def test_what_a_check_keeps_is_there_for_those_after_it(
+    run: Callable[..., Ended], workspace: Path, write: Callable[..., None]
+) -> None:
+    write(
+        block("check as=host", "echo db2")
+        + "### B\n\n"
+        + block("check expect='^on db2$'", "echo on $host")
+        + block("run as=token", "echo secret")
+        + block("check", "echo $token")
+    )
+    ended = run("runbook", "test", "book", "--json", "-w", workspace)
+    assert ended.code == exits.NOT_KNOWN
+    assert [each["result"] for each in ended.json["checks"]] == [PASSED, PASSED, NOT_TOLD]
+    assert "it needs token, which an earlier block keeps" in ended.json["checks"][2]["detail"]
+
+
 def test_a_value_that_does_not_fit_its_pattern_is_not_used(
     run: Callable[..., Ended], workspace: Path, write: Callable[..., None]
 ) -> None:

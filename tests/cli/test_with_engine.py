@@ -509,7 +509,7 @@ def test_a_parameter_is_asked_and_a_block_that_streams_is_cancelled_and_decided_
     (run,) = opsdash("runbook", "runs", "--json").json["runs"]
     assert (run["done"], run["ended_at"] is not None) == (3, True)
     shown = opsdash("runbook", "runs", run["id"])
-    assert "stand-down" in shown.out
+    assert "Stand down" in shown.out
     assert opsdash("runbook", "runs", "RUN-99").code == exits.USAGE
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from opsdash.cli import exits
+from opsdash.model.records import NearMissed
+from opsdash.storage.codec import encode
+from opsdash.storage.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +168,26 @@ def test_people_runbooks_and_incidents_are_there_without_an_engine(run: Callable
     assert run("incident", "list", "-w", workspace).code == exits.OK
     assert run("switch", "show", "greeting", "-w", workspace).code == exits.OK
     assert not (workspace / ".opsdash/engine.sock").exists()
+
+
+def test_a_runbook_that_nobody_has_approved_is_marked_in_the_list(
+    run: Callable[..., Ended], workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("OPSDASH_TRUST_RUNBOOKS", raising=False)
+    waits = "waits for approval: opsdash runbook approve getting-started"
+    assert waits in run("runbook", "list", "-w", workspace).out
+    monkeypatch.setenv("OPSDASH_TRUST_RUNBOOKS", "1")
+    assert "waits for approval" not in run("runbook", "list", "-w", workspace).out
+
+
+def test_near_misses_stand_in_the_register(run: Callable[..., Ended], workspace: Path) -> None:
+    assert "was near" not in run("register", "greeting", "-w", workspace).out
+    at = 1_780_000_000.0
+    missed = NearMissed(at, "greeting", "both-gone", "greeting/first/text", at - 10, 2)
+    with closing(Journal.open(workspace / ".opsdash/journal")) as journal:
+        journal.append([encode(missed)], datetime.fromtimestamp(at, UTC))
+    assert "was near   once, last 2026-05-28" in run("register", "greeting", "-w", workspace).out
 
 
 def test_a_runbook_is_shown_as_plain_text(run: Callable[..., Ended], workspace: Path) -> None:

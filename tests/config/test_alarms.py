@@ -56,6 +56,7 @@ def test_channels_and_routes_say_all_that_they_can(workspace: Workspace) -> None
     text = f"""\
 {CHANNELS}    slow: {{kind: post, url: "https://slow.example/x", timeout: 40s, depends_on: [crm]}}
   group_wait: 20s
+  runbooks_at: "https://git.example/ops/src/main/runbooks/"
   routes:
     - {{tiers: [essential], tags: [web], severity: 2, to: [owner, pager], remind: 30m,
        escalate: {{after: 10m, to: second}}}}
@@ -67,7 +68,7 @@ def test_channels_and_routes_say_all_that_they_can(workspace: Workspace) -> None
 """
     assert office(workspace, text) == []
     alarms = found(workspace)
-    assert alarms.group_wait == 20.0
+    assert (alarms.group_wait, alarms.runbooks_at) == (20.0, "https://git.example/ops/src/main/runbooks")
     slow, page = alarms.channels["slow"], alarms.channels["page"]
     assert (slow.timeout, slow.depends_on, slow.audience) == (40.0, ("crm",), Audience.TEAM)
     assert page.audience is Audience.CUSTOMERS
@@ -96,6 +97,7 @@ WRONG = [
     ("  routes: [{to: [pager], escalate: {after: 5m, to: [lena]}}]", "alarms.routes[0].escalate.to[0]: 'lena' is no"),
     ("  routes: [{to: maria, escalate: [{after: 5m, to: pager}, {after: 9m, to: x}]}]", "escalate[1].to[0]: 'x' is no"),
     ("  group_wait: 1h", "alarms.group_wait: must be less than or equal to 300"),
+    ("  runbooks_at: git.example/ops", "alarms.runbooks_at: must be the address of a folder"),
     ("  chanels: {}", 'alarms.chanels: unknown key; did you mean "channels"?'),
 ]  # fmt: skip
 

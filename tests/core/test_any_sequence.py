@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from opsdash.core import topics
 from opsdash.core.evolve import evolve
-from opsdash.core.outcomes import CARRYING_OUT, LIVE_STATES, OPEN_STATES, TRANSITIONS
+from opsdash.core.outcomes import CARRYING_OUT, LIVE_STATES, TRANSITIONS, UNDECIDED
 from opsdash.core.steps import undo_trouble
 from opsdash.core.ways_out import ways_out
 from opsdash.model import inputs as i
@@ -221,7 +221,7 @@ def _check_invariants(timeline: Timeline) -> None:
     assert len(fired) == len(set(fired)), "no action is fired twice"
     _check_records(timeline.records)
     for switch in timeline.world.tables["switches"].values():
-        if switch.state in OPEN_STATES | {SwitchState.NO_EFFECT}:
+        if switch.state in UNDECIDED | {SwitchState.NO_EFFECT}:
             ways = ways_out(switch)
             assert "undo" in ways or (undo_trouble(switch) and ways), "there is a way back, or a person is told why not"
 
@@ -233,7 +233,7 @@ def _check_records(records: list[Record]) -> None:
     for record in records:
         if isinstance(record, SwitchIntended):
             before = states.get(last.get(record.switch.plan.component, ""))
-            assert before not in LIVE_STATES | OPEN_STATES, "never two switches of a component at once"
+            assert before not in LIVE_STATES | UNDECIDED, "never two switches of a component at once"
             last[record.switch.plan.component] = record.switch.id
             states[record.switch.id] = SwitchState.INTENT
         elif isinstance(record, SwitchAdvanced | SwitchEnded):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opsdash.core.evolve_incidents import CHANGES_KEPT
+from opsdash.core.views import Viewer
 from opsdash.model import inputs as i
 from opsdash.model import records as r
 from opsdash.model.incident import EntryKind
@@ -122,6 +123,8 @@ def test_a_failure_that_is_over_before_it_is_confirmed_is_a_near_miss() -> None:
     (record,) = timeline.of(r.NearMissed)
     assert (record.component, record.failure, record.check, record.results) == ("shop", "slow", "shop/a", 2)
     assert near(timeline) is not None
+    (entry,) = Viewer(timeline.world, timeline.live, timeline.clock()).register()
+    assert (entry["near_misses"], entry["near_at"], entry["active"]) == (1, record.at, False)
     timeline.check_replay()
 
 

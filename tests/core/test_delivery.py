@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from opsdash.model import inputs as i
 from opsdash.model.channel import GROUP_WAIT, Audience, Channel, Route
 from opsdash.model.effects import Send
 from opsdash.model.message import Delivery, Message, MessageKind, MessageState
-from opsdash.model.operation import Person
+from opsdash.model.operation import Person, Tier
 from opsdash.model.records import AlarmsDeferred, MessageGivenUp, MessageQueued, MessageTried
 from opsdash.model.switch import Refused
 from opsdash.model.window import Occurrence, WindowKind, WindowSpec
@@ -184,6 +185,23 @@ def test_the_message_says_what_was_decided_in_advance() -> None:
     fails(timeline, "crm")
     timeline.advance(SOON)
     assert "decided in advance: runbook crm-down" in arrived(timeline)[0].body
+    assert arrived(timeline)[0].link == "", "nobody has said where runbooks can be read"
+
+
+@pytest.mark.parametrize(("runbook", "name"), [("crm-gone", "crm-gone"), (None, "crm-down")])
+def test_the_message_links_to_the_runbook_of_the_worst_where_that_can_be_read(runbook: str | None, name: str) -> None:
+    modes = {"gone": failure("gone", "crm/api", runbook=runbook)}
+    crm = component("crm", checks=["api"], failures=modes, runbook="crm-down", tier=Tier.ESSENTIAL)
+    fax = component("fax", checks=["api"], runbook="fax-down")
+    alarms = replace(alarming("pager"), runbooks_at="https://git.example/ops/runbooks")
+    timeline = Timeline(operation(fax, crm, alarms=alarms), inbox=Inbox())
+    timeline.all_ok()
+    fails(timeline, "fax", "crm")
+    timeline.advance(SOON)
+    works(timeline, "fax", "crm")
+    timeline.advance(OVER)
+    began, over = arrived(timeline)
+    assert (began.link, over.link) == (f"https://git.example/ops/runbooks/{name}.md", "")
 
 
 # --- the end is always told ------------------------------------------------------------------------------------------

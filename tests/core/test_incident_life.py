@@ -266,6 +266,21 @@ def test_it_runs_out_also_while_no_engine_runs() -> None:
     assert found(later).acknowledged_by is None
 
 
+@pytest.mark.parametrize("seconds", [-5 * 3600.0, -60.0])
+def test_a_clock_that_is_set_back_makes_it_no_longer(seconds: float) -> None:
+    timeline = office()
+    timeline.down("shop/a", times=3)
+    timeline.want(i.AckIntent("INC-1"), who="maria")
+    timeline.advance(600)
+    timeline.clock.jump(seconds)
+    timeline.feed(i.ClockJumped(seconds))
+    timeline.advance(1190)
+    assert found(timeline).acknowledged_by == "maria"
+    timeline.advance(20)
+    assert found(timeline).acknowledged_by is None
+    timeline.check_replay()
+
+
 def test_while_users_are_served_it_does_not_run_out() -> None:
     timeline = Timeline(operation(email()))
     timeline.all_ok()
@@ -356,15 +371,16 @@ def test_a_handover_says_at_which_step_a_run_is_and_what_is_still_to_be_decided(
     timeline.advance(1)
     timeline.all_ok()
     timeline.down(PRIMARY, times=3)
-    timeline.want(i.OpenRunIntent("email-down", "email", "sha", (("look", "1"), ("switch", "2"))), who="maria")
+    steps, titles = (("look", "1"), ("switch", "2")), ("Look at the queue", "Switch by hand")
+    timeline.want(i.OpenRunIntent("email-down", "email", "sha", steps, titles=titles), who="maria")
     timeline.want(i.MarkStepIntent("RUN-1", "look", "done"), who="maria")
     timeline.want(i.RunBlockIntent("RUN-1", "switch", 0, "failover email", "run"), who="maria")
     timeline = timeline.crash()
     timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
     offered = found(timeline).handover
     assert offered is not None
-    assert "- RUN-1, runbook email-down, driven by maria: at step switch (1 done)\n" in offered.text
-    assert "- RUN-1: nobody knows what a block of step switch has done; it has to be decided\n" in offered.text
+    assert "- RUN-1, runbook email-down, driven by maria: at “Switch by hand” (1 done)\n" in offered.text
+    assert "- RUN-1: nobody knows what a block of “Switch by hand” has done; it has to be decided\n" in offered.text
     timeline.want(i.DecideBlockIntent("RUN-1", "switch", 0, Decision.DONE), who="maria")
     timeline.want(i.OfferHandoverIntent("INC-1", "ken"), who="maria")
     again = found(timeline).handover

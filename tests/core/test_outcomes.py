@@ -8,8 +8,8 @@ import pytest
 
 from opsdash.core.outcomes import (
     LIVE_STATES,
-    OPEN_STATES,
     TRANSITIONS,
+    UNDECIDED,
     SwitchEvent,
     follow,
     mermaid,
@@ -100,7 +100,7 @@ def test_every_state_is_in_the_table() -> None:
     assert {after for events in TRANSITIONS.values() for after in events.values()} <= set(SwitchState)
 
 
-@pytest.mark.parametrize("state", sorted(LIVE_STATES | OPEN_STATES))
+@pytest.mark.parametrize("state", sorted(LIVE_STATES | UNDECIDED))
 def test_out_of_every_state_that_is_not_an_end_there_is_a_way(state: SwitchState) -> None:
     reached, edge = {state}, {state}
     while edge:
@@ -115,7 +115,7 @@ def test_every_state_in_flight_knows_what_to_do_when_the_engine_dies(state: Swit
     assert after is (SwitchState.ABORTED if state is SwitchState.INTENT else SwitchState.SETTLING)
 
 
-@pytest.mark.parametrize("state", sorted(OPEN_STATES))
+@pytest.mark.parametrize("state", sorted(UNDECIDED))
 def test_out_of_an_open_state_a_person_leads_by_undoing_settling_or_taking_over(state: SwitchState) -> None:
     assert follow(state, E.UNDO) is SwitchState.UNDOING
     assert follow(state, E.TAKE_OVER) is SwitchState.SETTLING

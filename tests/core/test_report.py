@@ -55,7 +55,7 @@ SECTIONS = (
 )  # fmt: skip
 """Of any report."""
 
-PINS = tuple((each.id, each.sha256) for each in RUNBOOK.steps)
+OPEN = i.OpenRunIntent("email-down", "email", "sha", RUNBOOK.pins, titles=RUNBOOK.titles)
 INCIDENT = Incident("INC-4", "email", IncidentKind.FAILURE, "down", 0.0)
 
 
@@ -123,7 +123,7 @@ def test_it_tells_of_steps_by_their_titles_and_of_what_passed_only_where_it_is_f
     timeline.advance(1)
     timeline.all_ok()
     timeline.down(PRIMARY, times=3)
-    timeline.want(i.OpenRunIntent("email-down", "email", "sha", PINS), who="maria")
+    timeline.want(OPEN, who="maria")
     timeline.want(i.RunBlockIntent("RUN-1", "switch", 0, "opsdash failover email", "run"), who="maria")
     timeline.feed(i.BlockDone("RUN-1", BlockResult("switch", 0, BlockState.PASSED, 0.0)))
     timeline.want(i.MarkStepIntent("RUN-1", "switch", "done"), who="maria")
@@ -138,7 +138,7 @@ def test_it_says_what_an_engine_that_died_has_interrupted_and_who_decided_about_
     timeline.advance(1)
     timeline.all_ok()
     timeline.down(PRIMARY, times=3)
-    timeline.want(i.OpenRunIntent("email-down", "email", "sha", PINS), who="maria")
+    timeline.want(OPEN, who="maria")
     timeline.want(i.RunBlockIntent("RUN-1", "switch", 0, "opsdash failover email", "run"), who="maria")
     timeline.advance(40)
     timeline = timeline.crash()
@@ -166,9 +166,17 @@ def test_it_says_that_an_engine_was_stopped_meanwhile() -> None:
     assert "find out why the engine ended" not in text
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(3600.0, "+1h"), (-90.0, "-1m30s")])
+def test_it_says_where_the_clock_moved_since_its_figures_go_by_it(seconds: float, said: str) -> None:
+    timeline = outage()
+    timeline.clock.jump(seconds)
+    timeline.feed(i.ClockJumped(seconds))
+    assert f"| opsdash | the clock moved by {said}: times before and after this do not compare |" in written(timeline)
+
+
 def test_a_rehearsal_is_no_way_in_which_a_runbook_was_followed() -> None:
     timeline = outage()
-    timeline.want(i.OpenRunIntent("email-down", "email", "sha", PINS, RunMode.REHEARSE), who="ken")
+    timeline.want(replace(OPEN, mode=RunMode.REHEARSE), who="ken")
     assert list(story(timeline).runs) == ["RUN-1"]
 
 

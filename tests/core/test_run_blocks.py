@@ -134,7 +134,7 @@ def test_the_incident_says_that_a_block_was_cut_short() -> None:
     timeline.want(RESTART)
     incident = timeline.crash().incident("shop")
     assert incident is not None
-    said = "shop-down, step restart: cut short, the engine ended while a block of it was running"
+    said = "shop-down, “Restart it”: cut short, the engine ended while a block of it was running"
     assert [each.who for each in incident.entries if each.text == said] == ["opsdash"]
 
 

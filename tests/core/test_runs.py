@@ -9,6 +9,7 @@ from opsdash.model.inputs import (
     AcceptRunIntent,
     ApproveRunbookIntent,
     CancelBlockIntent,
+    ClockJumped,
     DecideBlockIntent,
     EndRunIntent,
     Intent,
@@ -27,7 +28,8 @@ from opsdash.model.switch import Refused
 from opsdash.testing import Timeline, component, operation
 
 STEPS = (("look", "sha-look"), ("restart", "sha-restart"), ("verify", "sha-verify"), ("stand-down", "sha-down"))
-OPEN = OpenRunIntent("shop-down", "shop", "sha of the text", STEPS)
+TITLES = ("Look", "Restart it", "Verify", "Stand down")
+OPEN = OpenRunIntent("shop-down", "shop", "sha of the text", STEPS, titles=TITLES)
 REHEARSE = OpenRunIntent("shop-down", "shop", "sha of the text", STEPS, RunMode.REHEARSE)
 
 
@@ -97,7 +99,17 @@ def test_what_is_done_goes_into_the_incident_that_is_open() -> None:
     mark(timeline, "look", "failed")
     incident = timeline.incident("shop")
     assert incident is not None
-    assert incident.entries[-1].text == "shop-down, step look: did not work"
+    assert incident.entries[-1].text == "shop-down, “Look”: did not work"
+
+
+def test_a_step_is_called_by_its_id_where_an_older_version_kept_no_title() -> None:
+    timeline = shop()
+    timeline.down("shop/a", times=3)
+    timeline.want(OpenRunIntent("shop-down", "shop", "sha of the text", STEPS))
+    mark(timeline, "look")
+    incident = timeline.incident("shop")
+    assert incident is not None
+    assert incident.entries[-1].text == "shop-down, step look: done"
 
 
 def test_a_run_is_resumed_after_a_start_and_forgotten_when_it_is_closed() -> None:
@@ -282,8 +294,10 @@ def test_the_new_text_is_accepted_by_the_driver_and_pinned_from_then_on() -> Non
     mark(timeline, "look")
     edited = (("look", "sha-look"), ("stop", "sha-stop"), ("verify", "sha-verify"))
     assert rule(timeline.want(AcceptRunIntent("RUN-1", "sha of the text", STEPS))) == "same"
-    assert timeline.want(AcceptRunIntent("RUN-1", "another", edited)) == ""
+    titles = ("Look", "Stop it", "Verify")
+    assert timeline.want(AcceptRunIntent("RUN-1", "another", edited, titles)) == ""
     run = run_of(timeline)
+    assert run.called("stop") == "“Stop it”"
     assert (run.sha256, run.steps, run.mark("look"), run.current) == ("another", edited, "done", "stop")
     timeline.check_replay()
 
@@ -346,7 +360,7 @@ def test_the_time_from_becoming_current_to_the_mark_is_learned() -> None:
     timeline.check_replay()
 
 
-@pytest.mark.parametrize("gap", ["restart", "taken over"])
+@pytest.mark.parametrize("gap", ["restart", "taken over", "suspended for an hour", "clock set back"])
 def test_a_step_that_was_interrupted_teaches_nothing_and_the_next_one_does(gap: str) -> None:
     timeline = shop()
     timeline.want(OPEN)
@@ -354,6 +368,10 @@ def test_a_step_that_was_interrupted_teaches_nothing_and_the_next_one_does(gap: 
     who = "maria"
     if gap == "restart":
         timeline = timeline.crash()
+    elif gap != "taken over":
+        seconds = 3600.0 if gap == "suspended for an hour" else -35.0
+        timeline.clock.jump(seconds)
+        timeline.feed(ClockJumped(seconds))
     else:
         who = "ken"
         timeline.want(TakeRunIntent("RUN-1", "so"), who=who)

@@ -11,7 +11,7 @@ import json
 import socket
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from opsdash.core import outbox
 from opsdash.core.alarm_views import alarms_view
 from opsdash.engine import engine as engine_module
+from opsdash.model.channel import Route
 from tests.engine.support import (
     GatedJournal,
     ShiftedClock,
@@ -123,17 +124,23 @@ class Service:
             pass
         finally:
             writer.close()
-        self.texts += [mail.partition("\r\n\r\n")[2] for mail in host.mails]
+        if self.bad != "loses":
+            self.texts += [mail.partition("\r\n\r\n")[2] for mail in host.mails]
 
 
 @asynccontextmanager
-async def watched(folder: Path, service: Service, **settings: Any) -> AsyncIterator[tuple[Engine, Target]]:
-    """An engine that is about to tell a service that `site` fails."""
+async def watched(
+    folder: Path, service: Service, *, remind: float | None = None, **settings: Any
+) -> AsyncIterator[tuple[Engine, Target]]:
+    """An engine that is about to tell a service that `site` fails. remind: sooner than the files would allow."""
     async with serving(status=http(status=500)) as site:
         text = f"\nalarms:\n  group_wait: 100ms\n  channels:\n    pager: {service.channel}\n"
         write_workspace(folder, settings=text, site=web(f"{site.url}/status", every="200ms"))
         loaded = loaded_from(folder)
         assert loaded.problems == ()
+        if remind is not None:
+            alarms = replace(loaded.operation.alarms, routes=(Route(to=("pager",), remind=remind),))
+            loaded = replace(loaded, operation=replace(loaded.operation, alarms=alarms))
         async with running(folder, loaded=loaded, **settings) as engine:
             yield engine, site
 
@@ -220,6 +227,22 @@ async def test_a_webhook_that_says_yes_and_loses_it_is_found_out_and_gets_it_aga
         service.bad = ""
         found = await delivered(engine)
         assert service.keys == [found["key"]]
+
+
+@pytest.mark.parametrize("kind", ["apprise", "mail"])
+async def test_what_a_service_said_yes_to_and_lost_comes_again_as_a_reminder_until_somebody_acknowledges(
+    tmp_path: Path, kind: str
+) -> None:
+    """Nobody can find out about it, so what was delivered stands; but nobody acknowledges what has never arrived."""
+    service = Service(kind, bad="loses")
+    async with service.up(), watched(tmp_path, service, remind=1.0) as (engine, _):
+        await delivered(engine)
+        assert service.texts == []
+        service.bad = ""
+        await eventually(lambda: service.texts, within=20.0)
+        assert "site" in service.texts[0]
+        messages = alarms_view(engine.viewer().draft)["outbox"]
+        assert {each["kind"] for each in messages} == {"problem", "reminder"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -478,11 +478,14 @@ async def test_everything_else_in_the_state_folder_stays_closed(shared: Path) ->
     async with for_the_group(shared, ', listen: "127.0.0.1:0"') as one:
         await one.session.submit("pause", {"component": "web", "seconds": 60})
         await eventually(lambda: (one.where.history).stat().st_size)
+        await eventually((one.where.state / "sheets").exists)
         gid = grp.getgrnam(DAEMON).gr_gid
         found = {
             path.relative_to(one.where.state).as_posix(): (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid)
             for path in (one.where.state, *one.where.state.iterdir())
         }
+        sheets = found.pop("sheets")
+        assert sheets[0] & 0o022 == 0, "emergency sheets are there to be read, as the umask allows, and not changed"
         opened = {name: each for name, each in found.items() if each[0] & 0o077}
         assert opened == {".": (0o710, gid), "engine.sock": (0o660, gid), "engine.json": (0o640, gid)}
         assert found["token"][0] == 0o600

@@ -216,6 +216,56 @@ async def test_a_run_that_was_closed_right_before_the_kill_is_listed_with_all_it
             assert [each["mark"] for each in (await two.session.run(run))["steps"]] == ["done", "", ""]
 
 
+SECRET = "hunter2-of-the-database"
+
+SPILLING = """---
+title: Web is down
+component: web
+params:
+  DB_PASSWORD: {secret: "file:../password"}
+---
+
+## Steps
+
+### Restart
+
+```sh {run as=kept}
+echo "log in with $DB_PASSWORD"
+echo "log in with $DB_PASSWORD" >&2
+```
+
+### Verify
+
+```sh {check}
+echo "again $kept and $DB_PASSWORD" && exit 3
+```
+"""
+
+
+async def test_nothing_that_an_engine_leaves_behind_holds_a_secret_that_a_block_printed(folder: Path) -> None:
+    async with serving() as target:
+        write_workspace(folder, web=web(f"{target.url}/home"))
+        (folder.parent / "password").write_text(SECRET)
+        (folder.parent / "password").chmod(0o600)
+        write_book(folder, "true")
+        (folder / "runbooks" / "web-down.md").write_text(SPILLING)
+        async with engine(folder) as one:
+            run = await wants(one.session, "open_run", runbook="web-down")
+            await wants(one.session, "run_block", run=run, **RESTART)
+            await eventually_asked(partial(is_over, one.session, 0))
+            assert (await block(one.session))["output"] == "log in with ***\nlog in with ***"
+            await wants(one.session, "run_block", run=run, step="verify", block=0)
+            await eventually(lambda: len(of(folder, "block_finished")) == 2)
+            await wants(one.session, "end_run", run=run)
+            await one.kill()
+        async with engine(folder) as two:
+            await two.session.run(run)
+            await two.kill()
+        left = [path for path in folder.rglob("*") if path.is_file()]
+        assert [path for path in left if SECRET.encode() in path.read_bytes()] == []
+        assert any(b"again log in with" in path.read_bytes() for path in left), "what was said is there, masked"
+
+
 async def test_from_every_prefix_of_the_journal_a_run_goes_on_and_no_block_begins_by_itself(folder: Path) -> None:
     """The short form: an engine begins at each boundary of a whole run, with a block that runs in it."""
     whole, texts = GatedJournal(), Texts()

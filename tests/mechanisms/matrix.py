@@ -15,7 +15,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES
+from opsdash.core.outcomes import LIVE_STATES, UNDECIDED
 from opsdash.model.switch import SwitchKind, SwitchState
 from opsdash.service.session import SessionError
 from opsdash.storage.memory import MemoryJournal
@@ -175,7 +175,7 @@ async def _after_cut(folder: Path, mechanism: Mechanism, entries: Sequence[Entry
         def ended() -> Any:
             switch = two.runner.world.get("switches", switch_id)
             state = two.runner.world.get("components", COMPONENT)
-            known = state is not None and (state.active is not None or switch.state in OPEN_STATES)
+            known = state is not None and (state.active is not None or switch.state in UNDECIDED)
             return switch if switch is not None and switch.state not in LIVE_STATES and known else None
 
         switch = await eventually(ended, within=PATIENCE, hint=lambda: two.runner.world.tables["switches"])
@@ -253,7 +253,7 @@ async def _resting(process: EngineProcess) -> tuple[Any, str | None]:
         last.update(switch=switch, row=row)
         if switch is None or switch["live"]:
             return None
-        known = row["active"] is not None or SwitchState(switch["state"]) in OPEN_STATES
+        known = row["active"] is not None or SwitchState(switch["state"]) in UNDECIDED
         return (switch, row["active"]) if known else None
 
     def hint() -> str:

@@ -312,9 +312,25 @@ async def test_runs_are_listed_while_they_are_open_and_kept_when_they_have_ended
         assert line["ended_at"] is not None
         kept = await session.run(run)
         assert [step["mark"] for step in kept["steps"]] == ["skipped", "", "", ""]
+        assert [step["title"] for step in kept["steps"]] == ["Look", "Restart", "Use it", "Stand down"]
         second = await wants(session, "open_run", runbook="web-down")
         assert [each["id"] for each in await session.runs()] == [second, run]
         assert (await session.run(run))["ended_at"], "the second run leaves the first one as it was"
+
+
+async def test_what_a_step_usually_takes_is_told_after_three_runs(tmp_path: Path) -> None:
+    async with following(tmp_path) as s:
+        session = s.session()
+        for count in range(3):
+            assert (await session.runbook("web-down"))["steps"][0]["usual"] is None, f"after {count}"
+            run = await wants(session, "open_run", runbook="web-down")
+            await wants(session, "mark_step", run=run, step="look", mark="done")
+            await wants(session, "end_run", run=run)
+        look, restart = (await session.runbook("web-down"))["steps"][:2]
+        assert look["usual"] is not None
+        assert look["usual"]["runs"] == 3
+        assert 0 <= look["usual"]["median"] <= look["usual"]["p90"]
+        assert restart["usual"] is None
 
 
 async def test_checks_run_one_after_another_up_to_what_is_for_a_person(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 import opsdash.errors
 import opsdash.model
 from opsdash.core.evolve import EVOLVE
-from opsdash.core.outcomes import LIVE_STATES, OPEN_STATES, TRANSITIONS
+from opsdash.core.outcomes import LIVE_STATES, TRANSITIONS, UNDECIDED
 from opsdash.core.telling import TELL
 from opsdash.model import inputs, intents, records
 from opsdash.model.switch import SwitchState
@@ -73,7 +73,7 @@ def test_every_state_of_a_switch_has_its_row_and_can_be_reached() -> None:
 
 
 def test_a_switch_ends_where_nothing_leads_on() -> None:
-    assert not (LIVE_STATES & OPEN_STATES)
+    assert not (LIVE_STATES & UNDECIDED)
     ends = {state for state, events in TRANSITIONS.items() if not events}
     assert ends == {SwitchState.ABORTED, SwitchState.REFUSED, SwitchState.REVERTED, SwitchState.UNDONE}
     assert set(TRANSITIONS[SwitchState.COMMITTED].values()) == {SwitchState.REVERTED}, "by somebody else's doing"

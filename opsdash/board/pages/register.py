@@ -8,7 +8,7 @@ from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import CURSOR, Line, Role, Row, cut, left
 from opsdash.board.page import Page
 from opsdash.board.state import text_filter
-from opsdash.board.words import ago, proof
+from opsdash.board.words import ago, count_of, proof
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -119,6 +119,9 @@ def failure_rows(failure: FailureView, now: float, cells: int) -> list[Row]:
     rows.append(
         Row([(" " * (12 + component), Role.DIM), (cut(below, cells - 12 - component), Role.DIM)], _item(failure))
     )
+    if failure["near_misses"]:
+        near = f"was near {count_of(failure['near_misses'], 'time')}, last {ago(failure['near_at'], now)} ago"
+        rows.append(Row([(" " * (12 + component), Role.DIM), (near, Role.DIM)], _item(failure)))
     rows += [
         Row([(" " * (12 + component), Role.DIM), (f"! {gap}", Role.DEGRADED)], _item(failure))
         for gap in failure["gaps"]

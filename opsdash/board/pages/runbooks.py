@@ -8,6 +8,7 @@ from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import CURSOR, Line, Role, Row, left
 from opsdash.board.page import Page
 from opsdash.board.state import text_filter
+from opsdash.board.words import count_of
 
 if TYPE_CHECKING:
     from textual.binding import BindingType
@@ -41,7 +42,9 @@ class RunbooksPage(Page):
             if not test(f"{runbook['id']} {runbook['title']} {runbook['component']} {' '.join(runbook['failures'])}"):
                 continue
             answers = ", ".join(runbook["failures"]) or runbook["component"] or "nothing: no failure mode names it"
-            trouble = f"  {runbook['findings']} findings" if runbook["findings"] else ""
+            trouble = f"  {count_of(runbook['findings'], 'finding')}" if runbook["findings"] else ""
+            if runbook["executable"] and not runbook["approved"]:
+                trouble += "  waits for approval"
             rows.append(Row([
                 CURSOR, ("  ", Role.TEXT), (left(runbook["title"], title - 1) + " ", Role.STRONG),
                 (left(runbook["owner"] or "nobody", 11), Role.TEXT if runbook["owner"] else Role.DEGRADED),
