@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opsdash.config.built import Names
-from opsdash.config.problems import did_you_mean
+from opsdash.config.problems import did_you_mean, nearest
 from opsdash.config.references import CheckReferences, Dangling, SwitchedOff
 from opsdash.errors import KindError
 from opsdash.kinds.registry import UnknownKindError, injection_kind, injection_kind_names
@@ -59,28 +59,36 @@ class FaultReader:
             for number, entry in enumerate(model.undo)
             for kind, undo in entry.items()
         ]
+        written = [name for entry in model.inject for name in entry]
         found: list[Injection] = []
-        written: set[str] = set()
+        is_told = self._undo_is_told() or any(each.kind not in written for each in undos)
         for number, entry in enumerate(model.inject):
             for name, fault in entry.items():
-                written.add(name)
                 own = next((each for each in undos if each.kind == name), None)
                 if own is not None:
                     undos.remove(own)
-                found += self._fault(name, fault, self._place("inject", number, name), own)
+                found += self._fault(name, fault, self._place("inject", number, name), own, undo_is_told=is_told)
+        if all(name in injection_kind_names() for name in written):
+            self._no_fault_of(undos, written)
+        return tuple(found)
+
+    @staticmethod
+    def _no_fault_of(undos: list[_Undo], written: list[str]) -> None:
         for left in undos:
             hint = "each takes back one fault of its kind" if left.kind in written else did_you_mean(left.kind, written)
             left.spot.error(f"there is no fault that this {left.kind} takes back", hint)
-        return tuple(found)
 
     def _place(self, key: str, number: int, kind: str) -> Spot:
         return self.spot.at(key, number, kind) if key in self.lists else self.spot.at(key, kind)
 
-    def _fault(self, name: str, model: FaultModel, spot: Spot, undo: _Undo | None) -> Iterator[Injection]:
+    def _fault(
+        self, name: str, model: FaultModel, spot: Spot, undo: _Undo | None, *, undo_is_told: bool
+    ) -> Iterator[Injection]:
         kind = _kind(name, spot)
         options = None if kind is None else kind.options
         target, provider = self._target(model.target, spot.at("target"))
-        names = self._names(provider)
+        is_open = (model.target is not None and not target) or spot.at("target").is_hole
+        names = self._names(provider, is_open=is_open)
         builder = self.ground.builder
         builder.try_options(options, model.others, spot, [names])
         back: Mapping[str, Any] | None = None
@@ -89,13 +97,12 @@ class FaultReader:
             back = fill_all(undo.model.others, names.values)
         if kind is None:
             return
-        if undo is None and not kind.knows_way_back and not self._undo_is_told():
+        if undo is None and not kind.knows_way_back and not undo_is_told:
             hint = f"it does not know its own way back: write undo: {{{name}: {{…}}}}"
             spot.error(f"nothing takes this {name} back", hint)
         self._fits(kind, spot)
         raw = fill_all(model.others, names.values)
-        is_open = kind.self_undoing and model.target is None and not spot.at("target").is_hole
-        for each in self._detecting(spot) if is_open else [target]:
+        for each in self._detecting(spot) if kind.self_undoing and not (target or is_open) else [target]:
             yield Injection(name, raw, back, each)
 
     def _undo_is_told(self) -> bool:
@@ -111,14 +118,16 @@ class FaultReader:
             hint = f"say level: synthetic, or inject what a {self.level} drill breaks"
             spot.error(f"{kind.name} breaks nothing", hint)
 
-    def _names(self, provider: str) -> Names:
-        """The values that templates may name: of the provider that fails, where a certain one does."""
+    def _names(self, provider: str, *, is_open: bool) -> Names:
+        """The values that templates may name: of the provider that fails, where a certain one does. is_open: nobody
+        knows which one was meant.
+        """
         names = {"drill": self.drill, "component": self.built.id}
         component, _, name = provider.partition("/")
         there = self.ground.built.get(component)
         written = None if there is None else there.written.get(name)
         if written is None:
-            return Names(names)
+            return Names(names, open=is_open)
         values = {**names, "id": name, "as": written.provider.as_name, "title": written.provider.title}
         values |= written.provider.values
         known = {key: value for key, value in values.items() if key not in written.unknown}
@@ -174,8 +183,9 @@ class FaultReader:
         except SwitchedOff as why:
             spot.switch_off(str(why))
         except Dangling as problem:
-            near = did_you_mean(text, [ACTIVE, *self.built.providers, *self.ground.built])
-            spot.error(f"there is no check, provider or component {text!r:.80}", problem.hint or near)
+            near = nearest(text, [ACTIVE, *self.built.providers, *self.ground.built])
+            hint = f'did you mean "{near}"?' if near else problem.hint
+            spot.error(f"there is no check, provider or component {text!r:.80}", hint)
         return None
 
     def _detecting(self, spot: Spot) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from opsdash.config.built import Names
 from opsdash.config.drill_faults import FaultReader
 from opsdash.config.parts import DRILL, Report, Spot
-from opsdash.config.problems import did_you_mean
+from opsdash.config.problems import did_you_mean, nearest
 from opsdash.config.references import CheckReferences, Dangling, SwitchedOff, runbook_named
 from opsdash.config.schema import ActionModel
 from opsdash.config.schema_drills import MOST_A_SECOND, DrillModel, LoadModel
@@ -196,8 +196,7 @@ class DrillReader:
         """A planned switch without `to` goes where the response of its failure mode leads, or to the first backup."""
         spot = self._spot.at("level")
         if failure is None:
-            if self._has_switch(component, spot) and len(component.providers) < 2:
-                spot.error(f"{component.id} has no backup to switch to", "add one, or name a degraded mode with `to`")
+            self._has_switch(component, spot)
         elif failure.response.kind is ResponseKind.RUNBOOK:
             reason = self._ground.built[component.id].report.off.get(f"failures/{failure.id}/response")
             if reason is not None:
@@ -206,10 +205,9 @@ class DrillReader:
                 message = f"the response to {failure.id} is a runbook, which leads to no provider or degraded mode"
                 spot.error(message, "name one with `to`, or choose another level")
 
-    def _has_switch(self, component: Component, spot: Spot) -> bool:
+    def _has_switch(self, component: Component, spot: Spot) -> None:
         if component.switch is None:
             self._missing(component, "switch", f"{component.id} has no `switch`", spot, ("", ()))
-        return component.switch is not None
 
     def _runbook(self, component: Component | None, failure: FailureMode | None, level: Level | None) -> str | None:
         model = self._model
@@ -268,10 +266,10 @@ class DrillReader:
     ) -> tuple[Injection, ...]:
         model, ground = self._model, self._ground
         if level is not None and level not in INJECTS:
-            for key in ("inject", "undo"):
-                if getattr(model, key):
-                    hint = f"remove it, or choose {', '.join(each for each in Level if each in INJECTS)}"
-                    self._spot.at(key).error(f"a {level} drill breaks nothing", hint)
+            key = next((key for key in ("inject", "undo") if getattr(model, key)), None)
+            if key is not None:
+                hint = f"remove it, or choose {', '.join(each for each in Level if each in INJECTS)}"
+                self._spot.at(key).error(f"a {level} drill breaks nothing", hint)
             return ()
         if level in INJECTS and not model.inject and not self._is_told("inject"):
             hint = "write inject: {KIND: {…}}, or choose tabletop or switch"
@@ -357,7 +355,8 @@ class DrillReader:
         except SwitchedOff as why:
             spot.switch_off(str(why))
         except Dangling as problem:
-            hint = problem.hint or did_you_mean(what, self._ground.components)
+            near = nearest(what, list(self._ground.components))
+            hint = f'did you mean "{near}"?' if near else problem.hint
             spot.error(f"there is no component or check {what!r:.80}", hint)
         else:
             return StopIf(check.component, status, lasts, check=str(check))
@@ -436,7 +435,8 @@ class DrillReader:
             hint = "write schedule: {windows: [tue-thu 10:00-15:00]}"
             self._spot.at("level").error("a real drill needs a window, and there is none", hint)
         comes_due = model is not None and (model.cron is not None or model.every is not None)
-        if self._model.surprise is not None and not comes_due and not self._is_told("schedule"):
+        says_when = comes_due or (model is not None and not model.windows)
+        if self._model.surprise is not None and not says_when and not self._is_told("schedule"):
             message = "it is never due, so it cannot come as a surprise"
             self._spot.at("surprise").error(message, "add schedule: {every: 90d}")
         if model is None:

@@ -83,6 +83,8 @@ class LoadModel(Strict):
     and again.
     """
 
+    model_config = ConfigDict(json_schema_extra={"required": ["times", "over"]})
+
     command: dict[str, Any] | None = None
     """A program: the options of the action `command`."""
     http: dict[str, Any] | None = None
