@@ -132,5 +132,6 @@ def _linked(parsed: ParsedDrill, ground: Ground) -> tuple[Drill, list[Problem]]:
     else:
         drill = DrillReader(parsed.id, parsed.model, report, ground, parsed.lists).read()
         drill = replace(drill, file=parsed.source.name, sha256=parsed.sha256)
-    errors = (problem.reason for problem in report.problems if problem.severity is Severity.ERROR)
-    return replace(drill, off=report.off.get(DRILL) or next(errors, "")), report.problems
+    problems = [replace(each, part=DRILL) if each.severity is Severity.ERROR else each for each in report.problems]
+    errors = (each.reason for each in problems if each.severity is Severity.ERROR)
+    return replace(drill, off=report.off.get(DRILL) or next(errors, "")), problems

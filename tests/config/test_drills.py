@@ -155,7 +155,7 @@ SMALL = [
 failure_mode: email/unreachable
 level: synthetic
 owner: maria
-inject: {pretend: }
+inject: {pretend: {}}
 verify_undone: delivery
 limit: 10m
 """,
@@ -188,6 +188,11 @@ def test_what_is_only_pretended_is_what_detects_the_failure_mode_where_nothing_i
         Injection("pretend", {"status": "down"}, None, "email/postmark/api"),
         Injection("pretend", {"status": "down"}, None, "email/ses/api"),
     )
+    assert desk.drill(base + "failure_mode: email/unreachable\ninject: {pretend: }\n") == []
+    assert desk["quarterly"].injections == (Injection("pretend", {}, None, "email/active/api"),)
+    desk.files.component(CRM + "failures: {gone: {rto: 5m}}\nrunbook: email-down\n", "crm")
+    [told] = desk.drill(base.replace("delivery", "port") + "failure_mode: crm/gone\ninject: {pretend: }\n")
+    assert "inject.pretend: nothing says what fails; name it: target: " in told
 
 
 @pytest.mark.parametrize(
@@ -231,6 +236,13 @@ limit: 15m
         (None, None),
         (["two"], {"argv": ["undo-two"]}),
     ]
+
+
+def test_nothing_is_taken_back_twice(desk: Desk) -> None:
+    undos = "undo:\n- command: {argv: [plug]}\n- command: {argv: [plug, again]}\n"
+    [told] = desk.drill(changed('undo:\n  command: {argv: [plug, "{as}"]}\n', undos))
+    said = "23: undo[1].command: there is no fault that this command takes back; each takes back one fault of its kind"
+    assert told == f"drills/quarterly.yaml:{said}"
 
 
 def test_a_workspace_without_drills_has_none(workspace: Workspace) -> None:
@@ -312,6 +324,7 @@ def test_a_mistake_is_told_in_one_line_and_switches_the_drill_off(desk: Desk, ol
     [told] = desk.drill(changed(old, new))
     assert told.startswith(f"drills/quarterly.yaml:{said}")
     assert desk["quarterly"].off, "it is listed, and cannot be run"
+    assert [problem.part for problem in desk.loaded.errors] == ["this drill"]
     assert desk["quarterly"].id == "quarterly"
 
 
