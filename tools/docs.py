@@ -29,6 +29,7 @@ import opsdash.kinds.notifiers
 from opsdash.board.keymap import keymap_markdown
 from opsdash.config import runbook_rules as runbook_rules_module
 from opsdash.config.schema import CheckModel, ComponentModel, WorkspaceModel
+from opsdash.config.schema_drills import DrillModel
 from opsdash.core import automatic, badges, guards, outcomes, traces
 from opsdash.kinds.registry import action_kind, check_kind, notifier_kind
 from opsdash.model.records import Record
@@ -176,6 +177,11 @@ def workspace() -> str:
 def component() -> str:
     """docs/reference/component.md"""
     return _file_reference("checks/COMPONENT.yaml", ComponentModel, "component")
+
+
+def drill() -> str:
+    """docs/reference/drill.md"""
+    return _file_reference("drills/DRILL.yaml", DrillModel, "drill")
 
 
 def _file_reference(title: str, model: type[BaseModel], schema: str) -> str:
@@ -368,6 +374,11 @@ def component_schema() -> str:
     return _printed("schema", "component")
 
 
+def drill_schema() -> str:
+    """docs/schema/drill.json"""
+    return _printed("schema", "drill")
+
+
 def workspace_schema() -> str:
     """docs/schema/workspace.json"""
     return _printed("schema", "workspace")
@@ -391,6 +402,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/notifiers.md": notifiers,
     "reference/workspace.md": workspace,
     "reference/component.md": component,
+    "reference/drill.md": drill,
     "reference/keys.md": keys,
     "reference/records.md": records,
     "reference/switch-states.md": switch_states,
@@ -398,6 +410,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/exit-codes.md": exit_codes,
     "reference/runbook-rules.md": runbook_rules,
     "schema/component.json": component_schema,
+    "schema/drill.json": drill_schema,
     "schema/workspace.json": workspace_schema,
 }
 

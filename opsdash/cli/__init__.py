@@ -57,8 +57,9 @@ COMMANDS: dict[str, Entry] = {
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),
     "people": Entry("people", "who owns what, who is away"),
     "journal": Entry("journal", "everything that happened: tail, verify, export; works without an engine"),
-    "schema": Entry("schema", "the JSON Schema of opsdash.yaml and checks/*.yaml, for editors"),
-    "kinds": Entry("kinds", "kinds of checks and actions, and their options"),
+    "schema": Entry("schema", "the JSON Schema of opsdash.yaml, checks/*.yaml and drills/*.yaml, for editors"),
+    "kinds": Entry("kinds", "kinds of checks, actions, injections and notifiers, and their options"),
+    "faultproxy": Entry("faultproxy", "a proxy for drills: passes traffic until it is told to be a bad network"),
     "doctor": Entry("doctor", "is everything in place for opsdash itself?"),
 }
 

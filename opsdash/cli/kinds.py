@@ -1,4 +1,4 @@
-"""Which kinds of checks, actions and notifiers there are, what they need, and what their options mean."""
+"""Which kinds of checks, actions, injections and notifiers there are, what they need, and what their options mean."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from opsdash.kinds.base import ActionKind, CheckKind, NotifierKind
+    from opsdash.kinds.injecting import InjectionKind
 
-    Kind = CheckKind | ActionKind | NotifierKind
+    Kind = CheckKind | ActionKind | InjectionKind | NotifierKind
 
 EXAMPLE = "opsdash kinds http"
 
 GROUPS: Mapping[str, tuple[Callable[[], tuple[str, ...]], Callable[[str], Kind]]] = {
     "check": (registry.check_kind_names, registry.check_kind),
     "action": (registry.action_kind_names, registry.action_kind),
+    "injection": (registry.injection_kind_names, registry.injection_kind),
     "notifier": (registry.notifier_kind_names, registry.notifier_kind),
 }
 """Names of all kinds of a group, and how to get one."""

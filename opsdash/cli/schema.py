@@ -16,7 +16,9 @@ EXAMPLE = "opsdash schema component > component.schema.json"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `opsdash schema`."""
     parser.add_argument(
-        "which", choices=["component", "workspace"], help="checks/*.yaml are components, opsdash.yaml is the workspace"
+        "which",
+        choices=["component", "workspace", "drill"],
+        help="checks/*.yaml are components, opsdash.yaml is the workspace, drills/*.yaml are drills",
     )
 
 

@@ -70,8 +70,11 @@ def _summary(loaded: Loaded, results: Sequence[Result]) -> str:
     errors = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
     warnings = len(loaded.problems) - errors
     operation = loaded.operation
+    counts = [f"{len(operation.components)} components", f"{len(loaded.bindings)} checks"]
+    counts += [f"{len(loaded.runbooks)} runbooks"]
+    counts += [f"{len(operation.drills)} drills"] if operation.drills else []
     parts = [
-        f"{len(operation.components)} components, {len(loaded.bindings)} checks, {len(loaded.runbooks)} runbooks",
+        ", ".join(counts),
         f"{errors} errors, {warnings} warnings" if loaded.problems else "no problems",
     ]
     if results:

@@ -487,7 +487,7 @@ class Builder:
         its part. None where nobody knows its kind.
         """
         kind = self._action_kind(model, spot)
-        options = self._try_action(None if kind is None else kind.options, model, spot, samples)
+        options = self.try_options(None if kind is None else kind.options, model.others, spot, samples)
         if kind is None:
             return None
         abilities = kind.abilities if options is None else kind.abilities_with(options)
@@ -511,7 +511,7 @@ class Builder:
             message = f"the action kind {model.kind!r} cannot tell what is in force"
             spot.at("kind").error(message, "leave `read` away, or use a kind that can, such as http or pointer")
             kind = None
-        self._try_action(None if kind is None else kind.read_options, model, spot, (NO_NAMES,))
+        self.try_options(None if kind is None else kind.read_options, model.others, spot, (NO_NAMES,))
         return None if kind is None else ActionCall(model.kind, model.others, model.timeout)
 
     def _action_kind(self, model: ActionModel, spot: Spot) -> ActionKind | None:
@@ -523,17 +523,17 @@ class Builder:
             spot.at("kind").error(str(error))
         return None
 
-    def _try_action(
-        self, options: type[BaseModel] | None, model: ActionModel, spot: Spot, samples: Sequence[Names]
+    def try_options(
+        self, options: type[BaseModel] | None, raw: Mapping[str, Any], spot: Spot, samples: Sequence[Names]
     ) -> Any:
-        """Look at an action's options with each of `samples`; `options` None: nobody knows the kind. Returns them as
-        the last sample has them, None where they cannot be used.
+        """Look at a kind's options with each of `samples` as their names; `options` None: nobody knows the kind.
+        Returns them as the last sample has them, None where they cannot be used.
         """
         found: Any = None
         for names in samples:
             filled: dict[str, Any] = {}
             unread: set[str] = set()
-            for key, value in model.others.items():
+            for key, value in raw.items():
                 lacking, is_decided = names.judged(value)
                 for name in lacking:
                     hint = did_you_mean(name, names.values) or "write {{ for a brace"

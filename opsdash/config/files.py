@@ -133,8 +133,8 @@ class Kept:
         return self._in(RUNBOOKS)
 
     def drills(self) -> list[Path]:
-        """None are kept."""
-        return []
+        """Drills."""
+        return self._in(DRILLS)
 
     def read(self, path: Path, known: Source | None = None) -> Source:
         """A file as it was; `known` itself where it is the same."""

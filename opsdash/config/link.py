@@ -15,7 +15,7 @@ from opsdash.config.built import Names
 from opsdash.config.linked import Linked, is_lost
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
-from opsdash.config.references import CheckReferences, Dangling, SwitchedOff
+from opsdash.config.references import CheckReferences, Dangling, SwitchedOff, runbook_named
 from opsdash.config.schema_fields import NAME_PATTERN
 from opsdash.config.switches import SwitchLinker
 from opsdash.model.operation import (
@@ -153,17 +153,7 @@ class Linker:
         linked.runbook = self._runbook(spot, built.model.runbook)
 
     def _runbook(self, spot: Spot, name: str | None) -> str | None:
-        """The runbook of that name; None with a problem where there is no such file."""
-        if name is None or name in self._runbooks:
-            return name
-        if name in self._unreadable:
-            spot.switch_off(self._unreadable[name])
-            return None
-        hint = did_you_mean(name, self._runbooks) or "write the file, or remove the key"
-        if name.endswith(".md"):
-            hint = "leave the .md away"
-        spot.error(f"there is no runbooks/{name.removesuffix('.md')}.md", hint)
-        return None
+        return runbook_named(spot, name, self._runbooks, self._unreadable)
 
     def _break_cycles(self) -> None:
         """Take the edge that closes each cycle out of `depends_on`, and say where."""

@@ -19,6 +19,9 @@ from opsdash.config import files, runbooks, workspace
 from opsdash.config.alarms import Ground, alarming
 from opsdash.config.build import Builder, with_facts
 from opsdash.config.built import Binding, Built
+from opsdash.config.drills import Found as FoundDrills
+from opsdash.config.drills import Ground as DrillGround
+from opsdash.config.drills import ParsedDrill, drills, parse_drill
 from opsdash.config.link import Linker
 from opsdash.config.parse import Parsed, parse
 from opsdash.config.parts import Report
@@ -63,6 +66,8 @@ class Cache:
     components: Mapping[str, Parsed]
     good_components: Mapping[str, Parsed]
     runbooks: Mapping[str, ReadRunbook]
+    drills: Mapping[str, ParsedDrill]
+    good_drills: Mapping[str, ParsedDrill]
     sound: Mapping[str, Source]
     stamps: Mapping[str, files.Stamp | None]
 
@@ -193,14 +198,15 @@ class _Load:
 
         components, good_components = self._read_components()
         read_runbooks = self._read_runbooks()
-        self._refuse_drills()
+        read_drills = self._read_drills()
         builder = Builder(references, good.model.defaults, self._wall, self._before.bindings if self._before else {})
         anchors = self._anchors(builder, good, report)
         built, lost = self._build(builder, components, good_components)
+        reasons = {name: parsed.problem or "" for name, parsed in lost.items()}
         linker = Linker(
             builder,
             built,
-            lost={name: parsed.problem or "" for name, parsed in lost.items()},
+            lost=reasons,
             people=people,
             workspace=report,
             runbooks=read_runbooks,
@@ -226,10 +232,24 @@ class _Load:
             previous=self._before.operation.alarms if self._before else None,
         )
         kept |= alarms.kept
-        sources = [current.source, *(each.source for each in components.values())]
-        digest = workspace.digest(
-            {each.name: each.sha256 for each in (*sources, *(each.source for each in read_runbooks.values()))}
+        found_drills = self._drills(
+            read_drills,
+            DrillGround(
+                builder=builder,
+                built=built,
+                lost=reasons,
+                components=found,
+                people=people,
+                runbooks=read_runbooks,
+                unreadable=self._unreadable,
+                windows=window_specs,
+                workspace=report,
+                zone=zone,
+            ),
         )
+        read = (components, read_runbooks, read_drills)
+        sources = [current.source, *(each.source for files_ in read for each in files_.values())]
+        digest = workspace.digest({each.name: each.sha256 for each in sources})
         operation = index(
             Operation(
                 title=settings.title,
@@ -240,6 +260,7 @@ class _Load:
                 anchors=tuple(anchors),
                 windows=window_specs,
                 alarms=alarms.alarming,
+                drills=found_drills.drills,
                 sha256=digest,
             )
         )
@@ -265,7 +286,9 @@ class _Load:
                 components,
                 good_components,
                 read_runbooks,
-                self._sound([*sources, *(each.source for each in read_runbooks.values())], problems),
+                read_drills,
+                found_drills.good,
+                self._sound(sources, problems),
                 stamps,
             ),
         )
@@ -339,11 +362,20 @@ class _Load:
                 found[name] = ReadRunbook(source, *runbooks.parse(name, source.data, source.name))
         return found
 
-    def _refuse_drills(self) -> None:
+    def _read_drills(self) -> dict[str, ParsedDrill]:
+        known = self._cache.drills if self._cache else {}
+        found: dict[str, ParsedDrill] = {}
         for path in self._files.drills():
-            name = path.relative_to(self._folder).as_posix()
-            hint = "move the file away: nothing happens by it"
-            self._problems.append(Problem(name, 0, (), "drills are not in this version", hint, Severity.WARNING))
+            name = path.stem
+            if name in found:
+                message = f"there is {found[name].source.name} too; a drill has one file"
+                relative = path.relative_to(self._folder).as_posix()
+                self._problems.append(Problem(relative, 0, (), message, "remove one of them"))
+                continue
+            before = known.get(name)
+            source = self._files.read(path, before.source if before else None)
+            found[name] = before if before is not None and before.source is source else parse_drill(source)
+        return found
 
     # --- building -------------------------------------------------------------------------------------------
 
@@ -388,6 +420,12 @@ class _Load:
                 same = before.get(name)
                 keep = same is not None and same.check == full.check and same.options == full.options
                 found[name] = same if keep and same is not None else full
+        return found
+
+    def _drills(self, parsed: Mapping[str, ParsedDrill], ground: DrillGround) -> FoundDrills:
+        """All drills; what is wrong with them is told among the other problems."""
+        found = drills(parsed, self._cache.good_drills if self._cache else {}, ground)
+        self._problems += [_kept(each) if each.file in found.kept else each for each in found.problems]
         return found
 
     def _runbook_problems(

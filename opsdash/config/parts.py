@@ -44,6 +44,9 @@ _READ_ON = NAMED_SECTIONS | {"switch", "windows", "anchors"}
 _SECTIONS = (NAMED_SECTIONS | _NAMED_IN_WORKSPACE) - {"providers", "defaults", "engine", "alarms"}
 """Sections whose entries are referred to by their names alone."""
 
+DRILL = "this drill"
+"""The one part of a drill's file."""
+
 _LISTS = frozenset({"owners", "depends_on", "tags"})
 _NOTHING_LATER: Mapping[KeyPath, frozenset[str]] = MappingProxyType({})
 
@@ -184,6 +187,11 @@ def workspace_part(path: KeyPath) -> tuple[KeyPath, str | None]:
     if head in _NAMED_IN_WORKSPACE and len(path) > 1:
         return path[:2], f"{head}/{path[1]}"
     return path[:1], head
+
+
+def drill_part(path: KeyPath) -> tuple[KeyPath, str | None]:
+    """The same for a drill: it is one part, which a mistake anywhere in it switches off."""
+    return path[:1], DRILL
 
 
 _NO_SUCH_FORM = re.compile(r"_type$|^literal_error$|^enum$")

@@ -14,7 +14,7 @@ from opsdash.config.problems import did_you_mean
 from opsdash.model.operation import ACTIVE, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from opsdash.config.built import Built
     from opsdash.config.parts import Spot
@@ -171,3 +171,19 @@ class CheckReferences:
         message = f"{check} keeps its connection and may go on talking to what was replaced{why}"
         spot.error(message, "give it connection: new, or name another check")
         return False
+
+
+def runbook_named(spot: Spot, name: str | None, runbooks: Collection[str], unreadable: Mapping[str, str]) -> str | None:
+    """The runbook of that name; None with a problem where there is no such file. unreadable: runbooks that are there
+    and may not be read, with the reason.
+    """
+    if name is None or name in runbooks:
+        return name
+    if name in unreadable:
+        spot.switch_off(unreadable[name])
+        return None
+    hint = did_you_mean(name, runbooks) or "write the file, or remove the key"
+    if name.endswith(".md"):
+        hint = "leave the .md away"
+    spot.error(f"there is no runbooks/{name.removesuffix('.md')}.md", hint)
+    return None

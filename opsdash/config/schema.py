@@ -39,10 +39,10 @@ from opsdash.model.status import Status
 
 LATER: dict[str, dict[tuple[str | int, ...], frozenset[str]]] = {
     "workspace": {
-        (): frozenset({"drills", "calendars"}),
+        (): frozenset({"calendars"}),
     },
     "component": {
-        (): frozenset({"windows", "drills", "drill", "injections"}),
+        (): frozenset({"windows"}),
         ("switch",): frozenset({"canary", "schedule"}),
     },
 }

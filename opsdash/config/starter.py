@@ -23,6 +23,8 @@ _WORKSPACE = """\
 #   opsdash.yaml     this file: people, defaults, settings
 #   checks/*.yaml    one file for each component, a part that can fail on its own; the file's name is its id
 #   runbooks/*.md    what to do when it has failed, step by step
+#   drills/*.yaml    planned failures: what is broken on purpose, when, and what has to come true (there is none yet;
+#                    `opsdash schema drill` has all keys)
 #
 # `opsdash` opens the board, `opsdash validate` reads every file and reports every problem. Files are read
 # again when they change, so edit them while it runs.

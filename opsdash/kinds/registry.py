@@ -2,8 +2,9 @@
 
 One kind is one module: `opsdash/kinds/checks/http.py` is the check kind `http`. Listing names looks at the
 folder and imports nothing; asking for a kind imports its module alone, so that a workspace pays for what it
-uses. Other packages add kinds through the entry points `opsdash.checks`, `opsdash.actions` and
-`opsdash.notifiers`: the entry's name is the kind's name, its value a module with a `KIND`, or the registration itself.
+uses. Other packages add kinds through the entry points `opsdash.checks`, `opsdash.actions`, `opsdash.injections`
+and `opsdash.notifiers`: the entry's name is the kind's name, its value a module with a `KIND`, or the registration
+itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.errors import KindError
 from opsdash.kinds.base import ActionKind, CheckKind, NotifierKind
+from opsdash.kinds.injecting import InjectionKind
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -32,12 +34,15 @@ __all__ = [
     "action_kind_names",
     "check_kind",
     "check_kind_names",
+    "injection_kind",
+    "injection_kind_names",
     "notifier_kind",
     "notifier_kind_names",
 ]
 
 _CHECKS = "checks"
 _ACTIONS = "actions"
+_INJECTIONS = "injections"
 _NOTIFIERS = "notifiers"
 
 
@@ -57,6 +62,11 @@ def check_kind_names() -> tuple[str, ...]:
 def action_kind_names() -> tuple[str, ...]:
     """Names of all action kinds, sorted; imports none of them."""
     return _names(_ACTIONS)
+
+
+def injection_kind_names() -> tuple[str, ...]:
+    """Names of all injection kinds, sorted; imports none of them."""
+    return _names(_INJECTIONS)
 
 
 def notifier_kind_names() -> tuple[str, ...]:
@@ -79,6 +89,15 @@ def action_kind(name: str) -> ActionKind:
     kind = _load(_ACTIONS, name)
     if not isinstance(kind, ActionKind):
         raise KindUnavailableError(f"the action kind {name!r} registers no ActionKind as KIND")
+    return kind
+
+
+@functools.cache
+def injection_kind(name: str) -> InjectionKind:
+    """The injection kind of that name. Raises UnknownKindError or KindUnavailableError."""
+    kind = _load(_INJECTIONS, name)
+    if not isinstance(kind, InjectionKind):
+        raise KindUnavailableError(f"the injection kind {name!r} registers no InjectionKind as KIND")
     return kind
 
 

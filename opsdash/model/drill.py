@@ -56,7 +56,9 @@ class Injection:
     """One fault: its kind and options as written, and those with which it is taken back.
 
     undo: None where the kind knows its own way back from `raw`.  target: the check, provider or component that is
-    concerned, as `component[/provider[/check]]`, where the kind works at the layer of the checks.
+    concerned, as `component[/provider[/check]]`, where the kind works at the layer of the checks. It may be a check of
+    the component itself (`component/check`), which then is in `Operation.checks`; the provider `active` is who serves
+    when the drill begins.
     """
 
     kind: str
@@ -87,6 +89,7 @@ class Expect:
     detect: from the fault to the incident.  acknowledge: from there to a person.  recover: from the fault to verified
     service; without it the failure mode's RTO.
     unaffected: components whose status must not change.  mode: the degraded mode that must really serve.
+    mode: of another component as `component/mode`.
     alarm: a message about it was delivered.  runbook: a run of its runbook was closed with every step marked.
     """
 
@@ -104,7 +107,8 @@ class Expect:
 class Schedule:
     """When a drill is due: by the calendar (`cron`), or so long after its latest evidence (`every`).
 
-    windows: names of the workspace's windows, or cron-like spans as written, in which it may be begun; none: any time.
+    windows: in which it may be begun, none: any time. Names of the workspace's windows, or times of the week as written
+    (`model.week`), which contain a colon and so are no names. With windows alone it is begun by hand.
     remind: so many seconds before it is due, its owner is reminded.
     """
 
@@ -117,11 +121,16 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class StopIf:
-    """A component is as bad as that for so long: the drill is stopped and undone."""
+    """A component is as bad as that for so long: the drill is stopped and undone.
+
+    check: it is this check of the component that counts, and not the component; one of whoever serves as
+    `component/active/check`.
+    """
 
     component: str
     status: Status = Status.DOWN
     lasts: float = 0.0
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)

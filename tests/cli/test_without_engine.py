@@ -62,10 +62,12 @@ def test_validate_reports_every_error_with_file_line_and_the_nearest_name(
 
 def test_validate_answers_1_for_warnings_alone(run: Callable[..., Ended], workspace: Path) -> None:
     (workspace / "drills").mkdir()
-    (workspace / "drills/quarterly.yaml").write_text("title: Quarterly\n")
+    drill = "component: greeting\nlevel: switch\nowner: me\nschedule: {every: 120d}\n"  # its evidence counts for 100
+    (workspace / "drills/quarterly.yaml").write_text(drill)
     ended = run("validate", "-w", workspace, "--json")
     assert ended.code == exits.WARNINGS
     assert ended.json["status"] == "warnings"
+    assert ended.json["reason"].partition("; ")[0].endswith(", 1 runbooks, 1 drills")
     assert [problem["file"] for problem in ended.json["problems"]] == ["drills/quarterly.yaml"]
 
 
@@ -235,7 +237,7 @@ def test_the_unit_names_the_workspace(run: Callable[..., Ended], workspace: Path
     assert "Restart=always" in ended.out
 
 
-@pytest.mark.parametrize("which", ["component", "workspace"])
+@pytest.mark.parametrize("which", ["component", "workspace", "drill"])
 def test_the_schema_is_json(run: Callable[..., Ended], which: str) -> None:
     assert run("schema", which).json["$schema"].startswith("https://json-schema.org/")
 

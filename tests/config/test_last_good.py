@@ -111,3 +111,18 @@ def test_what_is_gone_and_still_needed_is_kept_on(workspace: Workspace) -> None:
     kept = kept_of(workspace).keeping(before, {"runbooks/email-down.md", "runbooks/never.md"})
     assert kept.sound["runbooks/email-down.md"] == before.sound["runbooks/email-down.md"]
     assert "runbooks/never.md" not in kept.sound
+
+
+def test_a_drill_goes_on_in_its_last_good_version_over_a_start(workspace: Workspace) -> None:
+    (workspace.folder / "drills").mkdir()
+    path = workspace.write("drills/monthly.yaml", "component: email\nlevel: switch\nowner: maria\nhold: 2m\n")
+    workspace.component(SOUND)
+    good = workspace.load().operation.drills["monthly"]
+    kept = kept_of(workspace)
+    workspace.write("drills/monthly.yaml", "component: email\nlevel: switch\nowner: nobody\n")
+    loaded = started(workspace, kept)
+    assert loaded.operation.drills["monthly"] == good
+    assert [problem.hint.endswith(KEPT) for problem in loaded.problems] == [True]
+    kept = kept_of(workspace)
+    path.unlink()
+    assert started(workspace, kept).operation.drills == {}, "it was removed on purpose"

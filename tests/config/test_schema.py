@@ -12,7 +12,9 @@ import pytest
 from opsdash.config.jsonschema import json_schema
 from opsdash.config.starter import STARTER
 from opsdash.config.yaml import read
-from opsdash.kinds.registry import action_kind_names, check_kind_names
+from opsdash.kinds.registry import action_kind_names, check_kind_names, injection_kind_names
+from tests.config.test_drills import SMALL as SMALL_DRILLS
+from tests.config.test_drills import SOUND as SOUND_DRILL
 from tests.config.test_problems import SOUND
 
 EXAMPLE = Path(__file__).parents[2]
@@ -28,12 +30,17 @@ def test_it_is_json_and_knows_every_kind() -> None:
     checks = schema["$defs"]["CheckModel"]["properties"]["kind"]["enum"]
     assert tuple(checks) == check_kind_names()
     assert tuple(schema["$defs"]["ActionModel"]["properties"]["kind"]["enum"]) == action_kind_names()
+    schema = json.loads(json.dumps(json_schema("drill")))
+    for model in ("FaultModel", "UndoModel"):
+        assert tuple(schema["$defs"][model]["properties"]) == injection_kind_names()
 
 
 def test_every_key_is_documented() -> None:
-    for which, schema in (("component", json_schema("component")), ("workspace", json_schema("workspace"))):
+    which: Any
+    for which in ("component", "workspace", "drill"):
+        schema = json_schema(which)
         for name, definition in {**schema["$defs"], which: schema}.items():
-            if "." in name:
+            if "." in name or name in {"FaultModel", "UndoModel"}:
                 continue  # kinds document their own keys, and are tested where they are
             for key, value in definition.get("properties", {}).items():
                 assert value.get("description"), f"{name}.{key}"
@@ -45,6 +52,8 @@ def test_it_accepts_what_the_loader_accepts() -> None:
     for name, text in STARTER.items():
         if name.startswith("checks/"):
             assert errors("component", text) == [], name
+    for drill in (SOUND_DRILL, *SMALL_DRILLS):
+        assert errors("drill", drill) == [], drill
 
 
 def test_it_accepts_the_example_operation() -> None:
@@ -72,6 +81,28 @@ def test_it_accepts_the_example_operation() -> None:
 )
 def test_it_refuses_what_the_loader_refuses(text: str) -> None:
     assert errors("component", text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("level: contained", "level: high"),
+        ("level: contained\n", ""),
+        ("owner: maria\n", ""),
+        ("limit: 15m", "limit: 15"),
+        ("limit: 15m", "limitt: 15m"),
+        ("inject:\n  command", "inject:\n  comand"),
+        ("argv: [unplug", "args: [unplug"),
+        ("times: 50, ", ""),
+        ("alarm: true", "alarm: perhaps"),
+        ("approvals: 1", "approvals: 3"),
+    ],
+)
+def test_it_refuses_of_a_drill_what_the_loader_refuses(old: str, new: str) -> None:
+    text = f"{SOUND_DRILL}approvals: 1\n"
+    assert old in text
+    assert errors("drill", text) == []
+    assert errors("drill", text.replace(old, new))
 
 
 def test_an_option_of_any_type_may_be_a_template_or_reference() -> None:

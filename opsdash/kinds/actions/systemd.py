@@ -19,89 +19,50 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
+from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading
 from opsdash.kinds.fields import Duration
-from opsdash.kinds.processes import Argv, Tool, ToolError
+from opsdash.kinds.processes import ToolError
 from opsdash.kinds.shellwords import shell_command
+from opsdash.kinds.systemd import (
+    ENDED,
+    NO_JOB,
+    SERVING,
+    Unit,
+    UnitPlace,
+    Units,
+    UnitState,
+    full_name,
+    show_units,
+    told_of,
+    units_of,
+)
 from opsdash.model.operation import Abilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
+    from opsdash.kinds.processes import Tool
+
 NONE: Final = "none"
 """What is said to be in force where no unit is."""
 REBOOT: Final = "when the machine boots, it starts the units that are enabled"
 
-_UNIT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,250}")
-_TYPES: Final = frozenset(
-    {"service", "socket", "target", "timer", "path", "mount", "automount", "swap", "slice", "scope", "device"}
-)
-_LAST_RAN: Final = "InactiveEnterTimestampMonotonic"
-_SHOWN: Final = (
-    "LoadState", "LoadError", "ActiveState", "SubState", "UnitFileState", "InvocationID", "NRestarts", _LAST_RAN
-)  # fmt: skip
-_ACTIVE: Final = frozenset({"active", "reloading", "refreshing"})
-_SERVING: Final = _ACTIVE | {"deactivating"}
-_ENDED: Final = frozenset({"inactive", "failed"})
-_KNOWN: Final = _SERVING | _ENDED | {"activating", "maintenance"}
-_NO_JOB: Final = frozenset({2, 3, 4, 5, 6})
-"""Exit codes of `systemctl start` and `stop` by which there was no job: bad call, not permitted, no such unit, …"""
 _CANNOT_BE_ENABLED: Final = frozenset({"static", "generated", "transient", "indirect"})
 _SUDO: Final = ("sudo", "-n")
 _LOOK_EVERY: Final = 0.1
 
 
-def _unit(value: Any) -> str:
-    if not isinstance(value, str) or not _UNIT.fullmatch(value):
-        raise ValueError(f"{value!r} is no name of a unit, such as mailer-a.service")
-    return value
-
-
-def _units(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Unit = Annotated[str, BeforeValidator(_unit), WithJsonSchema({"type": "string"})]
-Units = Annotated[
-    tuple[Unit, ...],
-    BeforeValidator(_units),
-    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
-]
-"""One unit, or several."""
-
-
-class _Place(StrictOptions):
-    scope: Literal["system", "user"] = "system"
-    """Whose units: those of the machine, or those of the account that opsdash runs as."""
-
-    program: Argv = ("systemctl",)
-    """The program, with arguments that each call begins with."""
-
-    def tool(self, context: ActionContext) -> Tool:
-        users = self.scope == "user"
-        argv = [*self.program, *(["--user"] if users else [])]
-        return Tool(argv, cwd=context.workspace, env=_user_bus() if users else {}, deadline=context.deadline)
-
-
-def _user_bus() -> dict[str, str]:
-    """Where the account's own systemd is found; programs get no other variables of ours."""
-    found = {name: os.environ[name] for name in ("DBUS_SESSION_BUS_ADDRESS",) if name in os.environ}
-    return {"XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", **found}
-
-
-class ReadOptions(_Place):
+class ReadOptions(UnitPlace):
     units: Annotated[tuple[Unit, ...], Field(min_length=1)]
     """The units of which one is to be active, as the providers' `as` names them."""
 
 
-class Options(_Place):
+class Options(UnitPlace):
     unit: Unit
     """The unit to start, such as `{to.as}`."""
 
@@ -129,92 +90,31 @@ class Options(_Place):
     @property
     def old(self) -> tuple[str, ...]:
         """The units to stop."""
-        return tuple(name for name in self.out if _full(name) != _full(self.unit))
-
-
-def _full(name: str) -> str:
-    """The name with its type: `mailer-a` is `mailer-a.service`."""
-    return name if name.rpartition(".")[2] in _TYPES else f"{name}.service"
+        return tuple(name for name in self.out if full_name(name) != full_name(self.unit))
 
 
 def _names(text: str) -> set[str]:
     """The units that a text names, `a, b`."""
-    return {_full(name) for name in text.split(", ")}
+    return {full_name(name) for name in text.split(", ")}
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """A unit as systemd shows it. `name` is what the author calls it."""
-
-    name: str
-    load: str
-    error: str
-    active: str
-    sub: str
-    file: str
-    invocation: str
-    restarts: str
-    last_ran: int
-
-    def __str__(self) -> str:
-        return f"{self.name} is {self.active} ({self.sub})"
-
-    @property
-    def is_active(self) -> bool:
-        return self.active in _ACTIVE
-
-    @property
-    def flaw(self) -> str:
-        """Why it cannot be started; empty when it can."""
-        if self.load == "loaded":
-            return ""
-        return f"{self.name} is {self.load}" + (f": {self.error}" if self.error else "")
-
-
-async def _show(tool: Tool, units: Sequence[str]) -> list[_State]:
-    """The present states of units, in their order. Raises ToolError."""
-    finished = await tool.run("show", f"--property={','.join(_SHOWN)}", *units)
-    if finished.exit_code != 0:
-        raise ToolError(finished.evidence(tool.argv[0]))
-    blocks = [block for block in finished.stdout.split("\n\n") if block.strip()]
-    if len(blocks) != len(units) or finished.truncated:
-        raise ToolError(f"{tool.argv[0]} told of {len(blocks)} units where {len(units)} were asked for")
-    return [_state(unit, block) for unit, block in zip(units, blocks, strict=True)]
-
-
-def _state(unit: str, block: str) -> _State:
-    said = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-    if said.get("ActiveState") not in _KNOWN:
-        raise ToolError(f"{unit} is said to be {said.get('ActiveState')!r}, which is no known state")
-    *texts, last_ran = (said.get(key, "") for key in _SHOWN)
-    load, error, active, sub, file, invocation, restarts = texts
-    error = error.partition(" ")[2].strip('"')
-    return _State(
-        unit, load, error, active, sub, file, invocation, restarts, int(last_ran) if last_ran.isdecimal() else 0
-    )
-
-
-def _in_force(states: Sequence[_State]) -> str:
+def _in_force(states: Sequence[UnitState]) -> str:
     """Who serves by systemd's word: a unit, or a text that is nobody's name."""
-    for active in ([each for each in states if each.is_active], [each for each in states if each.active not in _ENDED]):
+    for active in ([each for each in states if each.is_active], [each for each in states if each.active not in ENDED]):
         if active:
             return ", ".join(state.name for state in active)
     last = max(states, key=lambda state: state.last_ran)
     return last.name if last.active == "failed" else NONE
 
 
-def _told(states: Sequence[_State]) -> str:
-    return ", ".join(map(str, states))
-
-
 async def read(options: ReadOptions, context: ActionContext) -> Reading:
     context.stage = "run"
     try:
-        states = await _show(options.tool(context), options.units)
+        states = await show_units(options.tool(context), options.units)
     except ToolError as error:
         return Reading(None, detail=str(error))
-    serving = tuple(state.name for state in states if state.active in _SERVING)
-    return Reading(_in_force(states), detail=_told(states), serving=serving)
+    serving = tuple(state.name for state in states if state.active in SERVING)
+    return Reading(_in_force(states), detail=told_of(states), serving=serving)
 
 
 # --- acting ------------------------------------------------------------------------------------------------------
@@ -225,18 +125,18 @@ async def apply(options: Options, context: ActionContext) -> ActionResult:
     context.stage = "look"
     tool = options.tool(context)
     try:
-        states = await _show(tool, [options.unit, *options.old])
+        states = await show_units(tool, [options.unit, *options.old])
     except ToolError as error:
         return ActionResult(Applied.NOT_STARTED, str(error))
     hindrance = _hindrance(options, states, context.expected)
     if hindrance:
         return ActionResult(Applied.REFUSED, f"{hindrance}; nothing was done")
     if _is_done(options, states):
-        return ActionResult(Applied.APPLIED, f"so it is already: {_told(states)}")
+        return ActionResult(Applied.APPLIED, f"so it is already: {told_of(states)}")
     return await _Jobs(options, tool, context).carry_out()
 
 
-def _hindrance(options: Options, states: Sequence[_State], expected: str | None) -> str:
+def _hindrance(options: Options, states: Sequence[UnitState], expected: str | None) -> str:
     new = states[0]
     if new.flaw:
         return new.flaw
@@ -245,13 +145,13 @@ def _hindrance(options: Options, states: Sequence[_State], expected: str | None)
     found = _in_force(states)
     if expected is None or _names(found) in (_names(expected), _names(new.name)):
         return ""
-    return f"in force is {found}, where {expected} was expected ({_told(states)})"
+    return f"in force is {found}, where {expected} was expected ({told_of(states)})"
 
 
-def _is_done(options: Options, states: Sequence[_State]) -> bool:
+def _is_done(options: Options, states: Sequence[UnitState]) -> bool:
     new, *old = states
     settled = not options.enable or (new.file == "enabled" and all(each.file != "enabled" for each in old))
-    return settled and new.is_active and not any(each.active in _SERVING | {"activating"} for each in old)
+    return settled and new.is_active and not any(each.active in SERVING | {"activating"} for each in old)
 
 
 class _Jobs:
@@ -282,7 +182,7 @@ class _Jobs:
             self._begun = True
             return None
         evidence = f"{' '.join(words)}: {finished.evidence(self._jobs.argv[0])}"
-        if self._begun or (finished.started and finished.exit_code not in _NO_JOB):
+        if self._begun or (finished.started and finished.exit_code not in NO_JOB):
             return self._unknown(evidence)
         return ActionResult(Applied.REFUSED if finished.started else Applied.NOT_STARTED, evidence)
 
@@ -310,10 +210,10 @@ class _Jobs:
 
     async def _until_steady(self) -> str:
         """Wait until the new unit has been active long enough. Returns what speaks against it, mostly nothing."""
-        began: _State | None = None
+        began: UnitState | None = None
         since = now = asyncio.get_running_loop().time()
         while began is None or now - since < self._options.steady:
-            [state] = await _show(self._tool, [self._options.unit])
+            [state] = await show_units(self._tool, [self._options.unit])
             now = asyncio.get_running_loop().time()
             if state.active in {"failed", "inactive"} or state.sub == "auto-restart":
                 return f"then it is {state.active} ({state.sub})"
@@ -331,15 +231,15 @@ class _Jobs:
         if not old:
             return None
         try:
-            for state in await _show(self._tool, old):
-                failed = await self._call("stop", state.name) if state.active not in _ENDED else None
+            for state in await show_units(self._tool, old):
+                failed = await self._call("stop", state.name) if state.active not in ENDED else None
                 if failed is not None:
                     return failed
-            left = [state for state in await _show(self._tool, old) if state.active not in _ENDED]
+            left = [state for state in await show_units(self._tool, old) if state.active not in ENDED]
         except ToolError as error:
             return self._unreadable(error)
         if left:
-            return self._unknown(f"{_them(old)} stopped, but {_told(left)}")
+            return self._unknown(f"{_them(old)} stopped, but {told_of(left)}")
         self._done.append(f"{_them(old)} stopped")
         return None
 
@@ -354,7 +254,7 @@ class _Jobs:
         return None
 
 
-def _was_restarted(before: _State, after: _State) -> bool:
+def _was_restarted(before: UnitState, after: UnitState) -> bool:
     return (before.invocation, before.restarts) != (after.invocation, after.restarts)
 
 
@@ -372,14 +272,14 @@ async def preflight(options: Options, context: ActionContext) -> Preflight:
     if missing:
         return Preflight(passed=False, detail=missing)
     try:
-        states = await _show(tool, [options.unit, *options.old])
+        states = await show_units(tool, [options.unit, *options.old])
     except ToolError as error:
         return Preflight(passed=False, detail=str(error))
     wrong = _hindrance(options, states, None)
     if wrong:
         return Preflight(passed=False, detail=wrong)
     allowed, words = await _allowed(options, tool)
-    return Preflight(passed=allowed is not False, detail=f"{_told(states)}; {words}", credentials=allowed)
+    return Preflight(passed=allowed is not False, detail=f"{told_of(states)}; {words}", credentials=allowed)
 
 
 async def _allowed(options: Options, tool: Tool) -> tuple[bool | None, str]:
@@ -404,7 +304,7 @@ async def _allowed(options: Options, tool: Tool) -> tuple[bool | None, str]:
 def manual(raw: Mapping[str, Any]) -> str:
     """The lines of systemctl, in their order."""
     unit = str(raw["unit"])
-    old = [str(name) for name in _units(raw.get("out", ())) if _full(str(name)) != _full(unit)]
+    old = [str(name) for name in units_of(raw.get("out", ())) if full_name(str(name)) != full_name(unit)]
     systemctl = [*map(str, raw.get("program", ["systemctl"])), *(["--user"] if raw.get("scope") == "user" else [])]
     job = [*_SUDO[:1], *systemctl] if raw.get("sudo") is True else systemctl
     start = [[*job, "start", unit], [*systemctl, "is-active", unit]]
