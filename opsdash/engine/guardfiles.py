@@ -71,9 +71,10 @@ class Arming:
 
 def write_arming(folder: Path, arming: Arming) -> None:
     """Make the folder of a run, and have `armed.json` in it on the disk. Raises OSError."""
-    for made in (folder.parent, folder):
-        made.mkdir(mode=0o700, exist_ok=made is folder.parent)
-        flush_folder(made.parent)
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    flush_folder(folder.parent.parent)
+    folder.mkdir(mode=0o700)
+    flush_folder(folder.parent)
     text = json.dumps(
         {
             "version": VERSION,

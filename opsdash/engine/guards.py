@@ -87,6 +87,7 @@ LOCK_WITHIN: Final = 10.0
 """Seconds beyond a try for which the engine waits for somebody else who is undoing; then it undoes, too."""
 
 LOCK_EVERY: Final = 0.1
+NOTHING_INJECTED: Final = "nothing had been injected"
 REASON_LIMIT: Final = 300
 
 
@@ -147,21 +148,17 @@ class Leftover:
 
 Told = Callable[[GuardEvent], None]
 
+_alive: list[subprocess.Popen[bytes]] = []
+"""Guards that were not seen to end: one outlives the engine that ends, and is nobody's to be waited for."""
+
 
 async def arm(arming: Arming, state: Path, hands: Hands, told: Told) -> Guard:
     """Arm a guard in `<state>/drills/<run>/` and wait until it is ready. Raises ArmingError: nothing was injected."""
     if not arming.run.replace("-", "").replace("_", "").isalnum():
         raise ArmingError(f"{arming.run!r} is no name of a run")
-    why = halted(state)
-    if why is not None:
-        raise ArmingError(f"drills are halted: {why}")
-    arming = replace(arming, manual=tuple(manual_undo(each) for each in arming.injections))
     folder = state / files.DRILLS / arming.run
     try:
-        ready = await in_thread(
-            ("guard", folder), lambda: [make_ready(each, hands.resolve) for each in arming.injections]
-        )
-        await in_thread(("guard", folder), lambda: files.write_arming(folder, arming))
+        arming, ready = await in_thread(("guard", folder), lambda: _written(arming, state, folder, hands))
         guard = Guard(arming, folder, hands, told, ready)
         await guard.start()
     except UnusableError as error:
@@ -175,19 +172,33 @@ async def arm(arming: Arming, state: Path, hands: Hands, told: Told) -> Guard:
 
 async def take_back(leftover: Leftover, hands: Hands, told: Told) -> Guard:
     """Set a new guard on a run whose faults may still be there; it undoes them at once. Raises ArmingError."""
+    folder = leftover.folder
     try:
-        arming = await in_thread(("guard", leftover.folder), lambda: files.read_arming(leftover.folder))
-        ready = await in_thread(
-            ("guard", leftover.folder), lambda: [make_ready(each, hands.resolve) for each in arming.injections]
-        )
-        guard = Guard(arming, leftover.folder, hands, told, ready)
+        arming = await in_thread(("guard", folder), lambda: files.read_arming(folder))
+        ready = await in_thread(("guard", folder), lambda: _all_ready(arming, hands))
+        guard = Guard(arming, folder, hands, told, ready)
         await guard.start()
     except UnusableError as error:
         raise ArmingError(said(hands.mask, str(error))) from error
     except OSError as error:
-        raise ArmingError(f"no guard could be set on {leftover.folder}: {error.strerror or error}") from error
+        raise ArmingError(f"no guard could be set on {folder}: {error.strerror or error}") from error
     guard.broken = True
     return guard
+
+
+def _written(arming: Arming, state: Path, folder: Path, hands: Hands) -> tuple[Arming, list[Ready]]:
+    """Have `armed.json` on the disk, if everything is there that it takes."""
+    why = halted(state)
+    if why is not None:
+        raise ArmingError(f"drills are halted: {why}")
+    ready = _all_ready(arming, hands)
+    arming = replace(arming, manual=tuple(manual_undo(each) for each in arming.injections))
+    files.write_arming(folder, arming)
+    return arming, ready
+
+
+def _all_ready(arming: Arming, hands: Hands) -> list[Ready]:
+    return [make_ready(each, hands.resolve) for each in arming.injections]
 
 
 class Guard:
@@ -207,6 +218,8 @@ class Guard:
         self._outcome: asyncio.Future[Outcome] = loop.create_future()
         self._began_to_undo = asyncio.Event()
         self._taking_over = asyncio.Lock()
+        self._at_the_target = asyncio.Lock()
+        self._transport: asyncio.ReadTransport | None = None
         self._listening: asyncio.Task[None] | None = None
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -217,13 +230,14 @@ class Guard:
         reader = asyncio.StreamReader(limit=1 << 20)
         loop = asyncio.get_running_loop()
         assert process.stdout is not None  # noqa: S101 - it was asked for
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), process.stdout)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        self._transport, _ = await loop.connect_read_pipe(lambda: protocol, process.stdout)
         self._listening = spawn(self._listen(reader), f"guard of {self.arming.run}")
         self._say({"variables": dict(self._hands.variables)})
 
     def _launch(self) -> subprocess.Popen[bytes]:
         with open(self.folder / "guard.log", "ab", opener=_private) as broken:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "opsdash.engine.guardian", str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -231,6 +245,8 @@ class Guard:
                 bufsize=0,
                 start_new_session=True,
             )
+        _alive[:] = [*(each for each in _alive if each.poll() is None), process]
+        return process
 
     @property
     def pid(self) -> int:
@@ -282,6 +298,8 @@ class Guard:
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
+        if self._transport is not None:
+            self._transport.close()
 
     # --- what it says --------------------------------------------------------------------------------------------
 
@@ -294,7 +312,9 @@ class Guard:
         await in_thread(("reap", process.pid), process.wait)
         self._close()
         if not self._ready.done():
-            self._ready.set_result(f"it ended by itself; see {self.folder / 'guard.log'}")
+            why = f"it ended by itself; see {self.folder / 'guard.log'}"
+            self._ready.set_result(why)
+            _settle(self._outcome, Outcome(None, "", why))
         elif not self._outcome.done():
             await self._replace(f"the guard died ({_ending(process.returncode)})")
 
@@ -341,24 +361,33 @@ class Guard:
             if self._began_to_undo.is_set():
                 results.append(ActionResult(Applied.NOT_STARTED, "the guard is undoing already"))
                 break
-            context = context_for(self.arming, self.folder, self._hands.resolver, self._hands.clock().wall)
-            done = await inject(ready, context)
+            async with self._at_the_target:
+                context = context_for(self.arming, self.folder, self._hands.resolver, self._hands.clock().wall)
+                done = await inject(ready, context)
             results.append(replace(done, detail=said(self._hands.mask, done.detail)))
             if done.applied is not Applied.APPLIED:
                 break
+        if self._began_to_undo.is_set():
+            await self._undo_what_came_late()
         return tuple(results)
+
+    async def _undo_what_came_late(self) -> None:
+        """The guard began to undo while something was being injected, which may have come after its undo."""
+        before = await self.ended()
+        if before.by != "engine":
+            await self._undo_here("something was injected while it was being undone", again=True)
 
     async def _ask_whether_to_inject(self) -> str:
         """Why nothing may be injected; mostly nothing."""
         if self._outcome.done() or self._began_to_undo.is_set() or not self._say({"do": "injecting"}):
             return "the guard is not there any more"
-        waiting = {asyncio.shield(self._may_inject), asyncio.shield(self._outcome)}
-        done, _ = await asyncio.wait(waiting, timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
-        if not self._may_inject.done():
-            # It may be about to write it: from here on it must be taken for injected, and cannot be any more.
-            await self.dismiss()
-            return "the guard died" if done else f"the guard did not answer within {ANSWER_WITHIN:.0f} s, and was ended"
-        return self._may_inject.result()
+        waiting: set[asyncio.Future[Any]] = {self._may_inject, self._outcome}
+        await asyncio.wait(waiting, timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+        if self._may_inject.done():
+            return self._may_inject.result()
+        if not self._outcome.done():  # it may be about to write that faults are made, and none will be
+            await self._replace("the guard did not answer and was ended", by_force=True)
+        return "the guard is not there any more"
 
     # --- undoing -------------------------------------------------------------------------------------------------
 
@@ -367,20 +396,20 @@ class Guard:
         if not self._outcome.done() and not self._began_to_undo.is_set():
             self._say({"do": "undo", "why": why})
             began = asyncio.ensure_future(self._began_to_undo.wait())
-            await asyncio.wait(
-                {began, asyncio.shield(self._outcome)}, timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED
-            )
+            waiting: set[asyncio.Future[Any]] = {began, self._outcome}
+            await asyncio.wait(waiting, timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
             began.cancel()
             if not self._began_to_undo.is_set() and not self._outcome.done():
-                log.error(
-                    "the guard of %s does not answer; it is ended, and the engine undoes in its place", self.folder
-                )
                 await self._replace("the guard did not answer and was ended", by_force=True)
         return await self.ended()
 
     async def ended(self) -> Outcome:
-        """Wait until the faults are taken back, or given up."""
-        return await asyncio.shield(self._outcome)
+        """Wait until the faults are taken back, or given up, and the guard is gone."""
+        outcome = await asyncio.shield(self._outcome)
+        if self._listening is not None:
+            await asyncio.wait({self._listening}, timeout=ANSWER_WITHIN)
+        self._close()
+        return outcome
 
     async def _replace(self, why: str, *, by_force: bool = False) -> None:
         """Undo in the guard's place, once."""
@@ -392,18 +421,23 @@ class Guard:
             self._event("gone", why)
             self._began_to_undo.set()
             _settle(self._may_inject, why)
-            outcome = (
-                await self._undo_here(why) if self.broken else Outcome(True, "engine", "nothing had been injected")
-            )
-            _settle(self._outcome, outcome)
+            log.error("guard of %s: %s; the engine undoes in its place", self.folder, why)
+            _settle(self._outcome, await self._undo_here(why))
 
-    async def _undo_here(self, why: str) -> Outcome:
+    async def _undo_here(self, why: str, *, again: bool = False) -> Outcome:
+        """Undo in this process. again: although it was undone before, since something came late."""
         lines = await self._open_log()
         lock = await self._locked()
         try:
             await self._note(lines, "undoing", why, why=why)
-            if not files.may_be_broken(files.read_log(self.folder)):
+            if not self.broken:
+                await self._note(lines, "undone", NOTHING_INJECTED, verified=True)
+                return Outcome(True, "engine", NOTHING_INJECTED)
+            log_says = await in_thread(("guard", self.folder), lambda: files.read_log(self.folder))
+            if not again and not files.may_be_broken(log_says):
                 return Outcome(True, "guard", "it was undone before the guard died")
+            async with self._at_the_target:  # what is just being injected must not come after its undo
+                pass
             account = Account(tuple(each.kind for each in self.arming.injections))
             for pause in self.arming.pauses:
                 await asyncio.sleep(pause)
@@ -474,10 +508,11 @@ def _private(path: str, flags: int) -> int:
 
 
 def leftovers(state: Path) -> tuple[Leftover, ...]:
-    """The runs whose faults may still be in place, the oldest first. It reads files; what it cannot read is one, too."""
+    """The runs whose faults may still be in place, the oldest first; one that cannot be read is among them."""
     folder = state / files.DRILLS
     try:
-        names = sorted(each.name for each in os.scandir(folder) if each.is_dir(follow_symlinks=False))
+        with os.scandir(folder) as entries:
+            names = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
     except OSError:
         return ()
     found = [left for name in names if (left := _leftover(folder / name)) is not None]

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from opsdash.engine.executor import unusable
+from opsdash.engine.unusable import unusable
 from opsdash.errors import OpsdashError
 from opsdash.kinds.base import ActionResult, Applied, Preflight
 from opsdash.kinds.injecting import InjectionContext
