@@ -29,6 +29,8 @@ MAY_BLOCK: Final = (
     ("opsdash/kinds/transport_httpx.py", {"<module>"}),
     # Authorities and client certificates: a `stat` of each file per run, read again when one has changed.
     ("opsdash/kinds/tls.py", {"client_context"}),
+    # A fault proxy is a process of its own; its control socket is made and removed while it serves nobody.
+    ("opsdash/kinds/faultproxy.py", {"serve", "_open_control", "_clear_place"}),
     # Files and stores are found and opened before an engine is at work.
     ("opsdash/service/places.py", {"places", "take", "make_state_folder"}),
     ("opsdash/storage/documents.py", {"__init__"}),

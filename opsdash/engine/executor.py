@@ -11,11 +11,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from opsdash.engine.poller import shown
 from opsdash.engine.tasks import UnderWay
-from opsdash.errors import KindError, OpsdashError
+from opsdash.engine.unusable import RESOLVE_DEADLINE, unusable
+from opsdash.errors import KindError
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
 from opsdash.kinds.offload import in_thread
 from opsdash.kinds.registry import action_kind
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 APPLY_DEADLINE = 30.0
-RESOLVE_DEADLINE = 15.0
 READ_DEADLINE = 10.0
 PREFLIGHT_DEADLINE = 5.0
 DETAIL_LIMIT = 500
@@ -203,17 +201,3 @@ def manual(call: ActionCall | None, prior: str | None = None) -> str:
         return kind.manual_command(raw)
     except Exception as error:  # noqa: BLE001 - a plan without its manual command is still a plan
         return f"# {unusable(call.kind, error)}"
-
-
-def unusable(kind: str, error: Exception) -> str:
-    """Why the options of an action or a channel cannot be used. What pydantic quotes stays out of it: that may be half
-    a secret.
-    """
-    if isinstance(error, ValidationError):
-        told = (f"{'.'.join(map(str, each['loc'])) or 'options'}: {each['msg']}" for each in error.errors())
-        return f"its options cannot be used: {'; '.join(told)}"
-    if isinstance(error, TimeoutError):
-        return f"its secrets could not be read within {RESOLVE_DEADLINE:.0f} s"
-    if not isinstance(error, OpsdashError):
-        log.error("the options of %s could not be used, for a reason that nobody foresaw", kind, exc_info=error)
-    return f"its options cannot be used: {str(error) or type(error).__name__}"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from opsdash.engine import tasks
-from opsdash.engine.executor import RESOLVE_DEADLINE, unusable
 from opsdash.engine.poller import shown
+from opsdash.engine.unusable import RESOLVE_DEADLINE, unusable
 from opsdash.errors import KindError
 from opsdash.kinds.base import NotifierContext, Told
 from opsdash.kinds.offload import in_thread

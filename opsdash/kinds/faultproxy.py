@@ -127,17 +127,18 @@ class FaultProxy:
 
         Raises FaultProxyError where an address or the control socket cannot be had.
         """
+        control: asyncio.Server | None = None
         try:
+            control = await self._open_control()
             await self._open_door()
-        except OSError as error:
-            raise FaultProxyError(f"{self._listen} cannot be listened on: {error.strerror or error}") from error
-        control = await self._open_control()
-        try:
             ready(self._listen)
             await self._ended.wait()
+        except OSError as error:
+            raise FaultProxyError(f"{self._listen} cannot be listened on: {error.strerror or error}") from error
         finally:
-            control.close()
-            self._control.unlink(missing_ok=True)
+            if control is not None:
+                control.close()
+                self._control.unlink(missing_ok=True)
             if self._timer is not None:
                 self._timer.cancel()
             self._close_door()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -85,9 +86,7 @@ async def inject(options: Options, context: InjectionContext) -> ActionResult:
     except OSError as error:
         return ActionResult(Applied.NOT_STARTED, f"it could not be started: {error.strerror or error}")
     context.on_sent()
-    until = asyncio.get_running_loop().time() + min(options.watch_for, context.deadline / 2)
-    while process.poll() is None and asyncio.get_running_loop().time() < until:
-        await asyncio.sleep(_LOOK_EVERY)
+    await run.ends(min(options.watch_for, context.deadline / 2))
     if process.poll() is None:
         return ActionResult(Applied.APPLIED, f"{options.experiment} is running")
     failed = await in_thread(("chaos", run.record), run.failed_actions)
@@ -105,7 +104,7 @@ async def undo(options: Options, context: InjectionContext) -> ActionResult:
     half = context.deadline * 0.4
     for number in (signal.SIGUSR1, signal.SIGTERM):
         context.stage = number.name
-        if await in_thread(("chaos", run.record), lambda number=number: run.tell(number)) and not await run.ends(half):
+        if await in_thread(("chaos", run.record), functools.partial(run.tell, number)) and not await run.ends(half):
             continue
         failed = await in_thread(("chaos", run.record), run.failed_actions)
         words = f"; a failed injection: {failed}" if failed else ""
