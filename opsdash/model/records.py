@@ -21,6 +21,24 @@ from opsdash.model.alarm_records import (
     MessageTried,
     MessageTrying,
 )
+from opsdash.model.drill_records import (
+    DrillAdvanced,
+    DrillApprovalAsked,
+    DrillDueSet,
+    DrillEnded,
+    DrillFaultFound,
+    DrillFaultGone,
+    DrillLoaded,
+    DrillMissed,
+    DrillOverdue,
+    DrillRecord,
+    DrillReminded,
+    DrillsAllowed,
+    DrillSaw,
+    DrillsHalted,
+    DrillStarted,
+    DrillUndone,
+)
 from opsdash.model.engine_records import Configured, EngineRecord, EngineStarted, EngineStopped, RequestAccepted
 from opsdash.model.incident_records import (
     EntryEdited,
@@ -122,6 +140,21 @@ __all__ = [
     "CheckChanged",
     "ComponentChanged",
     "Configured",
+    "DrillAdvanced",
+    "DrillApprovalAsked",
+    "DrillDueSet",
+    "DrillEnded",
+    "DrillFaultFound",
+    "DrillFaultGone",
+    "DrillLoaded",
+    "DrillMissed",
+    "DrillOverdue",
+    "DrillReminded",
+    "DrillSaw",
+    "DrillStarted",
+    "DrillUndone",
+    "DrillsAllowed",
+    "DrillsHalted",
     "EngineStarted",
     "EngineStopped",
     "EntryEdited",
@@ -183,4 +216,6 @@ __all__ = [
     "WouldSwitch",
 ]
 
-Record = EngineRecord | StatusRecord | IncidentRecord | AlarmRecord | WindowRecord | SwitchRecord | RunRecord
+Record = (
+    EngineRecord | StatusRecord | IncidentRecord | AlarmRecord | WindowRecord | SwitchRecord | RunRecord | DrillRecord
+)
