@@ -30,7 +30,19 @@ from opsdash.board.keymap import keymap_markdown
 from opsdash.config import runbook_rules as runbook_rules_module
 from opsdash.config.schema import CheckModel, ComponentModel, WorkspaceModel
 from opsdash.config.schema_drills import DrillModel
-from opsdash.core import automatic, badges, guards, outcomes, traces
+from opsdash.core import (
+    automatic,
+    badges,
+    drill_evidence,
+    drill_guards,
+    drill_overlay,
+    drill_schedule,
+    drill_states,
+    drill_verdicts,
+    guards,
+    outcomes,
+    traces,
+)
 from opsdash.kinds.registry import action_kind, check_kind, notifier_kind
 from opsdash.model.records import Record
 from opsdash.model.status import Reason
@@ -286,6 +298,41 @@ def switch_guards() -> str:
     )
 
 
+def drill_runs() -> str:
+    """docs/reference/drill-runs.md"""
+    rows = [
+        f"| `{state.value}` | {event.value} | `{following.value}` |"
+        for state, events in drill_states.TRANSITIONS.items()
+        for event, following in events.items()
+    ]
+    rules = [
+        f"| `{rule}` | {each.asks} | {'yes' if each.overridable else '**never**'} |"
+        for rule, each in drill_guards.RULES.items()
+    ]
+    verdicts = [f"| {each.asks} | {each.verdict.value} |" for each in drill_verdicts.RULES]
+    return _page(
+        [
+            "# Runs of a drill",
+            _MADE,
+            cleandoc(drill_states.__doc__ or ""),
+            f"```mermaid\n{drill_states.mermaid()}```",
+            "\n".join(["| state | what happens | next state |", "|---|---|---|", *rows]),
+            "## Before it begins",
+            cleandoc(drill_guards.__doc__ or ""),
+            "\n".join(["| rule | what it asks for | may be overridden |", "|---|---|---|", *rules]),
+            "## The verdict",
+            cleandoc(drill_verdicts.__doc__ or ""),
+            "\n".join(["| first that applies | verdict |", "|---|---|", *verdicts, "| none of these | passed |"]),
+            "## Evidence",
+            cleandoc(drill_evidence.__doc__ or ""),
+            "## Pretending",
+            cleandoc(drill_overlay.__doc__ or ""),
+            "## Dates",
+            cleandoc(drill_schedule.__doc__ or ""),
+        ]
+    )
+
+
 def runbook_rules() -> str:
     """docs/reference/runbook-rules.md"""
     groups = _rule_groups(Path(runbook_rules_module.__file__).read_text(encoding="utf-8"))
@@ -407,6 +454,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/records.md": records,
     "reference/switch-states.md": switch_states,
     "reference/switch-guards.md": switch_guards,
+    "reference/drill-runs.md": drill_runs,
     "reference/exit-codes.md": exit_codes,
     "reference/runbook-rules.md": runbook_rules,
     "schema/component.json": component_schema,

@@ -31,7 +31,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import failures, grouping, topics, windows
+from opsdash.core import drill_marks, failures, grouping, topics, windows
 from opsdash.model.alarm import Alarm, Hold, HoldReason, alarm_key, parts_of
 from opsdash.model.effects import CancelTimer, Poll, SetTimer
 from opsdash.model.incident import EntryKind, IncidentKind
@@ -259,8 +259,12 @@ def sampled(draft: Draft, check: str) -> None:
 
 
 def ancestors(draft: Draft, component_id: str) -> list[str]:
-    """All that a component depends on, directly or through others, the nearest first."""
-    return _reached(component_id, lambda each: _parents(draft, each))
+    """All that a component depends on, directly or through others, the nearest first.
+
+    One that is down only because a drill says so is left out: it explains nothing.
+    """
+    found = _reached(component_id, lambda each: _parents(draft, each))
+    return [each for each in found if not drill_marks.is_pretended(draft, each)]
 
 
 def descendants(draft: Draft, component_id: str) -> list[str]:

@@ -14,6 +14,10 @@ from opsdash.core import (
     automatic,
     changes,
     delivery,
+    drill_going,
+    drill_samples,
+    drill_schedule,
+    drills,
     grouping,
     health,
     incident_work,
@@ -51,6 +55,8 @@ def decide(world: World, live: Live, event: Input, now: Now) -> Decision:
     if draft.touched:
         automatic.watch(draft)
         automatic.ended(draft)
+    if draft.touched or draft.records:
+        drill_going.follow(draft)
     if draft.records:
         for component in sorted(draft.touched):
             alarms.refresh_topics(draft, component)
@@ -59,6 +65,7 @@ def decide(world: World, live: Live, event: Input, now: Now) -> Decision:
 
 def _observed(draft: Draft, event: i.Observed) -> None:
     health.observed(draft, event)
+    drill_samples.sampled(draft, event.observation)
     if draft.live_keys("switches"):
         switching.sampled(draft, event.observation)
     if draft.live_keys("alarms"):
@@ -131,6 +138,13 @@ HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     i.SendDone: delivery.sent,
     i.Beat: life.beat,
     i.JournalState: _journal_state,
+    i.GuardArmed: drills.armed,
+    i.Injected: drills.injected,
+    i.Undone: drills.undone,
+    i.GuardGone: drills.guard_gone,
+    i.FaultFound: drills.fault_found,
+    i.LoadDone: drills.load_done,
+    i.DrillDates: drill_schedule.told,
     i.Wanted: _wanted,
 }
 
@@ -140,6 +154,7 @@ TIMERS: dict[str, Callable[..., None]] = {
     "alarms": delivery.look,
     "auto": automatic.consider,
     "blind": health.blind_for_long,
+    "drill": drill_going.look,
     "group": grouping.timer,
     "maintenance": maintenance.over,
     "pause": health.pause_over,
@@ -192,4 +207,10 @@ INTENTS: dict[type, Callable[[Draft, str, Any], Refused | str | None]] = {
     i.DecideBlockIntent: run_blocks.decide,
     i.RunChecksIntent: run_blocks.run_checks,
     i.ApproveRunbookIntent: runs.approve,
+    i.StartDrillIntent: drills.start,
+    i.StopDrillIntent: drills.abort,
+    i.FinishDrillIntent: drills.finish,
+    i.HaltDrillsIntent: drills.halt,
+    i.AllowDrillsIntent: drills.allow,
+    i.FaultGoneIntent: drills.fault_gone,
 }

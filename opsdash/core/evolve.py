@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import evolve_runs
+from opsdash.core import evolve_drills, evolve_runs
 from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, set_back, with_change
 from opsdash.core.evolve_outbox import OUTBOX
 from opsdash.core.reader import OPSDASH
@@ -412,7 +412,7 @@ def _proved(_world: Reader, record: r.Proved) -> Patch:
         (
             "proofs",
             f"{record.component}/{record.what}",
-            Proof(record.at, record.by, record.sha256, record.who, record.took),
+            Proof(record.at, record.by, record.sha256, record.who, record.took, record.valid_for),
         )
     ]
 
@@ -468,6 +468,7 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.SwitchEnded: _switch_ended,
     r.Proved: _proved,
     **evolve_runs.EVOLVE,
+    **evolve_drills.EVOLVE,
     r.RequestAccepted: _request_accepted,
 }
 """One function per record type; a test holds it complete."""

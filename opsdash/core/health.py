@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import alarms, changes, failures, flapping, incidents, nearmisses
+from opsdash.core import alarms, changes, drill_overlay, failures, flapping, incidents, nearmisses
 from opsdash.core.reader import OPSDASH
 from opsdash.core.redundancy import NO_BACKUP, UNCERTAIN, redundancy_of
 from opsdash.model.effects import CancelTimer, Poll, SetTimer, SuspendPolling
@@ -237,6 +237,7 @@ def observed(draft: Draft, event: Observed) -> None:
     if spec.component == ANCHORS:
         _anchor_observed(draft, spec, seen)
         return
+    seen = drill_overlay.observed(draft, spec, seen)
     before, confirmed = draft.check(spec.id), draft.confirmed(spec.id)
     known = confirmed is not None and confirmed.status is Status.DOWN
     hold = seen.status is Status.DOWN and not known and _await_anchors(draft)
@@ -250,7 +251,7 @@ def observed(draft: Draft, event: Observed) -> None:
     draft.set_live("checks", spec.id, judged.live)
     if judged.confirmed is not None:
         _record_check(draft, spec.id, judged.confirmed)
-    if not offline:
+    if not offline and before.raw_reason is not Reason.PRETENDED:
         nearmisses.observed(draft, spec, before, judged.live)
     if seen.facts:
         changes.observed(draft, seen)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import alarms, changes, severity
+from opsdash.core import alarms, changes, drill_marks, severity
 from opsdash.core.reader import OPSDASH
 from opsdash.core.redundancy import REDUNDANT
 from opsdash.core.severity import How
@@ -139,7 +139,8 @@ def _begin(draft: Draft, component: Component, failing: list[FailureMode], *, do
         return
     kind = IncidentKind.NOTE if component.tier is Tier.DROPPABLE else IncidentKind.FAILURE
     rated = _severity(component, failing, down=down)
-    open_incident(draft, component.id, kind, title, failure=failure, rated=rated)
+    drill = drill_marks.is_drill(draft, component.id)
+    open_incident(draft, component.id, kind, title, failure=failure, rated=rated, drill=drill)
     _fold_children(draft, component)
 
 
@@ -147,6 +148,7 @@ def _is_the_same_again(draft: Draft, incident: Incident, component: Component) -
     return (
         incident.state is IncidentState.RESOLVED
         and incident.component == component.id
+        and incident.drill == drill_marks.is_drill(draft, component.id)
         and incident.resolved_at is not None
         and draft.now.wall - incident.resolved_at < REOPEN_WITHIN
     )
@@ -156,6 +158,8 @@ def _explaining(draft: Draft, component: Component) -> Incident | None:
     """The open incident of something that fails and that the component depends on, directly or not; the nearest."""
     for parent_id in alarms.ancestors(draft, component.id):
         incident, parent = draft.incident(parent_id), draft.component(parent_id)
+        if incident is not None and incident.drill and not drill_marks.is_drill(draft, component.id):
+            continue
         if incident is None or parent is None or not is_failing(draft, parent):
             continue
         if incident.kind is not IncidentKind.NOTE or component.tier is Tier.DROPPABLE:
@@ -172,6 +176,8 @@ def _fold_children(draft: Draft, component: Component) -> None:
         child, own = draft.component(child_id), draft.incident(child_id)
         if child is None or own is None or own.component != child_id or own.folded or not is_failing(draft, child):
             continue
+        if mine.drill and not own.drill:
+            continue  # a drill explains no more than it was to bring about
         if own.kind is not IncidentKind.MANUAL and draft.now.wall - own.opened_at <= FOLD_WITHIN:
             failing = failing_modes(draft, child)
             failure = failing[0].id if failing else ""

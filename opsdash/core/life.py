@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from opsdash.core import (
     automatic,
     delivery,
+    drills,
     flapping,
     health,
     incidents,
@@ -39,6 +40,7 @@ def started(draft: Draft, event: Started) -> None:
     """Take over where the last engine ended: what was in flight is in doubt, everything else starts unknown."""
     draft.emit(EngineStarted(draft.now.wall, event.version, event.pid, draft.life().stopped_at))
     switching.recover(draft)
+    drills.recover(draft)
     automatic.recover(draft)
     run_blocks.recover(draft)
     incidents.started(draft)

@@ -1,19 +1,22 @@
 """Proof: evidence that still counts.
 
-A committed, verified switch is evidence that the provider or degraded mode it led to works. It counts for 100 days (so
-that a quarterly drill is never late by design), and only while the definition that it proved still stands.
+A committed, verified switch is evidence that the provider or degraded mode it led to works, and so is a drill that
+passed. It counts for 100 days (so that a quarterly drill is never late by design) or as long as the drill says, and
+only while the definition that it proved still stands. What a drill has shown as a whole is in `core.drill_evidence`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from opsdash.model import drill
+
 if TYPE_CHECKING:
     from opsdash.model.operation import Component
     from opsdash.model.world import Proof
 
-VALID_FOR = 100 * 86400.0
-REMIND_AFTER = 75 * 86400.0
+VALID_FOR = drill.VALID_FOR
+REMIND_AFTER = 0.75 * VALID_FOR
 
 FRESH = "fresh"
 OLD = "old"
@@ -35,7 +38,7 @@ def proof_of(reader: Reader, component: Component, what: str, wall: float) -> tu
         return NEVER, None
     if proof.sha256 != component.sha256:
         return CHANGED, proof.at
-    return (FRESH if wall - proof.at < VALID_FOR else OLD), proof.at
+    return (FRESH if wall - proof.at < proof.valid_for else OLD), proof.at
 
 
 def best_backup(reader: Reader, component: Component, wall: float) -> tuple[str, float | None]:

@@ -8,6 +8,7 @@ from opsdash.core.reader import OPSDASH
 from opsdash.model import records as r
 from opsdash.model.alarm import alarm_key, hold_words
 from opsdash.model.message import Delivery
+from opsdash.model.now import timestamp
 from opsdash.model.run import RunMode
 from opsdash.model.status import Status
 from opsdash.model.switch import MOVES_PROVIDER, SwitchKind
@@ -128,6 +129,31 @@ def _alarms_deferred(record: r.AlarmsDeferred) -> str:
 def _some(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:FEW])
     return f"{shown} and {len(names) - FEW} others" if len(names) > FEW else shown
+
+
+def _drill_started(record: r.DrillStarted) -> str:
+    run = record.run
+    agreed = f", agreed by {run.approved_by}" if run.approved_by else ""
+    overridden = f", overriding {', '.join(run.overrides)}" if run.overrides else ""
+    reason = f": {run.reason}" if run.reason else ""
+    return f"{run.id}: drill {run.drill.id} ({run.drill.level.value}) begun by {run.who}{agreed}{overridden}{reason}"
+
+
+def _drill_undone(record: r.DrillUndone) -> str:
+    gone = {True: "verified to be gone", False: "not gone", None: "taken back, and nobody can verify that it is gone"}
+    said = f": {record.detail}" if record.detail else ""
+    return f"{record.run}: the fault is {gone[record.verified]} ({record.by}){said}"
+
+
+def _drill_ended(record: r.DrillEnded) -> str:
+    verdict = "ended" if record.run.verdict is None else record.run.verdict.value
+    return f"{record.run.id}: drill {record.run.drill.id} {verdict}: {'; '.join(record.run.why)}"
+
+
+def _drill_due(record: r.DrillDueSet) -> str:
+    if record.due is None:
+        return f"drill {record.drill} has no date any more"
+    return f"drill {record.drill} is due {timestamp(record.due)[:10]}"
 
 
 def _maintenance_set(record: r.MaintenanceSet) -> str:
@@ -274,6 +300,34 @@ TELL: dict[type, Callable[[Any], str]] = {
     r.RunbookApproved: lambda record: (
         f"{record.who} approved runbook {record.runbook} as it is now (sha256 {record.sha256[:12]}…)"
     ),
+    r.DrillStarted: _drill_started,
+    r.DrillAdvanced: lambda record: (
+        f"{record.run} is {record.state.value}" + (f": {record.detail}" if record.detail else "")
+    ),
+    r.DrillSaw: lambda record: f"{record.run}: {record.what.value}" + (f": {record.subject}" if record.subject else ""),
+    r.DrillUndone: _drill_undone,
+    r.DrillLoaded: lambda record: (
+        f"{record.run}: the load ran {record.times} times, {record.failed} failed"
+        + (f": {record.detail}" if record.detail else "")
+    ),
+    r.DrillEnded: _drill_ended,
+    r.DrillFaultFound: lambda record: (
+        f"a fault of {record.run} (drill {record.drill}) may still be in place: {record.detail}"
+    ),
+    r.DrillFaultGone: lambda record: f"{record.who} states that the fault of {record.run} is gone: {record.reason}",
+    r.DrillsHalted: lambda record: f"drills halted by {record.who}: {record.reason}",
+    r.DrillsAllowed: lambda record: f"drills allowed again by {record.who}: {record.reason}",
+    r.DrillApprovalAsked: lambda record: f"drill {record.drill} asked for by {record.who}; it takes a second person",
+    r.DrillDueSet: _drill_due,
+    r.DrillReminded: lambda record: (
+        f"{record.who or 'everybody'} was reminded of drill {record.drill} ({record.name}), "
+        f"due {timestamp(record.due)[:10]}"
+    ),
+    r.DrillOverdue: lambda record: (
+        f"drill {record.drill} is overdue since {timestamp(record.due)[:10]}"
+        + (f": {record.why}" if record.why else "")
+    ),
+    r.DrillMissed: lambda record: f"drill {record.drill} of {timestamp(record.due)[:10]} was missed: {record.why}",
     r.RequestAccepted: lambda record: (
         f"request {record.key} of {record.who} was accepted" + (f": {record.subject}" if record.subject else "")
     ),
@@ -289,6 +343,8 @@ def component_of(record: Record) -> str | None:
     """The component that a record is about, None for the whole operation."""
     if isinstance(record, r.SwitchIntended):
         return record.switch.plan.component
+    if isinstance(record, r.DrillStarted | r.DrillEnded):
+        return record.run.component
     if isinstance(record, r.CheckChanged | r.VersionChanged | r.HeartbeatReceived | r.FlappingBegan | r.FlappingEnded):
         return record.check.partition("/")[0]
     if isinstance(record, r.MaintenanceSet | r.MaintenanceEnded):
@@ -301,6 +357,8 @@ def who_of(record: Record) -> str:
     """Who caused it: a person, or opsdash."""
     if isinstance(record, r.SwitchIntended):
         return record.switch.who
+    if isinstance(record, r.DrillStarted):
+        return record.run.who
     if isinstance(record, r.BlockFinished):
         return record.result.who or OPSDASH
     return getattr(record, "who", None) or OPSDASH

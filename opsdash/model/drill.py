@@ -212,6 +212,10 @@ PROVES = frozenset({Verdict.PASSED, Verdict.LATE})
 """Verdicts after which what was drilled counts as proved: it works, if not in time."""
 
 
+SAYS_NOTHING = frozenset({Verdict.ABORTED, Verdict.INTERRUPTED, Verdict.INCONCLUSIVE})
+"""Verdicts that show nothing, neither that it works nor that it does not."""
+
+
 @dataclass(frozen=True, slots=True)
 class DrillTimes:
     """When what happened, as the journal has it; None: not (yet)."""
@@ -225,6 +229,18 @@ class DrillTimes:
     verified: float | None = None
     undone: float | None = None
     restored: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where the response leads: to another provider of a component, or (`degrades`) into a degraded mode of it.
+
+    target: provider or mode, None: as a plan will say.
+    """
+
+    component: str
+    target: str | None = None
+    degrades: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,3 +277,152 @@ class DrillRun:
     verdict: Verdict | None = None
     why: tuple[str, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=nothing)
+    goal: Goal | None = None
+    rto: float | None = None
+    reason: str = ""
+    overrides: tuple[str, ...] = ()
+    status: Status = Status.UNKNOWN
+    faulty: bool = False
+    stopped_as: Verdict | None = None
+    real: bool = False
+    failed: tuple[str, ...] = ()
+    runbook_run: str | None = None
+    mode_at: float | None = None
+    alarmed_at: float | None = None
+    runbook_at: float | None = None
+    load_at: float | None = None
+    recovered: bool | None = None
+    target: str = ""
+    note: str = ""
+    history: tuple[tuple[float, str], ...] = ()
+
+    @property
+    def component(self) -> str:
+        """The component that is drilled."""
+        return self.drill.component
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.state is not DrillState.ENDED
+
+
+class Sight(StrEnum):
+    """What is seen while a drill runs, and noted as it comes."""
+
+    FIRST_BAD = "the first bad result"
+    OPENED = "the incident was opened"
+    ACKNOWLEDGED = "a person looks after it"
+    DECIDED = "the response was begun"
+    BACK = "the way back was begun"
+    SWITCHED = "the switch has been carried out"
+    VERIFIED = "service was verified"
+    MODE = "the degraded mode serves"
+    ALARMED = "a message about it was delivered"
+    RUNBOOK = "the runbook was opened"
+    FOLLOWED = "the runbook was closed, every step marked"
+    AFFECTED = "a component that was to stay as it was has changed"
+    FAILED = "something went wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class DrillEvidence:
+    """What is left of a run when it has ended: enough to say whether it still counts. Times as in `DrillRun`.
+
+    at: when it ended.  took: seconds from the fault to verified service, 0 where there is no such thing.
+    """
+
+    run: str
+    drill: str
+    component: str
+    level: Level
+    at: float
+    verdict: Verdict
+    hashes: Mapping[str, str] = field(default_factory=nothing)
+    valid_for: float = VALID_FOR
+    who: str = ""
+    took: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrillPast:
+    """The latest evidence of a drill, the latest that proves something, and a failure that came after that."""
+
+    latest: DrillEvidence
+    proved: DrillEvidence | None = None
+    failed: DrillEvidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaultLeft:
+    """A fault that was made on purpose, of which nobody has verified that it is gone.
+
+    detail: what is known of it, and how it is taken back by hand.
+    """
+
+    run: str
+    drill: str
+    component: str
+    since: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """New drills are blocked until somebody allows them again."""
+
+    at: float
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrillDue:
+    """When a drill is due next, and what was done about that.
+
+    starts: when it begins by itself (a surprise), None where a person begins it.  claimed: the run that it led to.
+    reminded: the reminders that were given, by their names.  overdue: that it is has been said.
+    missed: why the latest due time before this one led to no run, "" if it did.  missed_at: which that was.
+    """
+
+    due: float
+    starts: float | None = None
+    claimed: str = ""
+    reminded: tuple[str, ...] = ()
+    overdue: bool = False
+    missed: str = ""
+    missed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillDate:
+    """What the calendar says of a drill: when it is due, None for never; and until when it may be begun now.
+
+    open_until: end of the window that is open now, None where none is or it has no windows.  starts: when a surprise
+    begins by itself.
+    """
+
+    drill: str
+    due: float | None
+    open_until: float | None = None
+    starts: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillPlan:
+    """What a drill would do now, and what speaks against it. Nothing has happened yet.
+
+    latest: id of its latest run, "" for none; whoever begins it names that.  goal: where its response leads.
+    steps: what is done, in order; undo: what takes it back; expects: what has to come true; touches: what may fail by
+    it, as sentences.  guards: see `core.drill_guards`.  typed: the component's name has to be typed.
+    """
+
+    drill: Drill
+    latest: str
+    goal: Goal | None
+    steps: tuple[str, ...]
+    undo: tuple[str, ...]
+    expects: tuple[str, ...]
+    touches: tuple[str, ...]
+    guards: tuple[Any, ...]
+    typed: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opsdash.model.channel import Channel
+from opsdash.model.drill import Drill, Load
 from opsdash.model.message import Message
 from opsdash.model.operation import ActionCall
 from opsdash.model.switch import Refused
@@ -110,6 +111,52 @@ class SuspendPolling:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmGuard:
+    """Write down how a drill's faults are taken back, and start the guard that does so; answered by `GuardArmed`."""
+
+    run: str
+    drill: Drill
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """Make a drill's faults, in order, those that opsdash only pretends excepted; answered by `Injected`."""
+
+    run: str
+    drill: Drill
+
+
+@dataclass(frozen=True, slots=True)
+class UndoFaults:
+    """Take back whatever a drill may have broken, through its guard, and let that go; answered by `Undone`.
+
+    It may come for a run of which nothing was broken, and more than once. limit: by when that should be answered, in
+    monotonic seconds.
+    """
+
+    run: str
+    drill: Drill
+    limit: float
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartLoad:
+    """Let a backup or degraded mode carry the declared load; answered by `LoadDone`."""
+
+    run: str
+    component: str
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class StopLoad:
+    """End the load, if it still runs."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Answer the request `id`: refused with a reason, or accepted; `subject` is what was begun (a switch, a run)."""
 
@@ -129,5 +176,10 @@ Effect = (
     | CancelBlock
     | Send
     | SuspendPolling
+    | ArmGuard
+    | Inject
+    | UndoFaults
+    | StartLoad
+    | StopLoad
     | Answer
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opsdash.model.drill import DrillDate
 from opsdash.model.intents import (
     AbortIntent,
     AcceptHandoverIntent,
     AcceptRunIntent,
     AckIntent,
     AlarmTestIntent,
+    AllowDrillsIntent,
     ApproveRunbookIntent,
     AwayIntent,
     CancelBlockIntent,
@@ -18,6 +20,9 @@ from opsdash.model.intents import (
     EditEntryIntent,
     EndMaintenanceIntent,
     EndRunIntent,
+    FaultGoneIntent,
+    FinishDrillIntent,
+    HaltDrillsIntent,
     Intent,
     LiftBlockadeIntent,
     MaintenanceIntent,
@@ -39,6 +44,8 @@ from opsdash.model.intents import (
     RunChecksIntent,
     SetParameterIntent,
     SettleIntent,
+    StartDrillIntent,
+    StopDrillIntent,
     SwitchIntent,
     TakeOverIntent,
     TakeRunIntent,
@@ -59,6 +66,7 @@ __all__ = [
     "AcceptRunIntent",
     "AckIntent",
     "AlarmTestIntent",
+    "AllowDrillsIntent",
     "ApplyDone",
     "ApproveRunbookIntent",
     "AwayIntent",
@@ -69,13 +77,22 @@ __all__ = [
     "CancelIncidentIntent",
     "ClockJumped",
     "DecideBlockIntent",
+    "DrillDates",
     "EditEntryIntent",
     "EndMaintenanceIntent",
     "EndRunIntent",
+    "FaultFound",
+    "FaultGoneIntent",
+    "FinishDrillIntent",
+    "GuardArmed",
+    "GuardGone",
+    "HaltDrillsIntent",
+    "Injected",
     "Input",
     "Intent",
     "JournalState",
     "LiftBlockadeIntent",
+    "LoadDone",
     "Loaded",
     "MaintenanceIntent",
     "MarkIntent",
@@ -102,7 +119,9 @@ __all__ = [
     "SessionSeen",
     "SetParameterIntent",
     "SettleIntent",
+    "StartDrillIntent",
     "Started",
+    "StopDrillIntent",
     "Stopping",
     "SwitchIntent",
     "TakeOverIntent",
@@ -112,6 +131,7 @@ __all__ = [
     "TimeIntent",
     "TimerFired",
     "UndoIntent",
+    "Undone",
     "Wanted",
     "WindowsOpen",
 ]
@@ -271,6 +291,70 @@ class JournalState:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardArmed:
+    """The guard of a drill's run is up, and what it has to undo is on its disk. error: why not, "" if it is."""
+
+    run: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """The faults of a run were made. error: what could not be, "" if all could; something may be broken either way."""
+
+    run: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The faults of a run were taken back, as far as that could be done. verified: whether they are shown to be gone.
+
+    by: `engine`, or `guard`.
+    """
+
+    run: str
+    verified: bool | None
+    by: str = "guard"
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardGone:
+    """The guard of a run has ended, and nobody told it to."""
+
+    run: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultFound:
+    """At its start the engine has found what a guard of an earlier one has left behind, and undoes it."""
+
+    run: str
+    drill: str
+    component: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadDone:
+    """A run's load has ended: it ran so many times, of which so many failed."""
+
+    run: str
+    times: int
+    failed: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillDates:
+    """What the calendar says of all drills that have dates. See `opsdash.core.drill_schedule.dates`."""
+
+    dates: tuple[DrillDate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A person wants something; `id` is the idempotency key of the request, `session` the terminal it comes from.
 
@@ -302,5 +386,12 @@ Input = (
     | SendDone
     | Beat
     | JournalState
+    | GuardArmed
+    | Injected
+    | Undone
+    | GuardGone
+    | FaultFound
+    | LoadDone
+    | DrillDates
     | Wanted
 )

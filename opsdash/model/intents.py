@@ -376,6 +376,61 @@ class EndRunIntent:
     run: str
 
 
+@dataclass(frozen=True, slots=True)
+class StartDrillIntent:
+    """Begin a drill, as its plan was shown.
+
+    latest: id of the drill's latest run as the plan named it, "" for none: whoever comes second is told so.
+    due: the due time that this run is for, None: one that is open, if any.  runbook_sha256: of its runbook's text.
+    """
+
+    drill: str
+    latest: str = ""
+    reason: str = ""
+    overrides: tuple[str, ...] = ()
+    typed: str = ""
+    due: float | None = None
+    runbook_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopDrillIntent:
+    """End a drill before its time: what was broken is undone at once."""
+
+    run: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishDrillIntent:
+    """Say that enough has been seen of a drill: it is undone, and judged by what has come true so far."""
+
+    run: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HaltDrillsIntent:
+    """Undo everything that any drill has broken, and block new ones."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AllowDrillsIntent:
+    """Let drills begin again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaultGoneIntent:
+    """State that a fault which nobody could verify to be gone is gone."""
+
+    run: str
+    reason: str
+
+
 Intent = (
     SwitchIntent
     | UndoIntent
@@ -417,4 +472,10 @@ Intent = (
     | RunChecksIntent
     | ApproveRunbookIntent
     | EndRunIntent
+    | StartDrillIntent
+    | StopDrillIntent
+    | FinishDrillIntent
+    | HaltDrillsIntent
+    | AllowDrillsIntent
+    | FaultGoneIntent
 )

@@ -21,6 +21,24 @@ from opsdash.model.alarm_records import (
     MessageTried,
     MessageTrying,
 )
+from opsdash.model.drill_records import (
+    DrillAdvanced,
+    DrillApprovalAsked,
+    DrillDueSet,
+    DrillEnded,
+    DrillFaultFound,
+    DrillFaultGone,
+    DrillLoaded,
+    DrillMissed,
+    DrillOverdue,
+    DrillRecord,
+    DrillReminded,
+    DrillsAllowed,
+    DrillSaw,
+    DrillsHalted,
+    DrillStarted,
+    DrillUndone,
+)
 from opsdash.model.engine_records import (
     ClockMoved,
     Configured,
@@ -130,6 +148,21 @@ __all__ = [
     "ClockMoved",
     "ComponentChanged",
     "Configured",
+    "DrillAdvanced",
+    "DrillApprovalAsked",
+    "DrillDueSet",
+    "DrillEnded",
+    "DrillFaultFound",
+    "DrillFaultGone",
+    "DrillLoaded",
+    "DrillMissed",
+    "DrillOverdue",
+    "DrillReminded",
+    "DrillSaw",
+    "DrillStarted",
+    "DrillUndone",
+    "DrillsAllowed",
+    "DrillsHalted",
     "EngineStarted",
     "EngineStopped",
     "EntryEdited",
@@ -191,4 +224,6 @@ __all__ = [
     "WouldSwitch",
 ]
 
-Record = EngineRecord | StatusRecord | IncidentRecord | AlarmRecord | WindowRecord | SwitchRecord | RunRecord
+Record = (
+    EngineRecord | StatusRecord | IncidentRecord | AlarmRecord | WindowRecord | SwitchRecord | RunRecord | DrillRecord
+)

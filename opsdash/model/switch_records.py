@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opsdash.model.drill import VALID_FOR
 from opsdash.model.switch import Fact, Switch, SwitchCause, SwitchKind, SwitchState
 
 
@@ -154,7 +155,7 @@ class SwitchEnded:
 class Proved:
     """A provider (or degraded mode) was shown to work, by the switch or drill `by`; true while `sha256` stands.
 
-    who: whose switch it was. took: seconds from the key to the verified effect.
+    who: whose switch it was. took: seconds from the key to the verified effect. valid_for: seconds for which it counts.
     """
 
     at: float
@@ -164,6 +165,7 @@ class Proved:
     sha256: str
     who: str = ""
     took: float = 0.0
+    valid_for: float = VALID_FOR
 
 
 SwitchRecord = (

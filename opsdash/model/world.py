@@ -12,6 +12,8 @@ from typing import Any
 
 from opsdash.model.alarm import Alarm
 from opsdash.model.change import Change
+from opsdash.model.drill import VALID_FOR, DrillDue, DrillPast, DrillRun, FaultLeft, Lever
+from opsdash.model.drill_records import DrillApprovalAsked
 from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.message import ChannelState, KnownAlarm, Outgoing
@@ -112,7 +114,8 @@ class Flap:
 class Proof:
     """When a backup or degraded mode was last shown to work, by which switch or drill, of which definition.
 
-    who, took: whose switch it was, and the seconds from the key to the verified effect.
+    who, took: whose switch it was, and the seconds from the key to the verified effect. valid_for: seconds for which
+    it counts.
     """
 
     at: float
@@ -120,6 +123,7 @@ class Proof:
     sha256: str
     who: str = ""
     took: float = 0.0
+    valid_for: float = VALID_FOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,7 @@ class EngineState:
 
     auto_stopped: why opsdash no longer switches by itself, "" while it may; auto_stopped_by: of which component the
     switch was that ended it.  autos: when it did lately.
+    drills: how many were begun; drill: the run that is open, "" for none: there is never more than one.
     """
 
     started_at: float = 0.0
@@ -164,6 +169,8 @@ class EngineState:
     changes: int = 0
     auto_stopped_by: str = ""
     messages: int = 0
+    drills: int = 0
+    drill: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +207,20 @@ TABLES: dict[str, type] = {
     "removed": Component,
     "engine": EngineState,
     "requests": Request,
+    "drills": DrillRun,
+    "drill_past": DrillPast,
+    "drill_faults": FaultLeft,
+    "drill_dues": DrillDue,
+    "drill_approvals": DrillApprovalAsked,
+    "lever": Lever,
 }
 """The world's tables and the type of their values; the key of `engine` is always "engine".
 
 `runs` are open ones, `last_runs` the last that was closed of each runbook and component, `step_times` by runbook/step.
 `requests` are the latest that were accepted, by their keys.
+`drills` are the open run and the latest of each drill, by their ids; `drill_past` and `drill_dues` are by drill.
+`drill_faults`, by run: from before the fault is made until it is verified, or stated, to be gone. The key of `lever` is
+always "lever"; it is there while drills are blocked.
 """
 
 Patch = list[tuple[str, str, Any]]
@@ -400,6 +416,47 @@ class EngineLive:
     journal_error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Pretended:
+    """A check that a drill says something else of than what it measures. until: monotonic seconds.
+
+    really_bad: results in a row that really were down.
+    """
+
+    run: str
+    status: Status
+    detail: str
+    until: float
+    really_bad: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DrillLive:
+    """Progress of a drill's run. Monotonic seconds.
+
+    since: of its present state.  injected: since when its limit counts.  verified: since when service is.
+    samples, dues: by steady check, how many results came in, and when the next is due; missing: slots without any.
+    bad: the stop conditions that hold, as (place, since when).
+    undone: what was answered to the undoing, None as long as nothing was; undone_at: when; by, detail: of that.
+    refused: why the response, or the way back, could not be begun when that was last tried.
+    loading: the load was started.
+    """
+
+    since: float
+    injected: float | None = None
+    verified: float | None = None
+    samples: Mapping[str, int] = field(default_factory=nothing)
+    dues: Mapping[str, float] = field(default_factory=nothing)
+    missing: int = 0
+    bad: tuple[tuple[int, float], ...] = ()
+    undone: bool | None = None
+    undone_at: float | None = None
+    by: str = ""
+    detail: str = ""
+    refused: str = ""
+    loading: bool = False
+
+
 LIVE_TABLES = (
     "checks",
     "components",
@@ -415,12 +472,16 @@ LIVE_TABLES = (
     "engine",
     "runs",
     "sessions",
+    "drills",
+    "pretended",
+    "drill_windows",
 )
 """`ended`: when the last switch that may have moved a component ended. `autos`, with the one key "autos": when opsdash
 began switches by itself. `groups`: when a channel is told next. `told`: when a channel was last told or reminded of an
 alarm, by the key of what it knows, and when the first was told, by the alarm's; "looking" while alarms are looked at
 again and again. `sends`: when a channel tries again. `sessions`: since when each client's session listens. All in
-monotonic seconds.
+monotonic seconds. `pretended` is by check. `drill_windows`, by drill: until when it may be begun, in seconds since 1970
+UTC.
 """
 
 
