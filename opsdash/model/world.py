@@ -16,6 +16,7 @@ from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.message import ChannelState, KnownAlarm, Outgoing
 from opsdash.model.operation import Absence, Component, Operation
+from opsdash.model.practice import Practice
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.run import BlockRef, Run, StepTimes
 from opsdash.model.status import Reason, Status
@@ -200,11 +201,12 @@ TABLES: dict[str, type] = {
     "removed": Component,
     "engine": EngineState,
     "requests": Request,
+    "practice": Practice,
 }
 """The world's tables and the type of their values; the key of `engine` is always "engine".
 
 `runs` are open ones, `last_runs` the last that was closed of each runbook and component, `step_times` by runbook/step.
-`requests` are the latest that were accepted, by their keys.
+`requests` are the latest that were accepted, by their keys. `practice` is who has done what lately, by component.
 """
 
 Patch = list[tuple[str, str, Any]]

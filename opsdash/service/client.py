@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AutoState,
         CheckView,
         ComponentDetail,
+        CoverageView,
         FailureView,
         IncidentView,
         JournalLine,
@@ -247,6 +248,10 @@ class EngineSession:
     async def people(self) -> list[PersonView]:
         """All people."""
         return cast("list[PersonView]", await self._get("/v1/people"))
+
+    async def cover(self) -> CoverageView:
+        """Who stands behind which component, and the rotas."""
+        return cast("CoverageView", await self._get("/v1/cover"))
 
     async def windows(self) -> list[WindowView]:
         """Maintenance and freezes that are open now."""

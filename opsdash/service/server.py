@@ -164,6 +164,7 @@ class Service:
             Route("/v1/runs/{run}", self._run),
             Route("/v1/runs/{run}/output", self._output),
             Route("/v1/people", self._people),
+            Route("/v1/cover", self._cover),
             Route("/v1/windows", self._windows),
             Route("/v1/alarms", self._alarms),
             Route("/v1/auto", self._auto),
@@ -288,6 +289,9 @@ class Service:
 
     async def _people(self, _: Request) -> Response:
         return _json((await self._engine.written()).people())
+
+    async def _cover(self, _: Request) -> Response:
+        return _json((await self._engine.written()).coverage())
 
     async def _windows(self, _: Request) -> Response:
         return _json((await self._engine.written()).windows())
