@@ -1,7 +1,7 @@
 """Cover: whether somebody is there for each component, now and in the days to come.
 
-Two things can be missing: an owner who is there, and anybody who is there and can run it (`opsdash.core.practice`). What
-was never there is a gap of readiness and no news; here it is about what goes, because people do: an absence begins, a
+Two things can be missing: an owner who is there, and anybody who is there and can run it (`opsdash.core.practice`).
+What was never there is a gap of readiness and no news; here it is about what goes, as people do: an absence begins, a
 shift ends, somebody leaves.
 """
 

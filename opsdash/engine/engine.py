@@ -23,6 +23,7 @@ from opsdash.engine import tasks
 from opsdash.engine.calendar import Calendar
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
+from opsdash.engine.coupled import coupled
 from opsdash.engine.deadman import DeadManSwitch
 from opsdash.engine.executor import Executor
 from opsdash.engine.heartbeats import heartbeat_state, next_due
@@ -576,6 +577,15 @@ class Engine:
         await self.recorder.flush()
         return await self._history_worker.call(
             past, self.stores.history, component, checks, until - hours * 3600, until
+        )
+
+    async def couplings(self, hours: float) -> dict[str, Any]:
+        """Components that failed within the same minute over the last `hours`, where that is no chance."""
+        until = self._clock().wall + 0.001
+        await self.recorder.flush()
+        components = self.loaded.operation.components
+        return await self._history_worker.call(
+            coupled, self.stores.history, components, until - hours * 3600, until
         )
 
     @property

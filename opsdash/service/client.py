@@ -269,6 +269,10 @@ class EngineSession:
         """Uptime, latency percentiles and changes per check."""
         return cast("dict[str, Any]", await self._get(f"/v1/history/{quote(component, safe='')}?hours={hours}"))
 
+    async def couplings(self, hours: float = 2160.0) -> dict[str, Any]:
+        """Components that failed within the same minute more often than by chance."""
+        return cast("dict[str, Any]", await self._get(f"/v1/couplings?hours={hours}"))
+
     async def about(self) -> dict[str, Any]:
         """The engine itself: pid, version, counters."""
         return cast("dict[str, Any]", await self._get("/v1/engine"))

@@ -85,9 +85,10 @@ class PeoplePage(Page):
             who = ", ".join(
                 f"{deed['person']} ({deed['words']}, {day(deed['at'], self.board.tz)})" for deed in each["can_run"]
             )
+            told = cut(duty + (who or "nobody has done it in 180 days"), cells - name - 20)
             rows.append(Row([
                 ("   ", Role.TEXT), (left(cut(each["title"], name - 1), name), Role.STRONG), (left(said, 14), role),
-                (cut(duty + (who or "nobody has done it in 180 days"), cells - name - 20), Role.TEXT if who else Role.DIM),
+                (told, Role.TEXT if who else Role.DIM),
             ]))  # fmt: skip
             for gap in each["gaps"]:
                 rows += [Row([("     ! " + line, Role.DEGRADED)]) for line in wrap(gap["words"], cells - 10)]
