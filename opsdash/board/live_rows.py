@@ -9,7 +9,7 @@ from opsdash.board.words import INCIDENT, STALE, STATUS, ago, latency, sign, spa
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
-    from opsdash.model.views import ComponentDetail
+    from opsdash.model.views import ComponentDetail, PersonView
 
 
 def brief_rows(details: list[ComponentDetail], cells: int, *, stale: bool) -> list[Row]:
@@ -87,11 +87,17 @@ def _around(detail: ComponentDetail, cells: int, *, stale: bool) -> list[Row]:
     if incident is not None:
         state = sign(INCIDENT, incident["state"])
         rows.append(Row([(left("incident", 11), Role.DIM), (f"{incident['id']}  ", Role.TEXT), state.span]))
-    people = ", ".join(person["name"] + (" (away)" if person["away"] else "") for person in detail["owners"])
+    people = ", ".join(person["name"] + _whereabouts(person) for person in detail["owners"])
     rows.append(
         Row([(left("owners", 11), Role.DIM), (people or "nobody", Role.DOWN if detail["uncovered"] else Role.TEXT)])
     )
     return rows
+
+
+def _whereabouts(person: PersonView) -> str:
+    if person["away"]:
+        return " (away)"
+    return " (on duty)" if person["on_duty"] else ""
 
 
 def _if_it_gets_worse(detail: ComponentDetail, now: float, cells: int) -> list[Row]:

@@ -19,7 +19,9 @@ from opsdash.engine.runviews import About, run_view, runbook_line
 from opsdash.model.world import Live, World
 from opsdash.service.places import places
 from opsdash.storage.codec import decode, decode_world
+from opsdash.storage.derived import practice_of
 from opsdash.storage.segments import load as load_journal
+from opsdash.storage.segments import read_entries
 from opsdash.storage.trust import Trust
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from opsdash.config.loader import Loaded
     from opsdash.model.views import (
+        CoverageView,
         FailureView,
         IncidentView,
         PersonView,
@@ -53,6 +56,10 @@ class Offline:
     def people(self) -> list[PersonView]:
         """All people."""
         return self.viewer.people()
+
+    def cover(self) -> CoverageView:
+        """Who stands behind which component, and the rotas."""
+        return self.viewer.coverage()
 
     def incidents(self, *, closed: bool) -> list[IncidentView]:
         """Incidents that are not closed, newest first; with `closed` those of the last days, too."""
@@ -116,5 +123,7 @@ def read_offline(workspace: Path) -> Offline:
     world = World() if replay.checkpoint is None else decode_world(replay.checkpoint)
     for entry in replay.entries:
         world.apply(evolve(world, decode(entry.type, entry.data)))
+    if replay.checkpoint is not None and "practice" not in replay.checkpoint:
+        world.tables["practice"] = practice_of(lambda types: read_entries(places(workspace).journal, types=types))
     world.operation = loaded.operation
     return Offline(loaded, world, replay.entries[-1].at.timestamp() if replay.entries else replay.at)

@@ -56,6 +56,7 @@ class Linker:
         *,
         lost: Mapping[str, str],
         people: Collection[str],
+        rotas: Collection[str],
         workspace: Report,
         runbooks: Collection[str],
         unreadable: Mapping[str, str],
@@ -67,6 +68,7 @@ class Linker:
         self._checks = CheckReferences(built, lost)
         self._switches = SwitchLinker(builder, self._checks, self._linked, lost, previous)
         self._people = people
+        self._rotas = rotas
         self._workspace = workspace
         self._runbooks = runbooks
         self._unreadable = unreadable
@@ -125,6 +127,7 @@ class Linker:
             off=built.off,
             file=built.parsed.source.name,
             sha256=built.parsed.sha256,
+            rotas=tuple(linked.rotas),
         )
 
     # --- who it belongs to, what it depends on --------------------------------------------------------------
@@ -134,8 +137,10 @@ class Linker:
         for index, owner in enumerate(built.model.owners):
             if owner in self._people:
                 linked.owners.append(owner)
-            elif self._workspace.missing(f"people/{owner}") is None:
-                hint = did_you_mean(owner, self._people) or "people are listed in opsdash.yaml"
+            elif owner in self._rotas:
+                linked.rotas.append(owner)
+            elif all(self._workspace.missing(f"{section}/{owner}") is None for section in ("people", "rota")):
+                hint = did_you_mean(owner, [*self._people, *self._rotas]) or "people are listed in opsdash.yaml"
                 _spot(built, "owners", index).error(f"there is no person {owner!r}", hint)
         for index, parent in enumerate(built.model.depends_on):
             if parent in self._linked or parent in self._lost:

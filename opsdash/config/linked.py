@@ -22,6 +22,7 @@ class Linked:
     features: dict[str, Feature] = field(default_factory=dict)
     depends_on: list[str] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
+    rotas: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     runbook: str | None = None
     switch: SwitchSpec | None = None

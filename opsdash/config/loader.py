@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,19 +27,23 @@ from opsdash.config.link import Linker
 from opsdash.config.parse import Parsed, parse
 from opsdash.config.parts import Report
 from opsdash.config.problems import Problem, ordered
+from opsdash.config.rotas import MADE_ANEW, ReadRota, RotaFiles, made_rotas, read_rota, rota_paths
 from opsdash.config.secrets import Masker, References, fill_settings, resolve_secrets
 from opsdash.config.windows import windows
 from opsdash.config.workspace import EngineSettings, ParsedWorkspace, Retention, Settings, parse_workspace
 from opsdash.core.index import index
+from opsdash.core.practice import family_of
+from opsdash.model.cover import Cover
 from opsdash.model.operation import ANCHORS, Component, Operation
 from opsdash.model.runbook import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from opsdash.config.files import Source
     from opsdash.config.problems import KeyPath
+    from opsdash.config.schema import RotaModel
     from opsdash.model.runbook import Finding, Runbook
 
 __all__ = ["Binding", "EngineSettings", "Loaded", "Problem", "Retention", "Settings", "Severity", "load"]
@@ -70,11 +75,16 @@ class Cache:
     good_drills: Mapping[str, ParsedDrill]
     sound: Mapping[str, Source]
     stamps: Mapping[str, files.Stamp | None]
+    rotas: RotaFiles = field(default_factory=RotaFiles)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A workspace as it was loaded. digest: one hash of all its files."""
+    """A workspace as it was loaded. digest: one hash of all its files.
+
+    made_until: when it has to be read again although no file has changed, in seconds since 1970 UTC: shifts are made
+    for some time in advance.
+    """
 
     workspace: Path
     operation: Operation
@@ -86,6 +96,7 @@ class Loaded:
     digest: str
     environment: Mapping[str, str] = field(repr=False)
     cache: Cache = field(repr=False)
+    made_until: float = math.inf
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -103,7 +114,8 @@ class Loaded:
 
     def changed(self) -> bool:
         """Whether a file has changed, come or gone since: one `stat` a file."""
-        return files.Folder(self.workspace, self.environment).stamps() != self.cache.stamps
+        folder = files.Folder(self.workspace, self.environment)
+        return folder.stamps() != self.cache.stamps or self.cache.rotas.changed(self.workspace)
 
     def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = Severity.WARNING) -> Problem:
         """A problem of opsdash.yaml that only shows while an engine runs."""
@@ -188,6 +200,9 @@ class _Load:
         )
         zone = workspace.timezone(good.model, report)
         people = workspace.people(good.model, zone, references, report)
+        read_rotas = self._read_rotas(good.model.rota, zone, people, report)
+        rotas, rota_problems = made_rotas(read_rotas, good.model.rota, people, self._wall)
+        self._problems += rota_problems
         engine = workspace.engine(good, self._folder, report)
         sheets = workspace.sheets_folder(good, self._folder, report)
         settings = workspace.settings(good.model, zone, references, engine, report, sheets=sheets)
@@ -208,6 +223,7 @@ class _Load:
             built,
             lost=reasons,
             people=people,
+            rotas=rotas,
             workspace=report,
             runbooks=read_runbooks,
             unreadable=self._unreadable,
@@ -248,7 +264,7 @@ class _Load:
             ),
         )
         read = (components, read_runbooks, read_drills)
-        sources = [current.source, *(each.source for files_ in read for each in files_.values())]
+        sources = [current.source, *(each.source for files_ in read for each in files_.values()), *read_rotas.sources]
         digest = workspace.digest({each.name: each.sha256 for each in sources})
         operation = index(
             Operation(
@@ -261,6 +277,11 @@ class _Load:
                 windows=window_specs,
                 alarms=alarms.alarming,
                 drills=found_drills.drills,
+                rotas=rotas,
+                cover=Cover(good.model.cover.warn_before, good.model.cover.rota_ahead),
+                families={
+                    name: family_of(step.id for step in each.runbook.steps) for name, each in read_runbooks.items()
+                },
                 sha256=digest,
             )
         )
@@ -290,7 +311,9 @@ class _Load:
                 found_drills.good,
                 self._sound(sources, problems),
                 stamps,
+                read_rotas,
             ),
+            made_until=self._wall + MADE_ANEW if rotas else math.inf,
         )
 
     def _sound(self, sources: Iterable[Source], problems: Iterable[Problem]) -> dict[str, Source]:
@@ -361,6 +384,20 @@ class _Load:
             else:
                 found[name] = ReadRunbook(source, *runbooks.parse(name, source.data, source.name))
         return found
+
+    def _read_rotas(
+        self, models: Mapping[str, RotaModel], zone: str, people: Collection[str], report: Report
+    ) -> RotaFiles:
+        known = self._cache.rotas if self._cache else RotaFiles()
+        paths = rota_paths(models, self._folder, people, report)
+        stamps = {name: files.stamp_of(path) for name, path in paths.items()}
+        read: dict[str, ReadRota] = {}
+        for name, path in paths.items():
+            before = known.read.get(name)
+            source = self._files.read(path, before.source if before else None)
+            same = before is not None and before.source is source and before.zone == zone
+            read[name] = before if same and before is not None else read_rota(source, zone)
+        return RotaFiles(read, known.still_good(read), stamps)
 
     def _read_drills(self) -> dict[str, ParsedDrill]:
         known = self._cache.drills if self._cache else {}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NAMED_SECTIONS = frozenset({"features", "providers", "each", "checks", "modes", "failures"})
 """Sections of a component whose entries are parts of their own."""
 
-_NAMED_IN_WORKSPACE = frozenset({"people", "windows", "anchors", "vars", "defaults", "engine", "alarms"})
+_NAMED_IN_WORKSPACE = frozenset({"people", "windows", "anchors", "vars", "defaults", "engine", "alarms", "rota"})
 _OF_ALARMS = frozenset({"channels", "routes"})
 _READ_ON = NAMED_SECTIONS | {"switch", "windows", "anchors"}
 """Sections whose parts are read on when something in them is wrong; whoever reads them knows that they are off."""

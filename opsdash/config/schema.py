@@ -296,7 +296,7 @@ class ComponentModel(Strict):
     tier: Tier = Tier.IMPORTANT
     """How much depends on it: `essential`, `important` or `droppable`."""
     owners: References = ()
-    """People of opsdash.yaml who can handle it."""
+    """People of opsdash.yaml who can handle it; or teams of its `rota`, for whoever is on duty."""
     depends_on: References = ()
     """Other components; when one of those is down, it explains this one, whose alarm waits for it."""
     tags: References = ()
@@ -350,6 +350,24 @@ class PersonModel(Strict):
     """The channels of `alarms` that reach the person."""
 
 
+class RotaModel(Strict):
+    """Who is on duty when, out of an iCalendar file."""
+
+    file: Text
+    """The file, in the workspace: `rota.ics`, or `rotas/front.ics`. It is read again when it changes."""
+    gaps: Literal["warn", "ignore"] = "warn"
+    """Whether times with nobody on duty are warned of: `ignore` where duty is by day only."""
+
+
+class CoverModel(Strict):
+    """How long before nobody is there people are told of it."""
+
+    warn_before: Span = 3 * 86400.0
+    """How long before a component has no owner who is there, or nobody who can run it."""
+    rota_ahead: Span = 14 * 86400.0
+    """How far ahead the gaps of rotas are looked for."""
+
+
 class WorkspaceModel(Strict):
     """opsdash.yaml: what holds for the whole operation."""
 
@@ -359,6 +377,10 @@ class WorkspaceModel(Strict):
     """For dates in these files and times on screen, for example Europe/Berlin."""
     people: dict[Name, PersonModel] = {}
     """Who can be asked, by the id that `owners` uses."""
+    rota: dict[Name, RotaModel] = {}
+    """Who is on duty when, by teams. Whoever is on duty owns what names the team among its `owners`."""
+    cover: CoverModel = CoverModel()
+    """How long before nobody is there people are told of it."""
     defaults: DefaultsModel = DefaultsModel()
     """What holds for every check of the operation that does not say otherwise."""
     windows: dict[Name, WindowModel] = {}

@@ -104,6 +104,24 @@ def refresh_channel(draft: Draft, channel: str) -> None:
     _refresh_topic(draft, "", topic, alarm, due)
 
 
+def refresh_cover(draft: Draft, component_id: str) -> None:
+    """Raise or clear the alarm of a component for which nobody will be there: people come and go by the clock."""
+    component, topic = draft.component(component_id), topics.COVER
+    alarm: Alarm | None = draft.get("alarms", alarm_key(component_id, topic))
+    was = "" if alarm is None else alarm.title
+    due = "" if component is None else topics.due(draft, component, topic, was)
+    _refresh_topic(draft, component_id, topic, alarm, due)
+
+
+def refresh_rotas(draft: Draft) -> None:
+    """Raise or clear the alarms of rotas with a gap; one that is no longer in the files has none."""
+    known = {topic for key in draft.keys("alarms") if (topic := parts_of(key)[1]).startswith(topics.ROTA)}
+    for topic in sorted({*known, *(topics.ROTA + name for name in draft.operation.rotas)}):
+        alarm: Alarm | None = draft.get("alarms", alarm_key("", topic))
+        due = topics.rota(draft, topic.removeprefix(topics.ROTA), "" if alarm is None else alarm.title)
+        _refresh_topic(draft, "", topic, alarm, due)
+
+
 def _refresh_topic(draft: Draft, component_id: str, topic: str, alarm: Alarm | None, title: str) -> None:
     """Raise, hold, drop or clear the alarm of a topic; title: what there is to tell, "" for nothing."""
     if not title:
@@ -221,8 +239,9 @@ def look_again(draft: Draft) -> None:
             refresh_topics(draft, component_id)
         elif component_id:
             refresh(draft, component_id)
-        else:
+        elif not topic.startswith(topics.ROTA):
             refresh_channel(draft, topic.removeprefix(topics.CHANNEL))
+    refresh_rotas(draft)
 
 
 def timer(draft: Draft, component_id: str) -> None:

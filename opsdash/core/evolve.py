@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import evolve_drills, evolve_runs
+from opsdash.core import evolve_drills, evolve_runs, practice
 from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, set_back, with_change
 from opsdash.core.evolve_outbox import OUTBOX
 from opsdash.core.reader import OPSDASH
@@ -49,7 +49,9 @@ AUTOS_KEPT = 86400.0
 
 def _engine_started(world: Reader, record: r.EngineStarted) -> Patch:
     engine = replace(_engine(world), started_at=record.at, stopped_at=None)
-    return [("engine", "engine", engine), *forgotten(world, record.at), *evolve_runs.times_are_void(world)]
+    faded = practice.forgotten(world, record.at)
+    void = evolve_runs.times_are_void(world)
+    return [("engine", "engine", engine), *forgotten(world, record.at), *void, *faded]
 
 
 def _engine_stopped(world: Reader, record: r.EngineStopped) -> Patch:
@@ -345,7 +347,7 @@ def _switch_ended(world: Reader, record: r.SwitchEnded) -> Patch:
     else:
         state = _mode_after(state, switch, record)
     patch.append(("components", switch.plan.component, state))
-    return patch
+    return [*patch, *practice.after_switch(world, ended, record)]
 
 
 def _provider_after(state: ComponentState, switch: Switch, record: r.SwitchEnded) -> ComponentState:

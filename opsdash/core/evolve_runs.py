@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from opsdash.core import practice
 from opsdash.model import records as r
 from opsdash.model.run import END, BlockResult, BlockState, Run, RunMode, RunParameter, StepMark, StepTimes
 from opsdash.model.world import EngineState
@@ -211,7 +212,8 @@ def _run_ended(world: Reader, record: r.RunEnded) -> Patch:
         return []
     blocks = tuple(replace(each, output="") for each in run.blocks)
     last = replace(run, ended_at=record.at, blocks=blocks)
-    return [("runs", record.run, None), ("last_runs", f"{run.component}/{run.runbook}", last)]
+    closed: Patch = [("runs", record.run, None), ("last_runs", f"{run.component}/{run.runbook}", last)]
+    return [*closed, *practice.after_run(world, run, record.at)]
 
 
 def _approved(_world: Reader, _record: r.RunbookApproved) -> Patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from opsdash.core.rota import on_duty
 from opsdash.model.effects import SetTimer
 from opsdash.model.records import AwaySet
 from opsdash.model.switch import Refused
@@ -47,14 +48,22 @@ def has_left(person: Person, wall: float) -> bool:
     return person.left is not None and person.left <= wall
 
 
+def is_there(reader: Reader, person: str, wall: float) -> bool:
+    """Whether somebody is a person of the operation who is neither away nor has left."""
+    found = reader.operation.people.get(person)
+    return found is not None and not is_away(found, reader.get("absences", person), wall)
+
+
+def owners_at(reader: Reader, component: Component, wall: float) -> list[str]:
+    """Ids of the owners at `wall`: those whom the file names, then whoever is on duty by its rotas."""
+    rotas = (reader.operation.rotas.get(name) for name in component.rotas)
+    duty = (person for rota in rotas if rota is not None for person in on_duty(rota, wall))
+    return list(dict.fromkeys((*component.owners, *duty)))
+
+
 def present_owners(reader: Reader, component: Component, wall: float) -> list[str]:
     """Ids of the owners who are there."""
-    people = reader.operation.people
-    return [
-        owner
-        for owner in component.owners
-        if owner in people and not is_away(people[owner], reader.get("absences", owner), wall)
-    ]
+    return [owner for owner in owners_at(reader, component, wall) if is_there(reader, owner, wall)]
 
 
 def covered(reader: Reader, component: Component, wall: float) -> bool:
@@ -64,12 +73,12 @@ def covered(reader: Reader, component: Component, wall: float) -> bool:
 
 def nobody_covers(draft: Draft, component: Component) -> bool:
     """Whether a component has owners, and all of them are away or have left."""
-    return bool(component.owners) and not covered(draft, component, draft.now.wall)
+    return bool(component.owners or component.rotas) and not covered(draft, component, draft.now.wall)
 
 
 def set_away(draft: Draft, who: str, intent: AwayIntent) -> Refused | None:
     """Record that somebody is away, or back."""
-    from opsdash.core import failures, grouping
+    from opsdash.core import alarms, failures, grouping
 
     if intent.person not in draft.operation.people:
         known = ", ".join(sorted(draft.operation.people)) or "nobody"
@@ -80,22 +89,26 @@ def set_away(draft: Draft, who: str, intent: AwayIntent) -> Refused | None:
         return Refused("past", "the absence would end before it begins; name a later end")
     draft.emit(AwaySet(draft.now.wall, intent.person, intent.until, who, intent.start, intent.back))
     for component in draft.operation.components.values():
-        if intent.person in component.owners:
+        if intent.person in component.owners or component.rotas:
             failures.refresh(draft, component.id)
             draft.touch(component.id)
+        alarms.refresh_cover(draft, component.id)
+    alarms.refresh_rotas(draft)
     grouping.look(draft)
     return None
 
 
 def look(draft: Draft) -> None:
     """Compare every component's owners with the clock, and come back in a minute."""
-    from opsdash.core import failures
+    from opsdash.core import alarms, failures
 
     for component in draft.operation.components.values():
         if any(f.detected_by is not None and f.detected_by.away for f in component.failures.values()):
             failures.refresh(draft, component.id)
-        if component.owners:
+        if component.owners or component.rotas:
             draft.touch(component.id)
+        alarms.refresh_cover(draft, component.id)
+    alarms.refresh_rotas(draft)
     schedule(draft, draft.now)
 
 

@@ -171,11 +171,17 @@ class _Routing:
         """The people whom a name of a route stands for; without `wall` everybody, also who is not there."""
         if name not in ROLES:
             return [name] if self._is_reachable(name, wall) else []
-        owners = self.component.owners if self.component is not None else ()
+        owners = self._owners(wall)
         reachable = [owner for owner in owners if self._is_reachable(owner, wall)]
         if wall is None:
             return reachable
         return {OWNER: reachable[:1], SECOND: reachable[1:2], OWNERS: reachable}[name]
+
+    def _owners(self, wall: float | None) -> Sequence[str]:
+        """Those whom the file names, and at a certain time whoever is on duty then."""
+        if self.component is None:
+            return ()
+        return self.component.owners if wall is None else people.owners_at(self.reader, self.component, wall)
 
     def _is_reachable(self, name: str, wall: float | None) -> bool:
         person = self.reader.operation.people.get(name)

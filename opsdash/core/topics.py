@@ -6,6 +6,8 @@
     reverted       a switch, or a degraded mode, is no longer in force by somebody else's doing
     split          two sides serve at once, by what the mechanism says on two reads in a row
     auto           opsdash no longer switches this component, nor any other, by itself
+    cover          none of its owners is there, or nobody who can run it, or that will soon be so
+    rota:NAME      nobody is on duty by a rota, or soon nobody will be; it belongs to no component
     channel:NAME   messages do not arrive over a channel; it belongs to no component
 
 Each is a rule: given a component, what there is to tell, or nothing. A topic has an alarm of its own
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opsdash.core import cover
 from opsdash.core.redundancy import LOST, UNCERTAIN
 from opsdash.model.operation import Tier
 from opsdash.model.switch import SwitchState
@@ -34,6 +37,8 @@ REVIEW_MODE = "review-mode"
 REVERTED = "reverted"
 SPLIT = "split"
 AUTO = "auto"
+COVER = "cover"
+ROTA = "rota:"
 CHANNEL = "channel:"
 
 SPLIT_AFTER = 2
@@ -101,6 +106,13 @@ def _auto(draft: Draft, component: Component, was: str) -> str:
     return was or f"opsdash no longer switches by itself: {life.auto_stopped}"
 
 
+def _cover(draft: Draft, component: Component, was: str) -> str:
+    if component.tier is Tier.DROPPABLE or component.removed:
+        return ""
+    found = cover.warning(draft, component, draft.now.wall)
+    return (was or found) if found else ""
+
+
 RULES: dict[str, Callable[[Draft, Component, str], str]] = {
     REDUNDANCY: _redundancy,
     REVIEW_BACKUP: _review_backup,
@@ -108,8 +120,15 @@ RULES: dict[str, Callable[[Draft, Component, str], str]] = {
     REVERTED: _reverted,
     SPLIT: _split,
     AUTO: _auto,
+    COVER: _cover,
 }
 """One rule for each topic of a component."""
+
+
+def rota(draft: Draft, name: str, was: str) -> str:
+    """What there is to tell of a rota: nobody is on duty, or will not be."""
+    found = cover.rota_warning(draft, name, draft.now.wall)
+    return (was or found) if found else ""
 
 
 def broken_channel(draft: Draft, channel: str) -> str:

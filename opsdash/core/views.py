@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import automatic, badges, flapping, people, planning, proofs, windows
+from opsdash.core import automatic, badges, cover, flapping, people, planning, practice, proofs, windows
+from opsdash.core.cover_views import alone_views, coverage, deed_views
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.incident_views import incident_view
@@ -24,8 +25,10 @@ from opsdash.model.window import COMPONENT_KEY, WindowKind, is_one_off
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from opsdash.core.practice import Deed
     from opsdash.core.switch_views import ByHand
     from opsdash.model.alarm import Alarm
+    from opsdash.model.cover_views import CoverageView
     from opsdash.model.now import Now
     from opsdash.model.operation import Component, FailureMode, Feature
     from opsdash.model.records import SwitchBlocked
@@ -65,6 +68,7 @@ class Viewer:
         self.now = now
         self.operation = world.operation
         self._sparks = sparks or {}
+        self._all_deeds: list[Deed] | None = None
 
     # --- the wall ----------------------------------------------------------------------------------------------
 
@@ -293,7 +297,11 @@ class Viewer:
             "features": [self._feature(component, each) for each in component.features.values()],
             "failures": [self.failure(component, each) for each in component.failures.values()],
             "modes": self._modes(component),
-            "owners": [self.person(owner) for owner in component.owners if owner in self.operation.people],
+            "owners": [
+                self.person(owner, component_id)
+                for owner in people.owners_at(self.draft, component, self.now.wall)
+                if owner in self.operation.people
+            ],
             "uncovered": people.nobody_covers(self.draft, component),
             "needs": [(each, self.draft.health(each).status.value) for each in component.depends_on],
             "needed_by": [
@@ -475,12 +483,13 @@ class Viewer:
             return proofs.proof_of(self.draft, other, f"mode:{response.mode}", self.now.wall)
         return proofs.NO_BACKUP, None
 
-    def person(self, person_id: str) -> PersonView:
-        """A person."""
+    def person(self, person_id: str, component: str | None = None) -> PersonView:
+        """A person, with what the person did; with one `component` where it is named."""
         person = self.operation.people[person_id]
         recorded = self.draft.get("absences", person_id)
         wall = self.now.wall
         absences = [each for each in (*person.away, recorded) if each is not None and each.covers(wall)]
+        following = cover.next_absence(self.draft, person_id, wall)
         return {
             "id": person.id,
             "name": person.name,
@@ -489,11 +498,26 @@ class Viewer:
             "until": absences[0].end if absences else None,
             "left": people.has_left(person, wall),
             "owns": [each.id for each in self.operation.components.values() if person_id in each.owners],
+            "on_duty": cover.duties(self.draft, wall).get(person_id, []),
+            "did": deed_views([deed for deed in self._deeds(component) if deed.person == person_id]),
+            "away_from": following,
+            "alone": alone_views(self.draft, person_id, wall if following is None else following, component),
         }
+
+    def _deeds(self, component: str | None) -> list[Deed]:
+        if component is not None:
+            return practice.of_component(self.draft, component, self.now.wall)
+        if self._all_deeds is None:
+            self._all_deeds = practice.deeds(self.draft, self.now.wall)
+        return self._all_deeds
 
     def people(self) -> list[PersonView]:
         """All people."""
         return [self.person(person) for person in self.operation.people]
+
+    def coverage(self) -> CoverageView:
+        """Who stands behind which component, and the rotas."""
+        return coverage(self.draft, self.now.wall)
 
     # --- switches ----------------------------------------------------------------------------------------------
 
@@ -529,9 +553,9 @@ def _gaps(component: Component, failure: FailureMode, proof: str) -> list[str]:
         gaps.append("no check detects it")
     if failure.runbook is None:
         gaps.append("no runbook")
-    if not component.owners:
+    if not component.owners and not component.rotas:
         gaps.append("no owner")
-    elif len(component.owners) == 1:
+    elif len(component.owners) == 1 and not component.rotas:
         gaps.append("one owner only")
     if proof in (proofs.NEVER, proofs.OLD, proofs.CHANGED):
         gaps.append({"never": "never proved", "old": "proof old", "changed": "changed since proof"}[proof])

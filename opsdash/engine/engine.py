@@ -23,6 +23,7 @@ from opsdash.engine import tasks
 from opsdash.engine.calendar import Calendar
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
+from opsdash.engine.coupled import coupled
 from opsdash.engine.deadman import DeadManSwitch
 from opsdash.engine.executor import Executor
 from opsdash.engine.heartbeats import heartbeat_state, next_due
@@ -68,6 +69,7 @@ from opsdash.model.switch import Plan, Refused, SwitchKind, SwitchState
 from opsdash.model.text import clean
 from opsdash.model.world import Live, World
 from opsdash.storage.codec import decode, decode_world, encode_world, record_name
+from opsdash.storage.derived import practice_of
 from opsdash.storage.texts import Texts
 from opsdash.storage.trust import Trust
 
@@ -249,6 +251,7 @@ class Engine:
         if replay.checkpoint is not None:
             self.runner.world.tables = decode_world(replay.checkpoint).tables
         self._replay(replay.entries)
+        await self._learn_practice(replay.checkpoint)
         self.runner.world.operation = replace(self._known_before.operation, sha256="")
         await self.runs.start()
         await self._checkpoint_if_due()
@@ -282,6 +285,14 @@ class Engine:
             self.runner.replay([record])
             if killed:
                 self.recorder.replayed(record, self.runner.world)
+
+    async def _learn_practice(self, checkpoint: Mapping[str, Any] | None) -> None:
+        """After an upgrade from a version that did not keep who has done what: it still stands in the journal."""
+        if checkpoint is None or "practice" in checkpoint:
+            return
+        journal = self.stores.journal
+        learned = await self._journal_worker.call(practice_of, lambda types: journal.entries(types=types))
+        self.runner.world.tables["practice"] = learned
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with other files."""
@@ -566,6 +577,15 @@ class Engine:
         await self.recorder.flush()
         return await self._history_worker.call(
             past, self.stores.history, component, checks, until - hours * 3600, until
+        )
+
+    async def couplings(self, hours: float) -> dict[str, Any]:
+        """Components that failed within the same minute over the last `hours`, where that is no chance."""
+        until = self._clock().wall + 0.001
+        await self.recorder.flush()
+        components = self.loaded.operation.components
+        return await self._history_worker.call(
+            coupled, self.stores.history, components, until - hours * 3600, until
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from opsdash.model.alarm_views import AlarmView
+from opsdash.model.cover_views import AloneView, DeedView
 from opsdash.model.incident_views import IncidentView
 from opsdash.model.switch_views import AutoView, SwitchView
 from opsdash.model.window_views import WindowLine, WindowView
@@ -152,7 +153,11 @@ class ModeView(TypedDict):
 
 
 class PersonView(TypedDict):
-    """A person; until: end of the present absence."""
+    """A person; until: end of the present absence.  on_duty: rotas by which the person is on duty now.
+
+    did: what the person has done that still counts; among the owners of a component, with that one.
+    away_from: when the next absence begins.  alone: what nobody else stands behind, from then on if there is one.
+    """
 
     id: str
     name: str
@@ -161,6 +166,10 @@ class PersonView(TypedDict):
     until: float | None
     left: bool
     owns: list[str]
+    on_duty: list[str]
+    did: list[DeedView]
+    away_from: float | None
+    alone: list[AloneView]
 
 
 class ComponentDetail(TypedDict):

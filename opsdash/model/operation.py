@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from opsdash.model.channel import Alarming
+from opsdash.model.cover import Cover, Rota
 from opsdash.model.drill import Drill
 from opsdash.model.status import Reason, Status
 from opsdash.model.window import WindowSpec
@@ -363,6 +364,7 @@ class Component:
     sha256: of the definition; a proof counts only while it stands.
     held: parts that are no longer in its file, kept because they are still active or in force, by path.
     removed: no longer in the files, kept because it is still active, in force, or part of something live.
+    rotas: whoever is on duty by one of these owns it, too.
     """
 
     id: str
@@ -384,6 +386,7 @@ class Component:
     sha256: str = ""
     removed: bool = False
     held: tuple[str, ...] = ()
+    rotas: tuple[str, ...] = ()
 
     @property
     def primary(self) -> str | None:
@@ -433,6 +436,7 @@ class Operation:
     watchers: check id to the components with a failure mode whose detection names it; `component/*` stands for the
         checks behind `active/…`. Built by `opsdash.core.index.index`.
     hosts: host to the checks that go there, where any component has a switch; built there as well.
+    families: of each runbook, what tells whether it still has the same steps (`opsdash.core.practice.family_of`).
     """
 
     title: str = "operation"
@@ -448,3 +452,6 @@ class Operation:
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=_empty)
     alarms: Alarming = field(default_factory=Alarming)
     drills: Mapping[str, Drill] = field(default_factory=_empty)
+    rotas: Mapping[str, Rota] = field(default_factory=_empty)
+    cover: Cover = field(default_factory=Cover)
+    families: Mapping[str, str] = field(default_factory=_empty)

@@ -21,6 +21,7 @@ from opsdash.model.component_views import (
     ProviderView,
     WallRow,
 )
+from opsdash.model.cover_views import AloneView, CoverageView, CoverGapView, CoverView, DeedView, RotaView
 from opsdash.model.incident_views import EditView, EntryView, HandoverView, IncidentView, RoleView
 from opsdash.model.run_views import (
     BlockView,
@@ -50,6 +51,7 @@ __all__ = [
     "AlarmLine",
     "AlarmView",
     "AlarmsView",
+    "AloneView",
     "AttemptView",
     "AutoState",
     "AutoView",
@@ -57,6 +59,10 @@ __all__ = [
     "ChannelView",
     "CheckView",
     "ComponentDetail",
+    "CoverGapView",
+    "CoverView",
+    "CoverageView",
+    "DeedView",
     "Delta",
     "EditView",
     "EntryView",
@@ -80,6 +86,7 @@ __all__ = [
     "ProviderView",
     "RefusedView",
     "RoleView",
+    "RotaView",
     "RunLine",
     "RunView",
     "RunbookLine",

@@ -18,6 +18,7 @@ from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.message import ChannelState, KnownAlarm, Outgoing
 from opsdash.model.operation import Absence, Component, Operation
+from opsdash.model.practice import Practice
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.run import BlockRef, Run, StepTimes
 from opsdash.model.status import Reason, Status
@@ -213,6 +214,7 @@ TABLES: dict[str, type] = {
     "drill_dues": DrillDue,
     "drill_approvals": DrillApprovalAsked,
     "lever": Lever,
+    "practice": Practice,
 }
 """The world's tables and the type of their values; the key of `engine` is always "engine".
 
@@ -220,7 +222,8 @@ TABLES: dict[str, type] = {
 `requests` are the latest that were accepted, by their keys.
 `drills` are the open run and the latest of each drill, by their ids; `drill_past` and `drill_dues` are by drill.
 `drill_faults`, by run: from before the fault is made until it is verified, or stated, to be gone. The key of `lever` is
-always "lever"; it is there while drills are blocked.
+always "lever"; it is there while drills are blocked. `practice` is who has
+done what lately, by component.
 """
 
 Patch = list[tuple[str, str, Any]]

@@ -155,6 +155,11 @@ async def history(engine: Engine, component: str, hours: float) -> dict[str, Any
     return await engine.history(component, checks, min(max(hours, 0.1), 24 * 400.0))
 
 
+async def couplings(engine: Engine, hours: float) -> dict[str, Any]:
+    """Components that failed together over the last `hours`."""
+    return await engine.couplings(min(max(hours, 0.1), 24 * 400.0))
+
+
 def about(engine: Engine) -> dict[str, Any]:
     """The engine itself."""
     stats = engine.poller.stats

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AutoState,
         CheckView,
         ComponentDetail,
+        CoverageView,
         FailureView,
         IncidentView,
         JournalLine,
@@ -248,6 +249,10 @@ class EngineSession:
         """All people."""
         return cast("list[PersonView]", await self._get("/v1/people"))
 
+    async def cover(self) -> CoverageView:
+        """Who stands behind which component, and the rotas."""
+        return cast("CoverageView", await self._get("/v1/cover"))
+
     async def windows(self) -> list[WindowView]:
         """Maintenance and freezes that are open now."""
         return cast("list[WindowView]", await self._get("/v1/windows"))
@@ -263,6 +268,10 @@ class EngineSession:
     async def history(self, component: str, hours: float = 24.0) -> dict[str, Any]:
         """Uptime, latency percentiles and changes per check."""
         return cast("dict[str, Any]", await self._get(f"/v1/history/{quote(component, safe='')}?hours={hours}"))
+
+    async def couplings(self, hours: float = 2160.0) -> dict[str, Any]:
+        """Components that failed within the same minute more often than by chance."""
+        return cast("dict[str, Any]", await self._get(f"/v1/couplings?hours={hours}"))
 
     async def about(self) -> dict[str, Any]:
         """The engine itself: pid, version, counters."""

@@ -164,11 +164,13 @@ class Service:
             Route("/v1/runs/{run}", self._run),
             Route("/v1/runs/{run}/output", self._output),
             Route("/v1/people", self._people),
+            Route("/v1/cover", self._cover),
             Route("/v1/windows", self._windows),
             Route("/v1/alarms", self._alarms),
             Route("/v1/auto", self._auto),
             Route("/v1/problems", self._problems),
             Route("/v1/history/{component}", self._history),
+            Route("/v1/couplings", self._couplings),
             Route("/v1/engine", self._about),
             Route("/v1/engine/stop", self._stop_engine, methods=["POST"]),
             Route("/v1/demo", self._demo, methods=["GET", "POST"]),
@@ -289,6 +291,9 @@ class Service:
     async def _people(self, _: Request) -> Response:
         return _json((await self._engine.written()).people())
 
+    async def _cover(self, _: Request) -> Response:
+        return _json((await self._engine.written()).coverage())
+
     async def _windows(self, _: Request) -> Response:
         return _json((await self._engine.written()).windows())
 
@@ -296,16 +301,19 @@ class Service:
         return _json(asking.problems(self._engine))
 
     async def _history(self, request: Request) -> Response:
-        try:
-            hours = float(request.query_params.get("hours", "24"))
-        except ValueError:
-            hours = math.nan
-        if not math.isfinite(hours):
+        hours = _hours(request, "24")
+        if hours is None:
             return _problem(400, "hours is a number")
         name = request.path_params["component"]
         if name not in self._engine.loaded.operation.components:
             return _problem(404, f"there is no component {name!r}")
         return _json(await asking.history(self._engine, name, hours))
+
+    async def _couplings(self, request: Request) -> Response:
+        hours = _hours(request, "2160")
+        if hours is None:
+            return _problem(400, "hours is a number")
+        return _json(await asking.couplings(self._engine, hours))
 
     async def _about(self, _: Request) -> Response:
         listen = None if self._door is None else self._door.about()
@@ -432,6 +440,15 @@ class Service:
         if claimed and claimed != person:
             return f"{asking.cleaned(claimed)[:40]} (claimed, {login})"
         return person
+
+
+def _hours(request: Request, usual: str) -> float | None:
+    """How far to look back; None where that is no number."""
+    try:
+        hours = float(request.query_params.get("hours", usual))
+    except ValueError:
+        return None
+    return hours if math.isfinite(hours) else None
 
 
 def _bind(where: Places) -> socket.socket:

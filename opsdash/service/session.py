@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from opsdash.model.views import (
         AlarmsView,
         ComponentDetail,
+        CoverageView,
         Delta,
         FailureView,
         IncidentView,
@@ -126,6 +127,9 @@ class Session(Protocol):
 
     async def people(self) -> list[PersonView]:
         """All people."""
+
+    async def cover(self) -> CoverageView:
+        """Who stands behind which component, what nobody covers now or soon, and the rotas."""
 
     async def windows(self) -> list[WindowView]:
         """Maintenance and freezes that are open now, with the alarms that they hold."""

@@ -33,7 +33,8 @@ async def watch_files(engine: Engine, reach: Reach, environment: Mapping[str, st
         await asyncio.sleep(min(max(files / FILES_A_SECOND, LOOK_EVERY), LOOK_AT_LEAST_EVERY))
         before = engine.loaded
         try:
-            if not await asyncio.to_thread(before.changed):
+            due = engine.now().wall > before.made_until
+            if not due and not await asyncio.to_thread(before.changed):
                 continue
             read = await asyncio.to_thread(load, reach.where.workspace, environment, engine.now().wall, before)
             after = reach.noted(read)
@@ -43,10 +44,10 @@ async def watch_files(engine: Engine, reach: Reach, environment: Mapping[str, st
             trouble = str(error)
             continue
         trouble = ""
-        if after.digest == before.digest:
+        if after.digest == before.digest and not due:
             engine.loaded = after
             continue
-        log.info("the files have changed")
+        log.info("the shifts of the rotas are made anew" if due else "the files have changed")
         report_problems(after)
         engine.reload(after)
         await remembered.keep(engine)

@@ -6,7 +6,7 @@ gets the same ones out of the journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,11 +16,12 @@ from opsdash.core.run_views import run_document
 from opsdash.core.switch_views import switch_times
 from opsdash.model import records as r
 from opsdash.model.world import World
-from opsdash.storage.codec import decode, decode_world, encode
+from opsdash.storage.codec import decode, decode_world, encode, record_name
 from opsdash.storage.documents import Stored
 from opsdash.storage.entries import CHECKPOINT
 
 if TYPE_CHECKING:
+    from opsdash.model.practice import Practice
     from opsdash.model.records import Record
     from opsdash.storage.entries import Entry
 
@@ -96,3 +97,37 @@ def rebuild(entries: Iterable[Entry]) -> Mapping[str, list[Stored]]:
         for collection, name, document, period in documents_of(record, world):
             found[collection][name, period] = Stored(name, period, document)
     return {collection: list(documents.values()) for collection, documents in found.items()}
+
+
+OF_PRACTICE = (
+    r.SwitchIntended,
+    r.SwitchAdvanced,
+    r.SwitchEnded,
+    r.RunStarted,
+    r.RunTaken,
+    r.RunAccepted,
+    r.StepMarked,
+    r.RunEnded,
+    r.EngineStarted,
+)
+"""Records from which it follows who has done what."""
+
+
+def practice_of(entries: Callable[[Collection[str]], Iterable[Entry]]) -> dict[str, Practice]:
+    """Who has done what with which component, out of a whole journal, oldest entry first.
+
+    For a world whose checkpoint is of a version that did not keep it: what people did before the upgrade counts, too.
+    entries: those of the given types.  Raises JournalTooNew.
+    """
+    world = World()
+    first = True
+    for entry in entries({CHECKPOINT, *(record_name(each) for each in OF_PRACTICE)}):
+        if entry.type == CHECKPOINT:
+            state = entry.data.get("state", entry.data)
+            if first and isinstance(state, Mapping) and state:
+                world = decode_world(state)
+        else:
+            record = decode(entry.type, entry.data)
+            world.apply(evolve(world, record))
+        first = False
+    return world.tables["practice"]

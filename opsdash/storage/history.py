@@ -168,6 +168,33 @@ class History:
         )
         return self._changes(query, component, since, until, limit)
 
+    def all_component_changes(self, since: float, until: float, limit: int = 200_000) -> list[Change]:
+        """Changes of every component's status, the newest first."""
+        query = (
+            "SELECT x.component, x.at_ms, x.before, x.after, r.name FROM component_change x "
+            "JOIN reasons r ON r.id = x.reason_id "
+            "WHERE ? = '' AND x.at_ms >= ? AND x.at_ms < ? ORDER BY x.at_ms DESC LIMIT ?"
+        )
+        return self._changes(query, "", since, until, limit)
+
+    def measured_hours(self, checks: Sequence[str], since: float, until: float) -> int:
+        """In how many hours any of `checks` was measured, by what is summed up."""
+
+        def collect() -> int:
+            hours: set[int] = set()
+            for check in checks:
+                hours.update(
+                    row[0] // HOUR
+                    for row in self._file.db.execute(
+                        "SELECT start FROM rollup WHERE check_id = (SELECT id FROM checks WHERE name = ?) "
+                        "AND step IN (60, 3600) AND start >= ? AND start < ?",
+                        (check, int(since), int(until)),
+                    )
+                )
+            return len(hours)
+
+        return self._file.run(collect)
+
     def _missing(self, check: str, since: float, until: float, every: float, measured: int) -> int:
         """Samples that are not there. While a check is undecided it runs more often, and what it ran too often does
         not make up for when it did not run at all.

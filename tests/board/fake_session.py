@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         BlockView,
         CheckView,
         ComponentDetail,
+        CoverageView,
+        CoverView,
         EntryView,
         FactView,
         FailureView,
@@ -376,6 +378,23 @@ class FakeSession:
             self._person("ken", "Ken", ["email", "website"]),
             {**self._person("ana", "Ana", ["social"]), "away": True, "until": START + 5 * DAY},
         ]
+        self.coverage: CoverageView = {
+            "components": [self._cover("email", "Mail", ["maria", "ken"]), self._cover("crm", "CRM", [])],
+            "rotas": [
+                {
+                    "id": "front", "file": "front.ics", "on_duty": ["ken"], "until": START + DAY, "next": "maria",
+                    "next_at": START + DAY, "known_until": START + 400 * DAY,
+                    "gaps": [
+                        {
+                            "what": "front", "since": START + 5 * DAY, "until": START + 6 * DAY, "people": [],
+                            "words": "nobody is on duty from Mon until Tue",
+                        },
+                    ],
+                },
+            ],
+            "warn_before": 3 * DAY,
+            "rota_ahead": 14 * DAY,
+        }  # fmt: skip
         self.incident_list: list[IncidentView] = [
             self._incident("INC-31", "email", "Our mail provider does not answer", START - 252),
             {
@@ -481,6 +500,20 @@ class FakeSession:
         self.unreported = [*self.unreported, line]
 
     @staticmethod
+    def _cover(name: str, title: str, runners: list[str]) -> CoverView:
+        return {
+            "component": name, "title": title, "tier": "essential", "owners": ["maria"], "present": ["maria"],
+            "on_duty": [], "bus_factor": len(runners), "gaps": [], "next_driver": None,
+            "can_run": [
+                {
+                    "person": each, "component": name, "what": "ses", "words": "switch to ses",
+                    "at": START - 5 * DAY, "by": "email-failover-3",
+                }
+                for each in runners
+            ],
+        }  # fmt: skip
+
+    @staticmethod
     def _person(name: str, title: str, owns: list[str]) -> PersonView:
         return {
             "id": name,
@@ -490,6 +523,10 @@ class FakeSession:
             "until": None,
             "left": False,
             "owns": owns,
+            "on_duty": ["front"] if name == "ken" else [],
+            "did": [],
+            "away_from": None,
+            "alone": [],
         }
 
     @staticmethod
@@ -1193,6 +1230,10 @@ class FakeSession:
     async def people(self) -> list[PersonView]:
         self._reachable()
         return copy.deepcopy(self.person_list)
+
+    async def cover(self) -> CoverageView:
+        self._reachable()
+        return copy.deepcopy(self.coverage)
 
     async def windows(self) -> list[WindowView]:
         self._reachable()

@@ -422,6 +422,11 @@ async def test_people_says_who_is_away_and_what_nobody_covers(board: Board) -> N
         await stage.press("6")
         assert "NOBODY COVERS: Social media" in stage.page
         assert "away until 2026-01-13" in stage.page
+        assert "✓ 2 people" in stage.page
+        assert "maria (switch to ses" in stage.page
+        assert "✗ nobody" in stage.page
+        assert "rota front  ken until" in stage.page
+        assert "! nobody is on duty from Mon until Tue" in stage.page
         await stage.press("w", "down", "down", "enter")
         sent = stage.intents("away")[0]
         assert sent["person"] == "maria"

@@ -1,4 +1,4 @@
-"""People: who is away, who has left, what they own, and what therefore nobody covers."""
+"""People: who is away, who has left, what they own and have done; what nobody covers, and who can run what."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from opsdash.board.state import Changes
-    from opsdash.model.views import PersonView
+    from opsdash.model.views import CoverageView, PersonView
 
 DAY = 86400.0
+MOST_TOLD = 3
 UNTIL = {"1": "1 day", "3": "3 days", "7": "1 week", "14": "2 weeks", "28": "4 weeks", "": "until further notice"}
 
 
@@ -29,9 +30,11 @@ class PeoplePage(Page):
     def __init__(self) -> None:
         super().__init__()
         self.people: list[PersonView] = []
+        self.cover: CoverageView | None = None
 
     async def load(self) -> None:
         self.people = await self.board.session.people()
+        self.cover = await self.board.session.cover()
 
     def heard(self, changes: Changes) -> None:
         if changes.summary:
@@ -58,6 +61,59 @@ class PeoplePage(Page):
                 (owns[0], Role.TEXT),
             ], person["id"]))  # fmt: skip
             rows += [Row([(" " * (cells - owned), Role.TEXT), (line, Role.TEXT)], person["id"]) for line in owns[1:]]
+            rows += [Row([("      " + line, Role.DIM)], person["id"]) for line in self._did(person, cells - 8)]
+        return [*rows, *self._covered(cells), *self._rotas(cells)]
+
+    def _did(self, person: PersonView, cells: int) -> list[str]:
+        """The latest things that somebody has done, in a line; nothing for who has done nothing."""
+        latest = person["did"][:MOST_TOLD]
+        told = [f"{deed['component']}: {deed['words']} {day(deed['at'], self.board.tz)}" for deed in latest]
+        more = len(person["did"]) - len(told)
+        return [cut("did " + "; ".join(told) + (f" and {more} more" if more > 0 else ""), cells)] if told else []
+
+    def _covered(self, cells: int) -> list[Row]:
+        """Who can run each component, by what they have done: nobody is red, one person amber."""
+        if self.cover is None or not self.cover["components"]:
+            return []
+        name = 22 if cells >= 100 else 14
+        head = left("   COMPONENT", name + 3) + left("CAN RUN IT", 14) + "BY WHAT THEY HAVE DONE"
+        rows = [Row([]), Row([(head, Role.DIM)])]
+        for each in self.cover["components"]:
+            factor = each["bus_factor"]
+            said, role = self._factor(factor)
+            duty = f"on duty: {', '.join(each['on_duty'])}; " if each["on_duty"] else ""
+            who = ", ".join(
+                f"{deed['person']} ({deed['words']}, {day(deed['at'], self.board.tz)})" for deed in each["can_run"]
+            )
+            told = cut(duty + (who or "nobody has done it in 180 days"), cells - name - 20)
+            rows.append(Row([
+                ("   ", Role.TEXT), (left(cut(each["title"], name - 1), name), Role.STRONG), (left(said, 14), role),
+                (told, Role.TEXT if who else Role.DIM),
+            ]))  # fmt: skip
+            for gap in each["gaps"]:
+                rows += [Row([("     ! " + line, Role.DEGRADED)]) for line in wrap(gap["words"], cells - 10)]
+        return rows
+
+    @staticmethod
+    def _factor(factor: int) -> tuple[str, Role]:
+        if factor > 1:
+            return f"✓ {factor} people", Role.OK
+        return ("! 1 person", Role.DEGRADED) if factor else ("✗ nobody", Role.DOWN)
+
+    def _rotas(self, cells: int) -> list[Row]:
+        """Who is on duty by which rota, who comes next, and when nobody does."""
+        rows: list[Row] = []
+        for rota in self.cover["rotas"] if self.cover is not None else []:
+            now = ", ".join(rota["on_duty"])
+            until = f" until {day(rota['until'], self.board.tz)}" if rota["until"] else ""
+            following = f", then {rota['next']} from {day(rota['next_at'], self.board.tz)}" if rota["next_at"] else ""
+            shown = now + until if now else "nobody is on duty"
+            rows += [Row([]), Row([
+                ("   rota ", Role.DIM), (rota["id"] + "  ", Role.STRONG), (shown, Role.OK if now else Role.DOWN),
+                (cut(following, max(0, cells - 12 - len(rota["id"]) - len(shown))), Role.TEXT),
+            ])]  # fmt: skip
+            for gap in rota["gaps"]:
+                rows += [Row([("     ! " + line, Role.DEGRADED)]) for line in wrap(gap["words"], cells - 10)]
         return rows
 
     def _uncovered(self, cells: int) -> list[Row]:
@@ -76,7 +132,9 @@ class PeoplePage(Page):
             return "has left", Role.DEGRADED
         if person["away"]:
             return ("away until " + day(person["until"], self.board.tz) if person["until"] else "away"), Role.DEGRADED
-        return "✓ here", Role.OK
+        if person["away_from"] is not None:
+            return "✓ here, away " + day(person["away_from"], self.board.tz), Role.OK
+        return "✓ on duty" if person["on_duty"] else "✓ here", Role.OK
 
     def _selected(self) -> PersonView | None:
         return next((person for person in self.people if person["id"] == self.paper.cursor), None)
