@@ -91,6 +91,7 @@ __all__ = [
     "PreflightDone",
     "RateIntent",
     "ReadDone",
+    "ReadinessSeen",
     "ReopenIntent",
     "ResolveIntent",
     "ResumeAutoIntent",
@@ -152,6 +153,14 @@ class Overdue:
     """Nothing has been heard of a check for longer than an observation is fresh."""
 
     check: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessSeen:
+    """The operation's readiness was reckoned, and how many gaps there are."""
+
+    score: int
+    gaps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +300,7 @@ Input = (
     | Observed
     | Overdue
     | ClockJumped
+    | ReadinessSeen
     | WindowsOpen
     | TimerFired
     | ReadDone

@@ -16,6 +16,7 @@ from opsdash.model.empty import nothing
 from opsdash.model.incident import Incident
 from opsdash.model.message import ChannelState, KnownAlarm, Outgoing
 from opsdash.model.operation import Absence, Component, Operation
+from opsdash.model.readiness import ReadinessPoint
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.run import BlockRef, Run, StepTimes
 from opsdash.model.status import Reason, Status
@@ -200,11 +201,14 @@ TABLES: dict[str, type] = {
     "removed": Component,
     "engine": EngineState,
     "requests": Request,
+    "seen_red": float,
+    "readiness": ReadinessPoint,
 }
 """The world's tables and the type of their values; the key of `engine` is always "engine".
 
 `runs` are open ones, `last_runs` the last that was closed of each runbook and component, `step_times` by runbook/step.
-`requests` are the latest that were accepted, by their keys.
+`requests` are the latest that were accepted, by their keys. `seen_red` says when a check was last confirmed not to be
+ok; `readiness` has a score for each of the last days, by the number of the day since 1970 UTC.
 """
 
 Patch = list[tuple[str, str, Any]]
