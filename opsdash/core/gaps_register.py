@@ -89,8 +89,8 @@ def no_detection(_look: Look, component: Component) -> Iterator[Found]:
 
 def no_response(_look: Look, component: Component) -> Iterator[Found]:
     """The response is to follow a runbook, and there is none."""
-    for failure, share in _shared(component):
-        if failure.runbook is None and failure.response.kind is ResponseKind.RUNBOOK:
+    for failure, share in _without_runbook(component):
+        if failure.response.kind is ResponseKind.RUNBOOK:
             yield Found(
                 f"nothing was decided for this: {failure.title}",
                 f"write a runbook, and name it as `runbook` of failures/{failure.id}",
@@ -101,14 +101,22 @@ def no_response(_look: Look, component: Component) -> Iterator[Found]:
 
 def no_runbook(_look: Look, component: Component) -> Iterator[Found]:
     """There is a response on a key, and nothing to follow where that does not help."""
-    for failure, share in _shared(component):
-        if failure.runbook is None and failure.response.kind is not ResponseKind.RUNBOOK:
+    for failure, share in _without_runbook(component):
+        if failure.response.kind is not ResponseKind.RUNBOOK:
             yield Found(
                 f"there is no runbook for the day on which the key does not help: {failure.title}",
                 f"write a runbook, and name it as `runbook` of failures/{failure.id}, or for the whole component",
                 subject=failure.id,
                 share=share,
             )
+
+
+def _without_runbook(component: Component) -> Iterator[tuple[FailureMode, float]]:
+    """Failure modes without runbook; one that is named and switched off is told of as such."""
+    for failure, share in _shared(component):
+        off = {"runbook", f"failures/{failure.id}/runbook"} & component.off.keys()
+        if failure.runbook is None and not off:
+            yield failure, share
 
 
 def never_red(look: Look, component: Component) -> Iterator[Found]:
