@@ -135,6 +135,8 @@ def place_line(place: Line, state: BoardState, cells: int) -> Line:
     end: Line = []
     if summary is not None and summary["uncovered"]:
         end.append((f"nobody covers: {', '.join(summary['uncovered'])} ", Role.DEGRADED))
+    if summary is not None and summary["readiness"] is not None:
+        end += [(f"· readiness {summary['readiness']} ", Role.DIM), ("8", Role.KEY), (" ", Role.DIM)]
     if summary is not None and summary["problems"]:
         end += [
             (f"· {count_of(summary['problems'], 'problem')} in files ", Role.DEGRADED),

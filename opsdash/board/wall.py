@@ -21,7 +21,7 @@ from textual.strip import Strip
 from opsdash.board.lines import CURSOR, Line, Role, clip, cut, fit, left, right
 from opsdash.board.state import Sort, needs_attention
 from opsdash.board.widgets import board_of, draw
-from opsdash.board.words import TIER_SHORT, ago, badge, count_of, hour, latency, proof, row_sign, spark
+from opsdash.board.words import TIER_SHORT, ago, badge, count_of, hour, latency, proof_cell, row_sign, spark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,9 @@ class Columns:
 _DROP_IN_THIS_ORDER = ("spark", "tier", "latency", "provider", "proof", "since", "next")
 _FIXED = {"tier": 4, "latency": 6, "spark": SPARK_CELLS, "since": 6, "proof": 12}
 _LEAST = {"provider": 13, "title": 16, "next": 16}
+_PROOF_IN_FULL = 7
+"""Cells that the column PROOF needs for all its words; a wall that has so many to spare gives them."""
+_WIDE = 40
 _MARKS = 4  # cursor, bar, mark, and a gap
 
 
@@ -77,6 +80,7 @@ def columns(cells: int) -> Columns:
         title = max(1, _LEAST["title"] + rest())
     elif "provider" in kept:
         kept["provider"] += min(10, spare * 2 // 10)
+        kept["proof"] += _PROOF_IN_FULL if spare >= _WIDE else 0
     if "next" in kept:
         used = sum(size + 1 for size in kept.values()) - kept["next"] - 1
         kept["next"] = cells - _MARKS - status - 1 - title - used - 1
@@ -141,7 +145,7 @@ def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool, tz: tzinf
     if shape.since:
         line += [(" ", Role.DIM), (right(ago(row["since"], now), shape.since), Role.TEXT if trouble else Role.DIM)]
     if shape.proof:
-        text, role = badge(row["badge"]) or proof(row["proof"], row["proof_at"], now)
+        text, role = badge(row["badge"]) or proof_cell(row["proof"], row["proof_at"], now, shape.proof)
         line += [(" ", Role.DIM), (left(text, shape.proof), Role.DIM if role is Role.OK else role)]
     if shape.next:
         words = next_words(row, now, tz)

@@ -154,13 +154,34 @@ def proof(state: str, at: float | None, now: float) -> Span:
     """Whether a backup or degraded mode was shown to work."""
     if state == "fresh":
         return f"tested {ago(at, now)}", Role.OK
-    if state == "old":
-        return "proof old", Role.DEGRADED
-    if state == "changed":
-        return "edited since", Role.DEGRADED
-    if state == "never":
-        return "never tested", Role.DEGRADED
+    if state in _PROOF:
+        return _PROOF[state], Role.DEGRADED
     return "no backup" if state == "none" else state, Role.DIM
+
+
+_PROOF = {"old": "proof old", "changed": "changed since proof", "never": "never tested", "failed": "drill failed"}
+_PROOF_BRIEF = {"changed": "changed", "never": "never", "failed": "failed"}
+
+
+def proof_cell(state: str, at: float | None, now: float, cells: int) -> Span:
+    """The same for a column that is headed PROOF: in fewer words where they do not fit."""
+    text, role = proof(state, at, now)
+    if state == "never" or len(text) > cells:
+        text = _PROOF_BRIEF.get(state, text)
+    return text, role
+
+
+GOOD_SCORE, FAIR_SCORE = 90, 60
+
+
+def score_role(score: int) -> Role:
+    """How good a readiness is; the number stands beside it."""
+    return Role.OK if score >= GOOD_SCORE else Role.DEGRADED if score >= FAIR_SCORE else Role.DOWN
+
+
+def score_bars(scores: Sequence[int]) -> str:
+    """Scores from 0 to 100 as bars."""
+    return "".join(_BARS[max(0, min(7, score * 8 // 100))] for score in scores)
 
 
 def badge(state: str) -> Span | None:

@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "engine": Entry("engine", "the engine in the foreground; engine status, stop, restart"),
     "status": Entry("status", "one look at the engine: what is up, what is not"),
     "register": Entry("register", "every failure mode: detection, response, runbook, owner, proof"),
+    "readiness": Entry("readiness", "would it survive? the gaps, worst first, each with what closes it; --min for CI"),
     "check": Entry("check", "run one check now, show what it saw"),
     "failover": Entry("failover", "switch a component to a backup, verified"),
     "failback": Entry("failback", "switch a component back to its primary, verified"),

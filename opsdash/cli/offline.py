@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from opsdash.config.loader import load
 from opsdash.core.evolve import evolve
 from opsdash.core.incident_views import incident_view
+from opsdash.core.readiness import readiness
+from opsdash.core.readiness_views import readiness_view
 from opsdash.core.run_views import run_line
 from opsdash.core.views import Viewer
 from opsdash.engine.clock import system_clock
+from opsdash.engine.readiness import facts_of
 from opsdash.engine.runviews import About, run_view, runbook_line
 from opsdash.model.world import Live, World
 from opsdash.service.places import places
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
         FailureView,
         IncidentView,
         PersonView,
+        ReadinessView,
         RunbookLine,
         RunLine,
         RunView,
@@ -52,6 +56,14 @@ class Offline:
     def register(self) -> list[FailureView]:
         """Every failure mode; none is active, since nobody looks."""
         return [{**entry, "active": False, "since": None} for entry in self.viewer.register()]
+
+    def readiness(self, component: str | None) -> ReadinessView:
+        """Scores and gaps; whether a backup is ready now is not known, since nobody looks."""
+        trust = Trust.of(self.loaded.environment, self.loaded.workspace)
+        trust.load()
+        draft = self.viewer.draft
+        found = readiness(draft, facts_of(self.loaded, trust, measured=False))
+        return readiness_view(found, draft, component, measured=False)
 
     def people(self) -> list[PersonView]:
         """All people."""

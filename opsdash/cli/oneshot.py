@@ -163,6 +163,7 @@ def _summary(workspace: Path, loaded: Loaded, rows: list[WallRow]) -> Summary:
         "offline": False,
         "journal_error": "",
         "undelivered": "",
+        "readiness": None,
         "incidents": 0,
         "problems": len(loaded.problems),
         "uncovered": [],

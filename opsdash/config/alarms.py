@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.config.parts import Spot
 from opsdash.config.problems import did_you_mean
+from opsdash.core import circles
 from opsdash.core.hosts import hosts_in, is_loopback
-from opsdash.core.routing import known_targets
 from opsdash.model.channel import ROLES, Alarming, Audience, Channel, Escalation, Route
 from opsdash.model.operation import Operation
 
@@ -67,13 +67,12 @@ def alarming(model: AlarmsModel, ground: Ground, *, people: Mapping[str, Person]
 
 @dataclass(slots=True)
 class _Reading:
-    """What has been read so far. hosts: through which each channel goes."""
+    """What has been read so far."""
 
     ground: Ground
     people: Any
     previous: Alarming
     found: dict[str, Channel] = field(default_factory=dict)
-    hosts: dict[str, set[str]] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
 
@@ -92,8 +91,8 @@ class _Reading:
             if kind is None or part in report.off:
                 continue
             raw = model.others
-            self.found[name] = Channel(name, model.kind, raw, depends_on, model.timeout, model.audience)
-            self.hosts[name] = {host.lower() for host in kind.hosts(raw) if not is_loopback(host.lower())}
+            hosts = frozenset(host.lower() for host in kind.hosts(raw) if not is_loopback(host.lower()))
+            self.found[name] = Channel(name, model.kind, raw, depends_on, model.timeout, model.audience, hosts)
         for name, before in self.previous.channels.items():
             part = f"alarms/channels/{name}"
             missing = report.missing(part) or report.missing("alarms/channels")
@@ -220,13 +219,9 @@ class _Files:
 
 def _warn_of_circles(found: Alarming, reading: _Reading, ground: Ground) -> None:
     reader = _Files(Operation(components=ground.components, people=reading.people, alarms=found))
-    at = _checked_at(ground) if any(reading.hosts.values()) else {}
+    at = _checked_at(ground) if any(channel.hosts for channel in found.channels.values()) else {}
     for component in ground.components.values():
-        told = known_targets(reader, component)
-        why = {name: _dependence(found.channels[name], reading.hosts.get(name, set()), component, at) for name in told}
-        if not told or not all(why.values()):
-            continue
-        for name, reason in sorted(why.items()):
+        for name, reason in sorted(circles.circle(reader, component, at.get(component.id, set())).items()):
             hint = f"add a channel to its route that works without {component.id}"
             ground.report.warning(("alarms", "channels", name), f"it reports on {component.id}, and {reason}", hint)
 
@@ -237,11 +232,3 @@ def _checked_at(ground: Ground) -> dict[str, set[str]]:
     for check in ground.checks.values():
         found.setdefault(check.component, set()).update(hosts_in(check.raw))
     return found
-
-
-def _dependence(channel: Channel, hosts: set[str], component: Component, at: Mapping[str, set[str]]) -> str:
-    """Why a channel does not work when a component does not, "" if nothing is known of that."""
-    if component.id in channel.depends_on:
-        return "depends on it"
-    shared = sorted(hosts & at.get(component.id, set()))
-    return f"goes through {shared[0]}, which that is checked at" if shared else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import evolve_drills, evolve_runs, practice
+from opsdash.core import evolve_drills, evolve_runs, practice, readiness_trend
 from opsdash.core.evolve_incidents import EVOLVE_INCIDENTS, forgotten, set_back, with_change
 from opsdash.core.evolve_outbox import OUTBOX
 from opsdash.core.reader import OPSDASH
@@ -15,6 +15,7 @@ from opsdash.model import records as r
 from opsdash.model.alarm import Alarm, HoldReason, alarm_key
 from opsdash.model.change import Change, ChangeKind
 from opsdash.model.operation import Absence
+from opsdash.model.status import Status
 from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
 from opsdash.model.window import FILES, Muted, WindowKind, WindowState
 from opsdash.model.world import (
@@ -75,7 +76,10 @@ def _configured(world: Reader, record: r.Configured) -> Patch:
 
 def _check_changed(_world: Reader, record: r.CheckChanged) -> Patch:
     state = CheckState(record.status, record.at, record.reason, record.detail)
-    return [("checks", record.check, state)]
+    patch: Patch = [("checks", record.check, state)]
+    if record.status in (Status.DOWN, Status.DEGRADED):
+        patch.append(("seen_red", record.check, record.at))
+    return patch
 
 
 def _component_changed(world: Reader, record: r.ComponentChanged) -> Patch:
@@ -456,6 +460,7 @@ EVOLVE: dict[type, Callable[[Reader, Any], Patch]] = {
     r.HeartbeatReceived: _heartbeat_received,
     r.AwaySet: _away_set,
     r.ReviewPassed: _review_passed,
+    r.ReadinessNoted: readiness_trend.noted,
     r.SwitchIntended: _switch_intended,
     r.SwitchAdvanced: _switch_advanced,
     r.SwitchAbortAsked: _switch_abort_asked,

@@ -52,3 +52,22 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gov", "net", "ne", "or", "org"})
+"""Names below a country's domain under which others register theirs: example.co.uk. The whole public suffix list has
+ten thousand entries; these are what hosts of an operation are found below."""
+
+
+def domain_of(host: str) -> str | None:
+    """The registrable domain of a host, as far as can be told without the public suffix list: the last two labels, or
+    three below such as `co.uk`. None for addresses and for names without a dot.
+    """
+    if is_address(host) or is_loopback(host):
+        return None
+    labels = [label for label in host.rstrip(".").split(".") if label]
+    if len(labels) < 2:
+        return None
+    country = 2
+    keep = 3 if len(labels) > country and len(labels[-1]) == country and labels[-2] in _SECOND_LEVEL else 2
+    return ".".join(labels[-keep:])

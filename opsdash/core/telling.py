@@ -246,6 +246,7 @@ TELL: dict[type, Callable[[Any], str]] = {
     r.WindowEnded: lambda record: f"{record.kind.value} {record.window} is over",
     r.HeartbeatReceived: lambda record: f"heartbeat {record.check}: {record.signal}",
     r.AwaySet: _away,
+    r.ReadinessNoted: lambda record: f"readiness is {record.score} of 100, with {record.gaps} gaps",
     r.ReviewPassed: lambda record: f"{record.component}: review time of {record.what} has passed",
     r.SwitchIntended: _switch_intended,
     r.SwitchAdvanced: lambda record: (

@@ -91,14 +91,19 @@ def _lookup_needs(draft: Draft, component: Component) -> Iterator[Need]:
 
 def shared(draft: Draft, source: Provider, target: Provider) -> list[str]:
     """What two providers have in common, in words: `zone us-east`, `host db.internal`."""
-    both = [
+    both = declared(source, target)
+    hosts = _hosts_of(draft, source) & _hosts_of(draft, target)
+    said = {value.partition(" ")[2] for value in both}
+    return both + [f"host {host}" for host in sorted(hosts) if not is_loopback(host) and host not in said]
+
+
+def declared(source: Provider, target: Provider) -> list[str]:
+    """What the values of two providers have in common, in the same words."""
+    return [
         f"{key} {source.values[key]}"
         for key in SHARED_KEYS
         if key in source.values and source.values[key] == target.values.get(key) and not is_loopback(source.values[key])
     ]
-    hosts = _hosts_of(draft, source) & _hosts_of(draft, target)
-    declared = {value.partition(" ")[2] for value in both}
-    return both + [f"host {host}" for host in sorted(hosts) if not is_loopback(host) and host not in declared]
 
 
 def _hosts_of(draft: Draft, provider: Provider) -> set[str]:

@@ -33,6 +33,7 @@ from opsdash.engine.loopwatch import LoopWatch
 from opsdash.engine.past import past
 from opsdash.engine.poller import TICK, Poller
 from opsdash.engine.preflights import Preflights
+from opsdash.engine.readiness import ReadinessKeeper
 from opsdash.engine.recorder import Recorder
 from opsdash.engine.runner import Committed, Runner
 from opsdash.engine.running import Runs
@@ -237,6 +238,14 @@ class Engine:
             now=lambda: clock().wall,
             tell=self._tell_of_sheets,
         )
+        self.readiness = ReadinessKeeper(
+            clock=clock,
+            loaded=lambda: self.loaded,
+            world=self.runner.world,
+            live=self.runner.live,
+            trust=stores.trust,
+            put=self.runner.put,
+        )
         self.timers = Timers(clock, self.runner.put)
         self.windows = Windows(self.runner.put)
         self.hub = Hub(clock=clock, viewer=self.viewer, summary=self._summary, stuck=lambda: self.runner.stuck)
@@ -269,6 +278,7 @@ class Engine:
             raise JournalError(self.runner.journal_error)
         self.hub.refresh_all()
         self._background += [tasks.spawn(self.poller.run(), "poller"), tasks.spawn(self._watch(), "watch")]
+        self._background.append(tasks.spawn(self.readiness.run(), "readiness"))
         self._signs_of_life = tasks.spawn(self.dead_man.run(), "dead man's switch")
         self.loop_watch.start()
         self._calendar.every_minute("roll-ups", self._maintain)
@@ -342,6 +352,7 @@ class Engine:
         self.hub.bye(why)
         self.timers.close()
         await self.sheets.close()
+        await self.readiness.close()
         await _within(STORE_WITHIN, self.recorder.flush(), "the last samples and documents")
         await tasks.cancel(*self._background)
         self._resolver.close()
@@ -471,6 +482,7 @@ class Engine:
         if committed.entries:
             self.recorder.committed((record for _, record in committed.entries), self.runner.world)
             self._waiting.look()
+            self.readiness.changed()
             self._let_go(committed)
         self.hub.publish(committed)
 
@@ -499,6 +511,7 @@ class Engine:
             "offline": engine.offline,
             "journal_error": engine.journal_error,
             "undelivered": undelivered(viewer.draft),
+            "readiness": self.readiness.score,
             "incidents": open_incidents,
             "problems": len(self.loaded.problems),
             "uncovered": viewer.uncovered(),

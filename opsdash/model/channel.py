@@ -35,6 +35,7 @@ class Channel:
     """One way to tell people something: a kind of notifier, with its options as written (secrets are references).
 
     depends_on: components without which nothing goes through it.  timeout: seconds that one attempt may take.
+    hosts: through which it goes, as far as the files say.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Channel:
     depends_on: tuple[str, ...] = ()
     timeout: float = SEND_TIMEOUT
     audience: Audience = Audience.TEAM
+    hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ __all__ = [
     "PreflightDone",
     "RateIntent",
     "ReadDone",
+    "ReadinessSeen",
     "ReopenIntent",
     "ResolveIntent",
     "ResumeAutoIntent",
@@ -172,6 +173,14 @@ class Overdue:
     """Nothing has been heard of a check for longer than an observation is fresh."""
 
     check: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessSeen:
+    """The operation's readiness was reckoned, and how many gaps there are."""
+
+    score: int
+    gaps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +384,7 @@ Input = (
     | Observed
     | Overdue
     | ClockJumped
+    | ReadinessSeen
     | WindowsOpen
     | TimerFired
     | ReadDone

@@ -126,6 +126,15 @@ class ReviewPassed:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReadinessNoted:
+    """The operation's readiness on that day, and how many gaps there were: one a day, so that a trend can be seen."""
+
+    at: float
+    score: int
+    gaps: int
+
+
 StatusRecord = (
     CheckChanged
     | ComponentChanged
@@ -138,4 +147,5 @@ StatusRecord = (
     | FlappingEnded
     | HeartbeatReceived
     | ReviewPassed
+    | ReadinessNoted
 )

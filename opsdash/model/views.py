@@ -23,6 +23,7 @@ from opsdash.model.component_views import (
 )
 from opsdash.model.cover_views import AloneView, CoverageView, CoverGapView, CoverView, DeedView, RotaView
 from opsdash.model.incident_views import EditView, EntryView, HandoverView, IncidentView, RoleView
+from opsdash.model.readiness_views import GapView, ReadinessView, ScoreView
 from opsdash.model.run_views import (
     BlockView,
     LiveCheck,
@@ -70,6 +71,7 @@ __all__ = [
     "FactView",
     "FailureView",
     "FeatureView",
+    "GapView",
     "GuardView",
     "HandoverView",
     "IncidentView",
@@ -84,12 +86,14 @@ __all__ = [
     "PlanView",
     "ProblemView",
     "ProviderView",
+    "ReadinessView",
     "RefusedView",
     "RoleView",
     "RotaView",
     "RunLine",
     "RunView",
     "RunbookLine",
+    "ScoreView",
     "Snapshot",
     "StepDifference",
     "StepPlanView",
@@ -108,6 +112,7 @@ class Summary(TypedDict):
     """The line that answers for people who don't know the parts, and the engine's own state.
 
     undelivered: what of alarms does not arrive, and why; "" while all does.
+    readiness: the operation's score, None as long as it was not reckoned.
     """
 
     title: str
@@ -116,6 +121,7 @@ class Summary(TypedDict):
     offline: bool
     journal_error: str
     undelivered: str
+    readiness: int | None
     incidents: int
     problems: int
     uncovered: list[str]

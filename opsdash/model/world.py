@@ -19,6 +19,7 @@ from opsdash.model.incident import Incident
 from opsdash.model.message import ChannelState, KnownAlarm, Outgoing
 from opsdash.model.operation import Absence, Component, Operation
 from opsdash.model.practice import Practice
+from opsdash.model.readiness import ReadinessPoint
 from opsdash.model.records import ApprovalAsked, SwitchBlocked
 from opsdash.model.run import BlockRef, Run, StepTimes
 from opsdash.model.status import Reason, Status
@@ -215,6 +216,8 @@ TABLES: dict[str, type] = {
     "drill_approvals": DrillApprovalAsked,
     "lever": Lever,
     "practice": Practice,
+    "seen_red": float,
+    "readiness": ReadinessPoint,
 }
 """The world's tables and the type of their values; the key of `engine` is always "engine".
 
@@ -222,8 +225,9 @@ TABLES: dict[str, type] = {
 `requests` are the latest that were accepted, by their keys.
 `drills` are the open run and the latest of each drill, by their ids; `drill_past` and `drill_dues` are by drill.
 `drill_faults`, by run: from before the fault is made until it is verified, or stated, to be gone. The key of `lever` is
-always "lever"; it is there while drills are blocked. `practice` is who has
-done what lately, by component.
+always "lever"; it is there while drills are blocked. `practice` is who has done what lately, by component.
+`seen_red` says when a check was last confirmed not to be ok; `readiness` has a score for each of the last days, by the
+number of the day since 1970 UTC.
 """
 
 Patch = list[tuple[str, str, Any]]

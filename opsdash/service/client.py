@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PersonView,
         PlanView,
         ProblemView,
+        ReadinessView,
         RunbookLine,
         RunLine,
         RunView,
@@ -205,6 +206,12 @@ class EngineSession:
     async def register(self) -> list[FailureView]:
         """Every failure mode of the operation."""
         return cast("list[FailureView]", await self._get("/v1/register"))
+
+    async def readiness(self, component: str | None = None, limit: int | None = None) -> ReadinessView:
+        """Scores, and gaps with what closes them, worst first: of the operation, or of one component."""
+        wanted = {"component": component, "limit": limit}
+        text = urlencode({key: value for key, value in wanted.items() if value is not None})
+        return cast("ReadinessView", await self._get(f"/v1/readiness?{text}"))
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         """Open incidents, newest first; with `closed` the resolved ones too."""

@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from opsdash.core.alarm_views import alarms_view
+from opsdash.core.readiness_views import MOST_GAPS
 from opsdash.engine.hub import BYE
 from opsdash.errors import EngineError, OpsdashError
 from opsdash.model.inputs import ApproveRunbookIntent
@@ -156,6 +157,7 @@ class Service:
             Route("/v1/intents", self._intent, methods=["POST"]),
             Route("/v1/observations", self._observe, methods=["POST"]),
             Route("/v1/register", self._register),
+            Route("/v1/readiness", self._readiness),
             Route("/v1/incidents", self._incidents),
             Route("/v1/journal", self._journal),
             Route("/v1/runbooks", self._runbooks),
@@ -233,6 +235,14 @@ class Service:
 
     async def _register(self, _: Request) -> Response:
         return _json((await self._engine.written()).register())
+
+    async def _readiness(self, request: Request) -> Response:
+        name, limit = request.query_params.get("component"), request.query_params.get("limit", str(MOST_GAPS))
+        if not limit.isdecimal() or len(limit) > LONGEST_ID:
+            return _problem(400, "limit is a number")
+        await self._engine.written()
+        found = await self._engine.readiness.view(name, min(int(limit), MOST_GAPS))
+        return _json(found) if found is not None else _problem(404, f"there is no component {name!r}")
 
     async def _incidents(self, request: Request) -> Response:
         closed = request.query_params.get("closed") == "1"

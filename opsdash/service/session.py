@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         PersonView,
         PlanView,
         ProblemView,
+        ReadinessView,
         RunbookLine,
         RunLine,
         RunView,
@@ -107,6 +108,9 @@ class Session(Protocol):
 
     async def register(self) -> list[FailureView]:
         """Every failure mode of the operation."""
+
+    async def readiness(self, component: str | None = None, limit: int | None = None) -> ReadinessView:
+        """Scores, and gaps with what closes them, worst first: of the operation, or of one component."""
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         """Open incidents, newest first; with `closed` the resolved ones too."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opsdash.core.incident_views import incident_view
 from opsdash.model.incident import EntryKind, Incident, IncidentKind, TimelineEntry
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         FactView,
         FailureView,
         FeatureView,
+        GapView,
         GuardView,
         HandoverView,
         IncidentView,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         PlanView,
         ProblemView,
         ProviderView,
+        ReadinessView,
         RefusedView,
         RunbookLine,
         RunLine,
@@ -58,6 +60,44 @@ DAY = 86400.0
 STEADY: list[float | None] = [31, 30, 33, 31, 29, 30, 32, 31, 30, 30, 31, 31]
 FAILING: list[float | None] = [88, 91, 90, 93, 89, 130, 240, 300, None, None, None, None]
 SLOWING: list[float | None] = [110, 112, 111, 130, 150, 160, 210, 260, 330, 390, 410, 440]
+
+
+def gap(text: str, component: str | None = None, **changes: Any) -> GapView:
+    """A gap of readiness."""
+    made: dict[str, Any] = {
+        "rule": "backup-unproven",
+        "aspect": "backup",
+        "component": component,
+        "tier": "essential",
+        "subject": "",
+        "text": text,
+        "why": "A backup that was never tested is a hope.",
+        "close": "switch to it and back",
+        "command": None,
+        "file": None,
+        "points": 20.0,
+        "weight": 2.5,
+    }
+    return cast("GapView", made | changes)
+
+
+def readiness(score: int, gaps: list[GapView], **changes: Any) -> ReadinessView:
+    """The readiness of an operation with these gaps; its components are those that have any."""
+    names = dict.fromkeys(each["component"] for each in gaps if each["component"])
+    made: dict[str, Any] = {
+        "at": START,
+        "component": None,
+        "score": score,
+        "total": len(gaps),
+        "gaps": gaps,
+        "components": [
+            {"component": name, "title": name, "tier": "essential", "score": score, "gaps": 1} for name in names
+        ],
+        "trend": [],
+        "differences": {"7": None, "30": None, "90": None},
+        "measured": True,
+    }
+    return cast("ReadinessView", made | changes)
 
 
 def row(component: str, title: str, **changes: Any) -> WallRow:
@@ -409,6 +449,7 @@ class FakeSession:
         self.windows_of: dict[str, list[WindowView]] = {}
         self.records: list[JournalLine] = []
         self.run = self._runbook()
+        self.readiness_found: ReadinessView | None = None
         self.texts: dict[str, str] = {}
         self._seq = 0
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
@@ -437,6 +478,7 @@ class FakeSession:
             "offline": False,
             "journal_error": "",
             "undelivered": self.undelivered,
+            "readiness": None if self.readiness_found is None else self.readiness_found["score"],
             "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
             "problems": len(self.problem_list),
             "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
@@ -1165,6 +1207,16 @@ class FakeSession:
             gaps=["no backup"], near_misses=3, near_at=START - 7200,
         )  # fmt: skip
         return [*self._failures("email"), crm]
+
+    async def readiness(self, component: str | None = None, limit: int | None = None) -> ReadinessView:
+        self._reachable()
+        found = copy.deepcopy(self.readiness_found or readiness(0, []))
+        if component is None:
+            return found
+        gaps = [gap for gap in found["gaps"] if gap["component"] == component]
+        scores = [each for each in found["components"] if each["component"] == component]
+        score = scores[0]["score"]
+        return {**found, "component": component, "gaps": gaps, "total": len(gaps), "components": scores, "score": score}
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         self._reachable()

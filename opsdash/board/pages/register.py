@@ -8,7 +8,7 @@ from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import CURSOR, Line, Role, Row, cut, left
 from opsdash.board.page import Page
 from opsdash.board.state import text_filter
-from opsdash.board.words import ago, count_of, proof
+from opsdash.board.words import ago, count_of, proof_cell
 from opsdash.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def failure_rows(failure: FailureView, now: float, cells: int) -> list[Row]:
     """One entry: the decision, below it how it is noticed, and what is missing."""
     component, when, then = _widths(cells)
     active = failure["active"]
-    text, role = proof(failure["proof"], failure["proof_at"], now)
+    text, role = proof_cell(failure["proof"], failure["proof_at"], now, 12)
     strong = Role.STRONG if active else Role.TEXT
     rows = [
         Row([
