@@ -30,7 +30,7 @@ from opsdash.core.whatif_subjects import subjects_of
 from opsdash.core.whatif_trial import Start, Trial
 from opsdash.model.alarm import alarm_key, hold_words
 from opsdash.model.empty import nothing
-from opsdash.model.operation import TIER_ORDER, ResponseKind, Tier
+from opsdash.model.operation import TIER_ORDER, Absence, ResponseKind, Tier
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import GuardResult, Plan, Refused, SwitchCause, SwitchKind, SwitchState
 
@@ -38,14 +38,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from opsdash.core.draft import Draft
+    from opsdash.core.routing import Subject
     from opsdash.core.whatif_reach import Group
-    from opsdash.core.whatif_subjects import Loss, Subject
+    from opsdash.core.whatif_subjects import Loss
+    from opsdash.core.whatif_subjects import Subject as Taken
     from opsdash.model.operation import Component, FailureMode, Operation, Raw
 
 YES, NO, UNKNOWN, DROPPED, AT_RISK = "yes", "no", "unknown", "dropped", "at risk"
 """What users have of a feature. The first four are those of every screen; `at risk`: see above."""
 
 KINDS = {ResponseKind.SWITCH: SwitchKind.FAILOVER, ResponseKind.DEGRADE: SwitchKind.DEGRADE}
+
+ALWAYS = Absence(None, None)
 
 EVERY_STEP = 1_000
 """More steps of escalation than any route has."""
@@ -167,7 +171,7 @@ class Result:
     at_risk: features of components that depend on what is down.  unheard: components of which nobody would be told.
     """
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[Taken, ...]
     fates: tuple[Fate, ...] = ()
     at_risk: tuple[FeatureFate, ...] = ()
     unheard: tuple[str, ...] = ()
@@ -186,6 +190,14 @@ class Result:
         """The features that are at risk after the response."""
         return tuple(each.id for each in self.features if each.after == AT_RISK and tier in (None, each.tier))
 
+    def stays_down(self) -> tuple[str, ...]:
+        """The essential and important components that are still down after the response: people have to repair them."""
+        return tuple(
+            fate.component
+            for fate in self.fates
+            if fate.after is Status.DOWN is not fate.was and fate.tier is not Tier.DROPPABLE
+        )
+
     def with_status(self, status: Status) -> tuple[str, ...]:
         """The components that have a status at first, and did not before."""
         return tuple(fate.component for fate in self.fates if fate.status is status is not fate.was)
@@ -198,20 +210,24 @@ class Result:
 
     @property
     def is_critical(self) -> bool:
-        """Whether an essential or important feature is lost in spite of what was decided, or nobody would be told of
-        any failure of such a component: alone, that is a single point of failure.
+        """Whether an essential or important feature is lost or such a component stays down in spite of what was
+        decided, or nobody answers something: alone, that is a single point of failure.
         """
-        return bool(self.lost(Tier.ESSENTIAL) or self.lost(Tier.IMPORTANT) or self.unheard)
+        lost = self.lost(Tier.ESSENTIAL) or self.lost(Tier.IMPORTANT)
+        return bool(lost or self.stays_down() or self.unanswered)
 
     @property
     def weight(self) -> Weight:
-        """The worse the greater: essential features that are lost, at risk, then important ones, then the unanswered."""
+        """The worse the greater: essential features that are lost, at risk, then important ones, then components that
+        stay down, then what nobody answers.
+        """
         essential, important, droppable = Tier.ESSENTIAL, Tier.IMPORTANT, Tier.DROPPABLE
         return (
             len(self.lost(essential)),
             len(self.risked(essential)),
             len(self.lost(important)),
             len(self.risked(important)),
+            len(self.stays_down()),
             len(self.unanswered),
             len(self.lost(droppable)),
             len(self.fates),
@@ -252,7 +268,6 @@ class _Seen:
     reason: Reason | None
     cause: str
     redundancy: str
-    covered: bool
     features: dict[str, tuple[str, Tier, str]] = field(default_factory=dict)
 
 
@@ -278,8 +293,10 @@ class WhatIf:
         self._reach = Reach(self.operation)
         self._starts: dict[frozenset[str], tuple[Start, dict[str, _Seen]]] = {}
         self._fates: dict[tuple[Group, Any], dict[str, Fate]] = {}
+        self._accounts: dict[tuple[Group, Any], dict[str, _Account]] = {}
         self._features: dict[str, tuple[FeatureFate, ...]] = {}
-        self._heard = {each.id: routing.known_targets(_Files(self.operation), each) for each in self._components()}
+        everybody = self._absences(frozenset())
+        self._heard = {each.id: routing.known_targets(everybody, each) for each in self._components()}
 
     def _components(self) -> Iterator[Component]:
         yield from self.operation.components.values()
@@ -296,7 +313,8 @@ class WhatIf:
         everything = tuple(sorted(self.operation.components))
         concerned = self._reach.concerned(loss)
         found = self._tried(everything, loss)
-        return self._result(loss, {each: fate for each, fate in found.items() if each in concerned})
+        absences = self._absences(loss.people)
+        return self._result(loss, {each: found[each].fate(loss, absences) for each in found if each in concerned})
 
     def singles(self, after_each: Callable[[], object] = int) -> list[Result]:
         """What comes of each single loss, the worst first. `after_each` is called after each of them."""
@@ -307,9 +325,9 @@ class WhatIf:
         return ranked(found)
 
     def pairs(self, after_each: Callable[[], object] = int) -> list[Result]:
-        """What comes of each pair that has to do with each other, where that is worse than both by themselves.
+        """What comes of the pairs that are worse than their two by themselves, the worst first.
 
-        All other pairs do what each of their two does by itself.
+        Only those can be that have to do with each other. `after_each` is called after each that was looked at.
         """
         single = {name: self.without(loss) for name, loss in self.subjects.items()}
         found = []
@@ -321,7 +339,7 @@ class WhatIf:
         return ranked(found)
 
     def connected_pairs(self) -> list[tuple[str, str]]:
-        """The pairs of subjects that have to do with each other, in the order of the subjects."""
+        """The pairs of subjects of which one can make the other worse, in the order of the subjects."""
         hit: dict[str, list[str]] = {each: [] for each in self.operation.components}
         minds: dict[str, list[str]] = {each: [] for each in self.operation.components}
         order = {name: number for number, name in enumerate(self.subjects)}
@@ -343,7 +361,7 @@ class WhatIf:
 
     def _minding(self, loss: Loss, concerned: frozenset[str]) -> set[str]:
         """The components whose loss besides makes a difference to what comes of a loss."""
-        found = {other for each in concerned for other in self._reach.company[each]}
+        found = {other for each in concerned for other in self._reach.kin[each]}
         channels = self.operation.alarms.channels
         found |= {needed for each in concerned for name in self._heard[each] for needed in channels[name].depends_on}
         for component in self.operation.components:
@@ -356,25 +374,43 @@ class WhatIf:
     def _of_group(self, group: Group, loss: Loss) -> dict[str, Fate]:
         people_of = frozenset().union(*(self._reach.people[each] for each in group))
         part = loss.within(frozenset(group), people_of)
-        key = (group, part.key)
-        found = self._fates.get(key)
+        asked = (group, part.key(self.operation))
+        found = self._fates.get(asked)
         if found is None:
-            found = self._fates[key] = self._tried(group, part)
+            found = self._fates[asked] = self._fates_of(group, part)
         return found
 
-    def _tried(self, group: Group, loss: Loss) -> dict[str, Fate]:
+    def _fates_of(self, group: Group, part: Loss) -> dict[str, Fate]:
+        plain = self._reach.plain(part)
+        if not any(self._minds_absence(each) for each in group):
+            plain = replace(plain, people=frozenset())
+        key = (group, plain.key(self.operation))
+        accounts = self._accounts.get(key)
+        if accounts is None:
+            accounts = self._accounts[key] = self._tried(group, plain)
+        return {each: account.fate(part, self._absences(part.people)) for each, account in accounts.items()}
+
+    def _minds_absence(self, component: str) -> bool:
+        """Whether people who are away make a failure mode of a component active."""
+        failures = self.operation.components[component].failures.values()
+        return any(failure.detected_by is not None and failure.detected_by.away for failure in failures)
+
+    def _absences(self, away: frozenset[str]) -> _Absences:
+        return _Absences(self.operation, self._tables.get("absences", {}), away)
+
+    def _tried(self, group: Group, loss: Loss) -> dict[str, _Account]:
         start, normal = self._start(group)
         trial = Trial(start, loss)
         trial.lose()
-        components = [start.operation.components[each] for each in start.operation.components if each in set(group)]
+        mine = set(group)
+        components = [each for each in start.operation.components.values() if each.id in mine]
         before = _look(trial, components)
-        drafts = [_Account(trial.draft, component, before[component.id]) for component in components]
-        answers = _answer_all(trial, [(each.component, each.failures) for each in drafts])
+        found = {each.id: _Account(trial.draft, each, normal[each.id], before[each.id]) for each in components}
+        answers = _answer_all(trial, [(each.component, each.failures) for each in found.values()])
         after = _look(trial, components)
-        return {
-            each.component.id: each.fate(normal[each.component.id], after[each.component.id], answers)
-            for each in drafts
-        }
+        for key, account in found.items():
+            account.end(after[key], answers.get(key))
+        return found
 
     def _start(self, group: Group) -> tuple[Start, dict[str, _Seen]]:
         wanted = frozenset(group).union(*(self._reach.company[each] for each in group))
@@ -450,13 +486,17 @@ class WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
-    """An operation of which nothing is recorded."""
+class _Absences:
+    """A reader for questions about people: who is away by the files, by what is recorded, and by the loss."""
 
     operation: Operation
+    recorded: Mapping[str, Absence]
+    away: frozenset[str]
 
-    def get(self, table: str, key: str) -> Any:  # noqa: ARG002 - a reader's
-        return None
+    def get(self, table: str, key: str) -> Any:
+        if table == "absences" and key in self.away:
+            return ALWAYS
+        return self.recorded.get(key) if table == "absences" else None
 
 
 def is_worse(both: Result, apart: Result) -> bool:
@@ -495,9 +535,7 @@ def _look(trial: Trial, components: Iterable[Component]) -> dict[str, _Seen]:
     draft, found = trial.draft, {}
     for component in components:
         health = draft.health(component.id)
-        found[component.id] = _Seen(
-            health.status, health.reason, health.cause, health.redundancy, people.covered(draft, component, draft.now.wall)
-        )
+        found[component.id] = _Seen(health.status, health.reason, health.cause, health.redundancy)
     for feature in Viewer(trial.world, trial.live, trial.now).features():
         if feature["component"] in found:
             about = (feature["title"], Tier(feature["tier"]), feature["works"])
@@ -506,48 +544,65 @@ def _look(trial: Trial, components: Iterable[Component]) -> dict[str, _Seen]:
 
 
 class _Account:
-    """What is to be told of a component, as far as it is known before anybody answers."""
+    """What a trial has come to for a component. Who is there, and who is told, follows from it for any absences."""
 
-    def __init__(self, draft: Draft, component: Component, seen: _Seen) -> None:
+    def __init__(self, draft: Draft, component: Component, normal: _Seen, seen: _Seen) -> None:
         self.component = component
-        self.seen = seen
-        active = {failure for failure, _ in draft.state(component.id).failures}
-        self.failures = [failure for failure in component.failures.values() if failure.id in active]
-        self.alarms = tuple(_alarms(draft, component))
-        self.present = tuple(people.present_owners(draft, component, draft.now.wall))
+        self.failures = [each for each in component.failures.values() if each.id in _active(draft, component)]
+        self._normal = normal
+        self._seen = seen
+        self._wall = draft.now.wall
+        self._alarms = list(_alarms(draft, component))
+        self._after = seen
+        self._answered: Answered | None = None
 
-    def fate(self, normal: _Seen, after: _Seen, answers: Mapping[str, Answered]) -> Fate:
-        component, seen = self.component, self.seen
-        answered = answers.get(component.id)
+    def end(self, after: _Seen, answered: Answered | None) -> None:
+        """Take down how it is after the response, and what became of that."""
+        self._after = after
+        self._answered = answered
+
+    def fate(self, loss: Loss, who: _Absences) -> Fate:
+        """What becomes of it. loss: as it was asked for, with the reasons of its own."""
+        component, seen, normal = self.component, self._seen, self._normal
         offered = self.failures[0] if self.failures else None
+        present = tuple(people.present_owners(who, component, self._wall))
         return Fate(
             component=component.id,
             title=component.title,
             tier=component.tier,
             was=normal.status,
             status=seen.status,
-            reason=seen.reason,
+            reason=loss.checks.get(seen.cause, seen.reason),
             cause=seen.cause,
-            after=after.status,
+            after=self._after.status,
             redundancy=seen.redundancy if seen.redundancy != normal.redundancy else "",
             failures=tuple(
                 Recognised(each.id, each.title, str(each.response), each.runbook, each is offered)
                 for each in self.failures
             ),
-            answered=answered,
+            answered=self._answered,
             runbook=(offered.runbook if offered else None) or component.runbook,
-            features=tuple(_feature_fates(normal, seen, after)),
-            alarms=self.alarms,
-            present=self.present,
-            unanswered=tuple(self._unanswered(normal, after, answered)),
+            features=tuple(_feature_fates(normal, seen, self._after)),
+            alarms=tuple(self._told(alarm, about, who) for alarm, about in self._alarms),
+            present=present,
+            unanswered=tuple(self._unanswered(present, loss.people)),
         )
 
-    def _unanswered(self, normal: _Seen, after: _Seen, answered: Answered | None) -> Iterator[str]:
+    def _told(self, alarm: Told, about: Subject | None, who: _Absences) -> Told:
+        if about is None:
+            return alarm
+        found = routing.targets(who, about, EVERY_STEP, self._wall)
+        at_once = tuple(channel for channel, step in found.channels.items() if step == 0)
+        later = tuple(channel for channel, step in found.channels.items() if step > 0)
+        return replace(alarm, at_once=at_once, later=later, note=found.note)
+
+    def _unanswered(self, present: tuple[str, ...], away: frozenset[str]) -> Iterator[str]:
         """What nobody or nothing answers."""
-        component, seen = self.component, self.seen
-        fails = seen.status is not normal.status and seen.status in (Status.DOWN, Status.UNKNOWN)
+        component, answered = self.component, self._answered
+        status = self._seen.status
+        fails = status is not self._normal.status and status in (Status.DOWN, Status.UNKNOWN)
         if not fails and not self.failures:
-            if normal.covered and not seen.covered:
+            if not present and away.intersection(component.owners):
                 yield "nobody who owns it is there"
             return
         if not self.failures:
@@ -558,8 +613,12 @@ class _Account:
             yield f"{answered.kind.value} does not help ({answered.outcome.value}): {answered.detail}"
         if not (self.failures and self.failures[0].runbook) and not component.runbook:
             yield "no runbook"
-        if not self.present:
+        if not present:
             yield "nobody who owns it is there" if component.owners else "nobody owns it"
+
+
+def _active(draft: Draft, component: Component) -> set[str]:
+    return {failure for failure, _ in draft.state(component.id).failures}
 
 
 def _feature_fates(normal: _Seen, seen: _Seen, after: _Seen) -> Iterator[FeatureFate]:
@@ -570,21 +629,14 @@ def _feature_fates(normal: _Seen, seen: _Seen, after: _Seen) -> Iterator[Feature
             yield FeatureFate(key, title, tier, before, later)
 
 
-def _alarms(draft: Draft, component: Component) -> Iterator[Told]:
-    """Every alarm of a component, raised or held, with whom it goes to."""
+def _alarms(draft: Draft, component: Component) -> Iterator[tuple[Told, Subject | None]]:
+    """Every alarm of a component; where it is raised, with what it is routed by."""
     for topic in ("", *TOPICS):
         key = alarm_key(component.id, topic)
         alarm = draft.get("alarms", key)
-        if alarm is None:
-            continue
-        about = routing.subject(draft, key)
-        if about is None:
-            yield Told(topic, alarm.title, hold_words(alarm.hold) if alarm.hold else "it waits", (), ())
-            continue
-        found = routing.targets(draft, about, EVERY_STEP, draft.now.wall)
-        at_once = tuple(channel for channel, step in found.channels.items() if step == 0)
-        later = tuple(channel for channel, step in found.channels.items() if step > 0)
-        yield Told(topic, alarm.title, "", at_once, later, note=found.note)
+        if alarm is not None:
+            held = "" if alarm.is_raised else hold_words(alarm.hold) if alarm.hold else "it waits"
+            yield Told(topic, alarm.title, held, (), ()), routing.subject(draft, key)
 
 
 # --- answering -------------------------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ from opsdash.core.hosts import hosts_in
 from opsdash.core.index import index
 from opsdash.core.traces import LOOKUP_KINDS
 from opsdash.model.channel import ROLES
+from opsdash.model.status import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from opsdash.core.whatif_subjects import Loss
-    from opsdash.model.operation import Component, Operation, SwitchSpec
+    from opsdash.model.operation import Component, Operation, Signal, SwitchSpec
 
 Group = tuple[str, ...]
 
@@ -32,7 +33,11 @@ SEVERITIES = (1, 2, 3, 4)
 
 
 class Reach:
-    """Who has to do with whom in an operation. `index` has been applied to it."""
+    """Who has to do with whom in an operation. `index` has been applied to it.
+
+    company, kin: by component; kin is the company whose loss besides can make things worse.  people: those whose
+    absence makes a difference to who is told of a component, and to who covers it.
+    """
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
@@ -40,13 +45,18 @@ class Reach:
         self.company = {component.id: self._company(component) for component in operation.components.values()}
         self._watchers: defaultdict[str, set[str]] = defaultdict(set)
         self._owned: defaultdict[str, set[str]] = defaultdict(set)
+        self._asked: defaultdict[str, set[Reason]] = defaultdict(set)
         self.people: dict[str, frozenset[str]] = {}
+        self.kin: dict[str, frozenset[str]] = {}
         for component in operation.components.values():
             for watched in _watched(component):
                 self._watchers[watched].add(component.id)
             for owner in component.owners:
                 self._owned[owner].add(component.id)
+            for signal in _signals(component):
+                self._asked[signal.component].update((signal.reason,) if signal.reason is not None else ())
             self.people[component.id] = frozenset(self._people(component))
+            self.kin[component.id] = frozenset(self._kin(component) & operation.components.keys())
 
     def concerned(self, loss: Loss) -> frozenset[str]:
         """The components of which a loss may change anything, as far as it does so by what they are made of."""
@@ -92,15 +102,27 @@ class Reach:
         }
         return index(replace(self.operation, components=components, checks=checks, anchors=(), windows={}, drills={}))
 
+    def plain(self, loss: Loss) -> Loss:
+        """The same, with one reason for all checks whose reasons no failure mode asks for: those come to the same."""
+        checks = {
+            check: why if {why, Reason.TIMEOUT} & self._asked[check.partition("/")[0]] else Reason.TIMEOUT
+            for check, why in loss.checks.items()
+        }
+        return replace(loss, checks=checks)
+
     # --- company -----------------------------------------------------------------------------------------------
 
     def _company(self, component: Component) -> frozenset[str]:
-        found = set(self._ancestors(component))
-        found |= _watched(component) | set(_looked_at(component))
+        found = self._kin(component).union(self._ancestors(component))
+        return frozenset(found & self.operation.components.keys())
+
+    def _kin(self, component: Component) -> set[str]:
+        """Its company without what it only depends on. That fails besides holds its alarms back, and nothing else."""
+        found = _watched(component) | set(_looked_at(component))
         found |= {failure.response.component for failure in component.failures.values()}
         if component.switch is not None:
             found |= set(component.switch.needs) | set(self._at_hosts(component.switch))
-        return frozenset((found - {component.id}) & self.operation.components.keys())
+        return found - {component.id}
 
     def _ancestors(self, component: Component) -> Iterator[str]:
         seen = {component.id}
@@ -135,8 +157,13 @@ class Reach:
 
 def _watched(component: Component) -> set[str]:
     """The components whose checks its failure modes look at."""
-    detections = (failure.detected_by for failure in component.failures.values())
-    return {signal.component for each in detections if each is not None for signal in each.signals} - {component.id}
+    return {signal.component for signal in _signals(component)} - {component.id}
+
+
+def _signals(component: Component) -> Iterator[Signal]:
+    for failure in component.failures.values():
+        if failure.detected_by is not None:
+            yield from failure.detected_by.signals
 
 
 def _looked_at(component: Component) -> Iterator[str]:

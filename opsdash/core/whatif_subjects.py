@@ -104,11 +104,25 @@ class Loss:
             people=self.people & people,
         )
 
-    @property
-    def key(self) -> tuple[frozenset[Any], ...]:
-        """Equal for losses that are the same, whatever they are called."""
-        checks = frozenset(self.checks.items())
-        return (checks, self.components, self.providers, self.mechanisms, self.people)
+    def key(self, operation: Operation) -> tuple[frozenset[Any], ...]:
+        """Equal for losses that come to the same, whatever they are called: a provider without any of its checks does
+        not serve, and where none serves the component is gone.
+        """
+        components = operation.components
+        mute = frozenset(each for each in self.providers if not self._checks_of(components, each) & self.checks.keys())
+        whole = frozenset(each for each in self.components if not self._serves_nobody(components[each]))
+        return (frozenset(self.checks.items()), whole, mute, self.mechanisms, self.people)
+
+    @staticmethod
+    def _checks_of(components: Mapping[str, Component], path: str) -> set[str]:
+        component, _, name = path.partition("/")
+        provider = components[component].provider(name)
+        return set(provider.checks) if provider is not None else set()
+
+    def _serves_nobody(self, component: Component) -> bool:
+        """Whether each of its providers has lost a check, and it has any."""
+        served = [provider for provider in component.providers if not self.checks.keys() & set(provider.checks)]
+        return bool(component.providers) and not served
 
     def direct(self) -> frozenset[str]:
         """The components of which anything fails, or can no longer be changed."""
