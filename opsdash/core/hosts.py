@@ -13,7 +13,9 @@ HOST_KEYS = frozenset({"host", "server", "servers", "urls", "endpoints", "sentin
 """Options of kinds that name a host, with or without a port; `url` and whatever else is a URL is recognised as one."""
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#@]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+)")
-_PORT = re.compile(r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/?#@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+):(?P<port>\d{1,5})")
+_PORT = re.compile(
+    r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/?#@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+):(?P<port>\d{1,5})"
+)
 _HOST_AND_PORT = re.compile(r"\[?(?P<host>[A-Za-z0-9_.:-]+?)\]?(:\d{1,5})?")
 
 
