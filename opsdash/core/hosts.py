@@ -13,6 +13,9 @@ HOST_KEYS = frozenset({"host", "server", "servers", "urls", "endpoints", "sentin
 """Options of kinds that name a host, with or without a port; `url` and whatever else is a URL is recognised as one."""
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#@]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+)")
+_PORT = re.compile(
+    r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/?#@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^/?#:@\s]+):(?P<port>\d{1,5})"
+)
 _HOST_AND_PORT = re.compile(r"\[?(?P<host>[A-Za-z0-9_.:-]+?)\]?(:\d{1,5})?")
 
 
@@ -28,13 +31,26 @@ def hosts_in(raw: Mapping[str, Any]) -> set[str]:
 
 
 def _host_in(value: Any, *, named: bool) -> str | None:
-    if not isinstance(value, str) or "${" in value:
+    if not isinstance(value, str):
         return None
     url = _URL.match(value)
     if url is not None:
-        return url["host"].strip("[]").lower()
+        return None if "$" in url["host"] else url["host"].strip("[]").lower()
     match = _HOST_AND_PORT.fullmatch(value) if named and "/" not in value else None
     return match["host"].lower() if match else None
+
+
+def addresses_in(raw: Mapping[str, Any]) -> set[str]:
+    """The same, with the port of each that is on loopback: there one machine plays many."""
+    found: set[str] = set()
+    for key, value in raw.items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            host = _host_in(each, named=key in HOST_KEYS)
+            if host:
+                port = _PORT.search(each.partition("?")[0]) if is_loopback(host) else None
+                number = port["port"] if port else raw.get("port") if is_loopback(host) and key == "host" else None
+                found.add(f"{host}:{number}" if number else host)
+    return found
 
 
 def is_loopback(host: str) -> bool:
