@@ -26,6 +26,7 @@ from opsdash.model.units import format_duration
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model.drill import DrillRun, StopIf
+    from opsdash.model.switch import Switch
     from opsdash.model.world import DrillLive
 
 ARM_WITHIN = 30.0
@@ -243,12 +244,18 @@ def _back(draft: Draft, run: DrillRun) -> None:
         component, state, switch = draft.component(name), draft.state(name), draft.switch(name)
         if component is None or (switch is not None and switch.state in NOT_OVER):
             continue
-        if switch is None or switch.id not in run.switches:
+        if switch is None or not _belongs(run, switch):
             continue
         if state.mode is not None:
             _switch(draft, run, name, SwitchKind.RESTORE, None)
         elif state.active != component.primary and component.switch is not None:
             _switch(draft, run, name, SwitchKind.FAILBACK, component.primary)
+
+
+def _belongs(run: DrillRun, switch: Switch) -> bool:
+    """Whether a switch is of this run, also where the engine ended before that was noted."""
+    own = switch.cause is SwitchCause.DRILL and switch.intended_at >= run.started_at
+    return own or switch.id in run.switches
 
 
 # --- undone, restored ----------------------------------------------------------------------------------------------
