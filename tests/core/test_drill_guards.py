@@ -130,6 +130,15 @@ def test_within_its_window_it_begins() -> None:
     assert timeline.begin(D) == "DRILL-1"
 
 
+def test_its_own_window_is_no_work_of_somebody_else_but_holds_the_alarm_that_is_expected() -> None:
+    scheduled = drill(schedule=Schedule(every=90 * 86400.0, windows=("work",)), expect=Expect(alarm=True))
+    timeline = office(scheduled, windows={"work": WORK})
+    opened(timeline, "work")
+    assert result(timeline, "maintenance") == "warn"
+    timeline.want(i.MaintenanceIntent("email", 600.0))
+    assert result(timeline, "maintenance") == "fail"
+
+
 def test_a_clock_that_jumps_over_the_window_closes_it() -> None:
     timeline = office(drill(schedule=Schedule(every=90 * 86400.0, windows=("work",))), windows={"work": WORK})
     opened(timeline, "work")
