@@ -734,3 +734,26 @@ def test_a_switch_that_people_make_while_opsdash_answers_counts_as_the_response(
     timeline.confirm("email", SwitchKind.FAILOVER, who="ken")
     timeline.live_on(20)
     assert timeline.run(D).times.verified is not None
+
+
+def test_a_limit_that_comes_before_the_backup_has_held_is_no_pass() -> None:
+    run = begun(drill(hold=200.0, limit=60.0)).until_ended(D)
+    assert run.verdict is Verdict.FAILED
+    assert run.why[0].startswith("its limit came when it had held for")
+
+
+def test_a_component_that_was_to_stay_as_it_was_has_the_fault_undone_at_once() -> None:
+    timeline = running(drill(expect=Expect(unaffected=("crm",)), hold=200.0))
+    for _ in range(3):
+        timeline.observe(CRM, Status.DEGRADED, Reason.SLOW)
+    timeline.live_on(1)
+    assert timeline.faults.in_place == set()
+
+
+def test_a_component_that_leaves_the_files_while_it_is_drilled_is_kept_until_the_end() -> None:
+    timeline = running(drill())
+    timeline.reload(with_drills(operation(component("crm", checks=["api"]))))
+    assert timeline.draft().component("email") is not None
+    run = timeline.until_ended(D)
+    assert (run.verdict, run.undone is True) != (Verdict.PASSED, False)
+    assert timeline.faults.in_place == set()
