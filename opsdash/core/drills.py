@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import drill_evidence, drill_guards, drill_marks, drill_moves, drill_plans
+from opsdash.core import drill_evidence, drill_going, drill_guards, drill_marks, drill_moves, drill_plans
 from opsdash.core.drill_marks import open_run
 from opsdash.core.drill_moves import UNDO_WITHIN, advance, end, live_of, stop, wait
 from opsdash.core.drill_states import DrillEvent
@@ -31,6 +31,7 @@ from opsdash.model.records import (
     DrillStarted,
     DrillUndone,
 )
+from opsdash.model.status import Status
 from opsdash.model.switch import Refused
 from opsdash.model.units import format_duration
 from opsdash.model.world import DrillLive
@@ -257,17 +258,23 @@ def undone(draft: Draft, event: i.Undone) -> None:
             draft.effect(Poll(check))
     elif run is not None and run.state in (DrillState.INJECTING, DrillState.RUNNING) and run.faulty:
         _taken_back_early(draft, run, event)
-    elif event.verified and draft.get("drill_faults", event.run) is not None:
+    elif event.verified and draft.get("drill_faults", event.run) is not None and _agree(draft, run):
         component = draft.get("drill_faults", event.run).component
         draft.emit(DrillUndone(draft.now.wall, event.run, component, True, event.by, event.detail))
         draft.touch(component)
+
+
+def _agree(draft: Draft, run: DrillRun | None) -> bool:
+    """Whether opsdash's own checks do not speak against what is said late of a fault to be gone."""
+    checks = () if run is None else run.drill.verify_undone
+    return all(draft.check(check).status is Status.OK for check in checks)
 
 
 def _taken_back_early(draft: Draft, run: DrillRun, event: i.Undone) -> None:
     """At the limit the guard takes the fault back without being told; before it somebody else has told it to."""
     began = live_of(draft, run).injected
     if began is not None and draft.now.mono - began >= run.drill.limit - LIMIT_SLACK:
-        advance(draft, run, DrillEvent.LIMIT, detail=f"its limit has come, its {event.by} has taken the fault back")
+        drill_going.limit_has_come(draft, run, f"its limit has come, its {event.by} has taken the fault back")
     else:
         stop(draft, run, f"its {event.by} has taken the fault back before it was told to", Verdict.ABORTED)
     undone(draft, event)
