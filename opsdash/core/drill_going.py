@@ -18,6 +18,7 @@ from opsdash.core.redundancy import REDUNDANT
 from opsdash.model.drill import DrillState, Level, Responder, Sight, Verdict
 from opsdash.model.effects import Poll, StartLoad
 from opsdash.model.inputs import SwitchIntent
+from opsdash.model.operation import ACTIVE
 from opsdash.model.records import DrillUndone
 from opsdash.model.status import SEVERITY, Status
 from opsdash.model.switch import Plan, Refused, SwitchCause, SwitchKind
@@ -195,16 +196,24 @@ def _why_stop(draft: Draft, run: DrillRun, live: DrillLive) -> str:
         rule = run.drill.stop_if[place]
         if draft.now.mono - since >= rule.lasts:
             lasted = f" for {format_duration(rule.lasts)}" if rule.lasts else ""
-            return f"stop condition: {rule.component} is {rule.status.value}{lasted}"
+            return f"stop condition: {rule.check or rule.component} is {rule.status.value}{lasted}"
     return ""
 
 
 def _is(draft: Draft, rule: StopIf) -> bool:
-    """Whether a component is as bad as that, or worse; unknown never counts as down."""
-    status = draft.health(rule.component).status
+    """Whether a component, or a check of it, is as bad as that, or worse; unknown never counts as down."""
+    status = draft.check(_watched(draft, rule)).status if rule.check else draft.health(rule.component).status
     if status in (Status.UNKNOWN, Status.PAUSED):
         return rule.status is status
     return SEVERITY[status] >= SEVERITY[rule.status] > SEVERITY[Status.OK]
+
+
+def _watched(draft: Draft, rule: StopIf) -> str:
+    """The check that a rule names; `active` is whoever serves at that moment."""
+    component, *provider, check = rule.check.split("/")
+    if provider == [ACTIVE]:
+        provider = [draft.state(component).active or ACTIVE]
+    return "/".join((component, *provider, check))
 
 
 # --- the response, and the way back --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
     results = await guard.inject()                     one ActionResult for each injection that was tried, in order
     outcome = await guard.undo("the drill is over")    Outcome(verified, by, detail)
     outcome = await guard.ended()                      the same, whoever undid and why: also without being asked
+    guard.let_go()                                     the engine ends: the guard undoes what is not undone, alone
 
 `told` is called in the event loop with each `GuardEvent`, for records. The order that makes it safe is in here, so that
 nobody can get it wrong: `armed.json` is on the disk, the guard runs and has said READY, it has written `injecting`, and
@@ -16,7 +17,8 @@ is idempotent, and one lock keeps them apart.
 
 After a start: `leftovers(state)` are the runs whose faults may still be there, each with what undoes it by hand;
 `await take_back(leftover, hands, told)` sets a new guard on one, which undoes it. `settle` writes down that a person or
-the drill's own checks found it gone.
+the drill's own checks found it gone. `leftovers`, `settle` and the lever's `halt`, `allow`, `halted` read and write
+files: from an event loop they are called in a thread.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ __all__ = [
     "arm",
     "halt",
     "halted",
+    "halted_by",
     "leftovers",
     "settle",
     "take_back",
@@ -254,6 +257,11 @@ class Guard:
         assert self._process is not None  # noqa: S101 - it has been started
         return self._process.pid
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the faults are taken back, or given up."""
+        return self._outcome.done()
+
     async def ready(self) -> None:
         """Wait until it is. Raises ArmingError, after which the process is gone."""
         try:
@@ -367,7 +375,7 @@ class Guard:
             results.append(replace(done, detail=said(self._hands.mask, done.detail)))
             if done.applied is not Applied.APPLIED:
                 break
-        if self._began_to_undo.is_set():
+        if self._began_to_undo.is_set() and any(done.applied is not Applied.NOT_STARTED for done in results):
             await self._undo_what_came_late()
         return tuple(results)
 
@@ -549,7 +557,7 @@ def settle(state: Path, run: str, who: str, reason: str) -> None:
 def halt(state: Path, who: str, reason: str) -> None:
     """Have every guard undo at once, and none armed until `allow`; works without an engine. Raises OSError."""
     folder = state / files.DRILLS
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = json.dumps({"who": clean(who, REASON_LIMIT), "reason": clean(reason, REASON_LIMIT)}, ensure_ascii=False)
     beside = folder / f"{files.HALT}.new"
     with open(beside, "wb", opener=_private) as file:
@@ -567,14 +575,20 @@ def allow(state: Path) -> None:
 
 def halted(state: Path) -> str | None:
     """Why drills are halted, and by whom; None: they are not. A lever that cannot be read counts."""
+    found = halted_by(state)
+    return None if found is None else f"{found[1]} ({found[0]})" if found[0] else found[1]
+
+
+def halted_by(state: Path) -> tuple[str, str] | None:
+    """Who has halted drills, "" where that is not known, and why; None: they are not halted."""
     try:
         text = (state / files.DRILLS / files.HALT).read_bytes()[: 8 * 1024]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return f"the lever cannot be read: {error.strerror or error}"
+        return "", f"the lever cannot be read: {error.strerror or error}"
     try:
         told = json.loads(text)
-        return clean(f"{told['reason']} ({told['who']})", REASON_LIMIT)
-    except (ValueError, KeyError, TypeError):
-        return f"{files.HALT} is there"
+        return clean(str(told["who"]), REASON_LIMIT), clean(str(told["reason"]), REASON_LIMIT)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", f"{files.HALT} is there"

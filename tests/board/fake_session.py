@@ -481,6 +481,7 @@ class FakeSession:
             "readiness": None if self.readiness_found is None else self.readiness_found["score"],
             "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
             "problems": len(self.problem_list),
+            "drills": None,
             "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
             "engine_since": START - 3600,
             "version": "0.1.0",
