@@ -7,6 +7,8 @@ shift ends, somebody leaves.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -28,6 +30,9 @@ RUNNERS = "runners"
 
 LITTLE = 60.0
 """Seconds without anybody that are no gap: one shift ends at 07:59:59 and the next begins at 08:00."""
+
+ENDS_WITHIN = 31 * 86400.0
+"""Seconds within which the end of a gap is looked for among shifts."""
 
 
 class Reader(Protocol):
@@ -66,7 +71,8 @@ def gaps(reader: Reader, component: Component, wall: float, ahead: float) -> lis
         who[RUNNERS] = lambda _: runners
     if not who:
         return []
-    moments = [wall, *sorted({at for at in _changes(reader, component, runners) if at > wall})]
+    changes = _changes(reader, component, runners, wall + ahead + ENDS_WITHIN)
+    moments = [wall, *sorted({at for at in changes if at > wall})]
     found = (_first(reader, what, named, moments, wall + ahead) for what, named in who.items())
     return [gap for gap in found if gap is not None]
 
@@ -87,12 +93,13 @@ def _first(
     return None
 
 
-def _changes(reader: Reader, component: Component, runners: Iterable[str]) -> Iterator[float]:
-    """When it may change who is there for a component."""
+def _changes(reader: Reader, component: Component, runners: Iterable[str], last: float) -> Iterator[float]:
+    """When it may change who is there for a component; of shifts those that begin before `last`."""
     concerned = {*component.owners, *runners}
     for name in component.rotas:
         rota = reader.operation.rotas.get(name)
-        for shift in rota.shifts if rota is not None else ():
+        shifts = () if rota is None else rota.shifts
+        for shift in shifts[: bisect_left(shifts, last, key=lambda shift: shift.start)]:
             concerned.add(shift.person)
             yield from (shift.start, shift.end)
     yield from _of_people(reader, concerned)
@@ -161,21 +168,27 @@ def next_driver(reader: Reader, component: Component, candidates: Iterable[str],
 
 
 def rota_gaps(reader: Reader, rota: Rota, since: float, until: float) -> list[Gap]:
-    """When nobody is on duty who is there, from `since` until `until`, as far as the rota is known; oldest first."""
-    until = min(until, rota.until)
-    concerned = [shift for shift in rota.shifts if shift.end > since and shift.start < until]
-    edges = sorted({since, until, *(at for at in _edges(reader, concerned) if since < at < until)})
+    """When nobody is on duty who is there, beginning from `since` until `until`, as far as the rota is known; oldest
+    first.
+    """
+    last = min(until + (until - since), rota.until)
+    concerned = [shift for shift in rota.shifts if shift.end > since and shift.start < last]
+    edges = sorted({since, last, *(at for at in _edges(reader, concerned) if since < at < last)})
     found: list[Gap] = []
+    named: list[Shift] = []
+    coming = deque(concerned)
     for start, end in pairwise(edges):
-        named = [shift.person for shift in concerned if shift.start <= start < shift.end]
-        if any(people.is_there(reader, each, start) for each in named):
+        while coming and coming[0].start <= start:
+            named.append(coming.popleft())
+        named = [shift for shift in named if shift.end > start]
+        if any(people.is_there(reader, shift.person, start) for shift in named):
             continue
-        who = tuple(dict.fromkeys(named))
+        who = tuple(dict.fromkeys(shift.person for shift in named))
         if found and found[-1].until == start and found[-1].people == who:
             found[-1] = Gap(rota.id, found[-1].since, end, who)
         else:
             found.append(Gap(rota.id, start, end, who))
-    return [gap for gap in found if gap.until is not None and gap.until - gap.since > LITTLE]
+    return [gap for gap in found if gap.since < until and gap.until is not None and gap.until - gap.since > LITTLE]
 
 
 def _edges(reader: Reader, shifts: Sequence[Shift]) -> Iterator[float]:
