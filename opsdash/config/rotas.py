@@ -65,9 +65,7 @@ class RotaFiles:
 
     def changed(self, workspace: Path) -> bool:
         """Whether one has changed, come or gone since."""
-        return any(
-            stamp_of(workspace / each.source.name) != self.stamps[name] for name, each in self.read.items()
-        )
+        return any(stamp_of(workspace / each.source.name) != self.stamps[name] for name, each in self.read.items())
 
     def still_good(self, read: Mapping[str, ReadRota]) -> dict[str, ReadRota]:
         """What was last good of the rotas that there are now."""
@@ -229,7 +227,7 @@ def _names(person: Person) -> set[str]:
 
 def _nobody(event: Event, people: Mapping[str, Person]) -> Flaw:
     said = event.summary or ", ".join(each.address for each in event.attendees)
-    names = {name for person in people.values() for name in _names(person)}
+    names = sorted({name for person in people.values() for name in _names(person)})
     near = did_you_mean(said.casefold(), names) if said else ""
     message = f"nobody of opsdash.yaml is meant by {clean(said, 60)!r}" if said else "an event that names nobody"
     return Flaw(event.line, message, near or "write a person's id, login or name as its SUMMARY")

@@ -584,9 +584,7 @@ class Engine:
         until = self._clock().wall + 0.001
         await self.recorder.flush()
         components = self.loaded.operation.components
-        return await self._history_worker.call(
-            coupled, self.stores.history, components, until - hours * 3600, until
-        )
+        return await self._history_worker.call(coupled, self.stores.history, components, until - hours * 3600, until)
 
     @property
     def in_flight(self) -> list[str]:

@@ -46,7 +46,8 @@ def shifts(*lines: str, days: int = 14, data: bytes | None = None, zone: str = B
     def told(at: float) -> str:
         return datetime.fromtimestamp(at, clock).strftime("%d.%m. %H:%M")
 
-    return [f"{each.person} {told(each.start)}–{told(each.end)}" for each in made.shifts if each.end > WALL and each.start < until]
+    shown = (each for each in made.shifts if each.end > WALL and each.start < until)
+    return [f"{each.person} {told(each.start)}–{told(each.end)}" for each in shown]
 
 
 def flaws(*lines: str) -> list[str]:

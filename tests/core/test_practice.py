@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,9 @@ from opsdash.model.drill import Drill, DrillRun, DrillState, Verdict
 from opsdash.model.inputs import EndRunIntent, MarkStepIntent, OpenRunIntent, SettleIntent, TakeRunIntent
 from opsdash.model.operation import Person
 from opsdash.model.practice import Done, Practice
-from opsdash.model.records import EngineStarted
+from opsdash.model.records import EngineStarted, SwitchEnded
 from opsdash.model.run import RunMode
-from opsdash.model.switch import SwitchCause, SwitchKind, SwitchState
+from opsdash.model.switch import Plan, SwitchCause, SwitchKind, SwitchState
 from opsdash.model.world import World
 from opsdash.testing import Timeline, component, email, intent_of, mail_outside, operation
 
@@ -30,7 +31,7 @@ def mail() -> Timeline:
     return timeline
 
 
-def shop(**settings: object) -> Timeline:
+def shop(**settings: Any) -> Timeline:
     timeline = Timeline(operation(component("shop", checks=["a"]), people=[MARIA, KEN], **settings))
     timeline.all_ok()
     return timeline
@@ -87,7 +88,7 @@ def test_a_switch_of_opsdash_itself_is_nobodys_practice() -> None:
     timeline.confirm("email", SwitchKind.FAILOVER, who="ken")
     timeline.advance(60)
     switch = timeline.switch("email")
-    ended = next(each for each in timeline.records if type(each).__name__ == "SwitchEnded")
+    [ended] = timeline.of(SwitchEnded)
     assert practice.after_switch(World(), switch, ended) != []
     for cause in (SwitchCause.AUTO, SwitchCause.DRILL):
         assert practice.after_switch(World(), replace(switch, cause=cause), ended) == []
@@ -207,6 +208,7 @@ def test_a_switch_back_is_practice_too() -> None:
     timeline.confirm("email", SwitchKind.FAILOVER, who="maria")
     timeline.advance(60)
     plan = timeline.plan("email", SwitchKind.FAILBACK)
+    assert isinstance(plan, Plan)
     timeline.want(intent_of(plan, overrides=["steady", "blockade"]), who="ken")
     timeline.advance(60)
     assert can_run(timeline, "email") == ["ken", "maria"]
