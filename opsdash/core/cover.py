@@ -133,16 +133,21 @@ def warning(reader: Reader, component: Component, wall: float) -> str:
     return words(reader, component, min(found, key=lambda gap: gap.since), wall) if found else ""
 
 
-def lost(reader: Reader, person: str, component: Component, wall: float) -> list[str]:
-    """What becomes of a component while one person is not there, in words: of the others as they are at `wall`."""
+def lost(reader: Reader, person: str, component: Component, wall: float, when: float) -> list[str]:
+    """What becomes of a component while one person is not there, in words. wall: who can run it is said as of then;
+    when: and who of the others is there, as of then.
+    """
     if person not in component.owners and not component.rotas and reader.get("practice", component.id) is None:
         return []  # most of the components, for most of the people
+
+    def is_alone(names: Sequence[str]) -> bool:
+        return person in names and not any(people.is_there(reader, each, when) for each in names if each != person)
+
+    owners, runners = people.owners_at(reader, component, when), practice.can_run(reader, component, wall)
     found = []
-    owners = people.owners_at(reader, component, wall)
-    if person in owners and not any(people.is_there(reader, each, wall) for each in owners if each != person):
+    if is_alone(owners):
         found.append("nobody else owns it" if len(owners) == 1 else "none of its other owners is there")
-    runners = practice.can_run(reader, component, wall)
-    if person in runners and not any(people.is_there(reader, each, wall) for each in runners if each != person):
+    if is_alone(runners):
         found.append("nobody else can run it" if len(runners) == 1 else "none of the others who can run it is there")
     return found
 

@@ -46,10 +46,12 @@ def deed_views(deeds: Sequence[Deed]) -> list[DeedView]:
 
 
 def alone_views(reader: Reader, person: str, wall: float, component: str | None = None) -> list[AloneView]:
-    """What nobody else stands behind at `wall`: of all components, or of one."""
+    """What nobody else stands behind while a person is away: of all components, or of one."""
+    following = cover.next_absence(reader, person, wall)
+    when = wall if following is None else following
     components = reader.operation.components
     asked = components.values() if component is None else [components[component]] if component in components else []
-    found = ((each.id, cover.lost(reader, person, each, wall)) for each in asked)
+    found = ((each.id, cover.lost(reader, person, each, wall, when)) for each in asked)
     return [{"component": name, "words": "; ".join(words)} for name, words in found if words]
 
 

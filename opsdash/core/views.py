@@ -113,7 +113,7 @@ class Viewer:
             "hint": self._hint(component, first),
             "incident": incident.id if incident else None,
             "acknowledged": incident is not None and incident.acknowledged_by is not None,
-            "owners": list(component.owners),
+            "owners": people.owners_at(self.draft, component, self.now.wall) or list(component.rotas),
             "covered": not people.nobody_covers(self.draft, component),
             "switch": switch.state.value if switch and self._is_open(switch) else None,
             "overdue": list(state.overdue),
@@ -465,7 +465,7 @@ class Viewer:
             "rto": failure.rto,
             "active": since is not None,
             "since": since,
-            "owners": list(component.owners),
+            "owners": people.owners_at(self.draft, component, self.now.wall) or list(component.rotas),
             "proof": proof,
             "proof_at": proof_at,
             "gaps": _gaps(component, failure, proof),
@@ -486,7 +486,6 @@ class Viewer:
         recorded = self.draft.get("absences", person_id)
         wall = self.now.wall
         absences = [each for each in (*person.away, recorded) if each is not None and each.covers(wall)]
-        following = cover.next_absence(self.draft, person_id, wall)
         return {
             "id": person.id,
             "name": person.name,
@@ -497,8 +496,8 @@ class Viewer:
             "owns": [each.id for each in self.operation.components.values() if person_id in each.owners],
             "on_duty": cover.duties(self.draft, wall).get(person_id, []),
             "did": deed_views([deed for deed in self._deeds(component) if deed.person == person_id]),
-            "away_from": following,
-            "alone": alone_views(self.draft, person_id, wall if following is None else following, component),
+            "away_from": cover.next_absence(self.draft, person_id, wall),
+            "alone": alone_views(self.draft, person_id, wall, component),
         }
 
     def _deeds(self, component: str | None) -> list[Deed]:

@@ -103,11 +103,11 @@ def test_what_becomes_of_it_without_somebody_is_said_at_once() -> None:
     did(timeline, "maria")
     reader = timeline.draft()
     shown = reader.operation.components["shop"]
-    assert cover.lost(reader, "maria", shown, NEW_YEAR) == ["nobody else owns it", "nobody else can run it"]
-    assert cover.lost(reader, "ken", shown, NEW_YEAR) == []
+    assert cover.lost(reader, "maria", shown, NEW_YEAR, NEW_YEAR) == ["nobody else owns it", "nobody else can run it"]
+    assert cover.lost(reader, "ken", shown, NEW_YEAR, NEW_YEAR) == []
     did(timeline, "ken")
     timeline.want(AwayIntent("ken", NEW_YEAR + DAY))
-    away = cover.lost(timeline.draft(), "maria", shown, timeline.clock.wall)
+    away = cover.lost(timeline.draft(), "maria", shown, timeline.clock.wall, timeline.clock.wall)
     assert away == ["nobody else owns it", "none of the others who can run it is there"]
 
 
