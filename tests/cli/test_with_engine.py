@@ -348,6 +348,22 @@ def test_who_has_switched_can_run_it_and_nobody_else_can_when_away(opsdash: Call
     assert opsdash("people", "away", "me", "--from", "2999-02-01", "--until", "2999-01-10").code == exits.REFUSED
 
 
+def test_a_rota_is_read_while_the_engine_runs_and_goes_on_when_its_file_breaks(
+    opsdash: Callable[..., Ended], running: Running
+) -> None:
+    settings = running.workspace / "opsdash.yaml"
+    rota = running.workspace / "front.ics"
+    duty = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:me\nDTSTART;VALUE=DATE:20250101\nRRULE:FREQ=DAILY\nEND:VEVENT\n"
+    rota.write_text(duty + "END:VCALENDAR\n")
+    settings.write_text(settings.read_text() + "\nrota: {front: {file: front.ics}}\n")
+    eventually(lambda: "on duty (front)" in opsdash("people").out)
+    rota.write_text(duty)
+    eventually(lambda: "it was cut short" in opsdash("validate").out)
+    assert "on duty (front)" in opsdash("people").out
+    rota.write_text(duty.replace("DAILY", "DAILY;UNTIL=20250201") + "END:VCALENDAR\n")
+    eventually(lambda: "nobody is on duty" in opsdash("people").out)
+
+
 def test_couplings_say_what_was_tested(opsdash: Callable[..., Ended]) -> None:
     found = opsdash("couplings", "--json")
     assert found.code == exits.OK
