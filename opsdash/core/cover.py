@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
 from opsdash.core import people, practice
 from opsdash.core.rota import on_duty
@@ -240,6 +239,8 @@ def duties(reader: Reader, wall: float) -> dict[str, list[str]]:
 
 def day(reader: Reader, at: float) -> str:
     """A moment for people, in the operation's time zone."""
+    from zoneinfo import ZoneInfo  # looks the system's zones up when it is imported
+
     return datetime.fromtimestamp(at, ZoneInfo(reader.operation.timezone)).strftime("%a %Y-%m-%d %H:%M")
 
 
