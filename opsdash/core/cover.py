@@ -7,7 +7,7 @@ shift ends, somebody leaves.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,8 +30,8 @@ RUNNERS = "runners"
 LITTLE = 60.0
 """Seconds without anybody that are no gap: one shift ends at 07:59:59 and the next begins at 08:00."""
 
-ENDS_WITHIN = 31 * 86400.0
-"""Seconds within which the end of a gap is looked for among shifts."""
+ENDS_WITHIN = 366 * 86400.0
+"""Seconds within which the end of a gap is looked for."""
 
 
 class Reader(Protocol):
@@ -70,37 +70,46 @@ def gaps(reader: Reader, component: Component, wall: float, ahead: float) -> lis
         who[RUNNERS] = lambda _: runners
     if not who:
         return []
-    changes = _changes(reader, component, runners, wall + ahead + ENDS_WITHIN)
-    moments = [wall, *sorted({at for at in changes if at > wall})]
-    found = (_first(reader, what, named, moments, wall + ahead) for what, named in who.items())
-    return [gap for gap in found if gap is not None]
+    near = [wall, *_moments(reader, component, runners, wall, wall + ahead)]
+    found: list[Gap] = []
+    for what, named in who.items():
+        for since in near:
+            gap = None if _is_covered(reader, named, since) else _gap(reader, component, what, named, since)
+            if gap is not None:
+                found.append(gap)
+                break
+    return found
 
 
-def _first(
-    reader: Reader, what: str, who: Callable[[float], Sequence[str]], moments: Sequence[float], before: float
+def _gap(
+    reader: Reader, component: Component, what: str, who: Callable[[float], Sequence[str]], since: float
 ) -> Gap | None:
-    """The first time that begins at one of `moments` until `before`, and in which nobody of `who` is there."""
-
-    def is_covered(at: float) -> bool:
-        return any(people.is_there(reader, person, at) for person in who(at))
-
-    for since in (at for at in moments if at <= before):
-        if not is_covered(since):
-            until = next((at for at in moments if at > since and is_covered(at)), None)
-            if until is None or until - since > LITTLE:
-                return Gap(what, since, until, tuple(who(since)))
-    return None
+    """The gap that begins at `since`, unless it is over at once."""
+    later = _moments(reader, component, who(since), since, since + ENDS_WITHIN)
+    until = next((at for at in later if _is_covered(reader, who, at)), None)
+    return None if until is not None and until - since <= LITTLE else Gap(what, since, until, tuple(who(since)))
 
 
-def _changes(reader: Reader, component: Component, runners: Iterable[str], last: float) -> Iterator[float]:
-    """When it may change who is there for a component; of shifts those that begin before `last`."""
+def _is_covered(reader: Reader, who: Callable[[float], Sequence[str]], at: float) -> bool:
+    return any(people.is_there(reader, person, at) for person in who(at))
+
+
+def _moments(reader: Reader, component: Component, runners: Iterable[str], since: float, last: float) -> list[float]:
+    """When it may change who is there for a component, after `since`; of shifts and absences until `last`."""
+    return sorted({at for at in _changes(reader, component, runners, since, last) if since < at <= last})
+
+
+def _changes(
+    reader: Reader, component: Component, runners: Iterable[str], since: float, last: float
+) -> Iterator[float]:
     concerned = {*component.owners, *runners}
     for name in component.rotas:
         rota = reader.operation.rotas.get(name)
         shifts = () if rota is None else rota.shifts
-        for shift in shifts[: bisect_left(shifts, last, key=lambda shift: shift.start)]:
-            concerned.add(shift.person)
-            yield from (shift.start, shift.end)
+        for shift in shifts[: bisect_right(shifts, last, key=lambda shift: shift.start)]:
+            if shift.end > since:
+                concerned.add(shift.person)
+                yield from (shift.start, shift.end)
     yield from _of_people(reader, concerned)
 
 

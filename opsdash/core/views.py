@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core import automatic, badges, cover, flapping, people, planning, practice, proofs, windows
-from opsdash.core.cover_views import alone_views, coverage, deed_views
+from opsdash.core.cover_views import alone_by_person, alone_views, coverage, deed_views
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.incident_views import incident_view
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opsdash.core.practice import Deed
     from opsdash.core.switch_views import ByHand
     from opsdash.model.alarm import Alarm
-    from opsdash.model.cover_views import CoverageView
+    from opsdash.model.cover_views import AloneView, CoverageView
     from opsdash.model.now import Now
     from opsdash.model.operation import Component, FailureMode, Feature
     from opsdash.model.records import SwitchBlocked
@@ -69,6 +69,8 @@ class Viewer:
         self.operation = world.operation
         self._sparks = sparks or {}
         self._all_deeds: list[Deed] | None = None
+        self._all_duties: dict[str, list[str]] | None = None
+        self._all_alone: dict[str, list[AloneView]] | None = None
 
     # --- the wall ----------------------------------------------------------------------------------------------
 
@@ -486,6 +488,7 @@ class Viewer:
         recorded = self.draft.get("absences", person_id)
         wall = self.now.wall
         absences = [each for each in (*person.away, recorded) if each is not None and each.covers(wall)]
+        following = cover.next_absence(self.draft, person_id, wall)
         return {
             "id": person.id,
             "name": person.name,
@@ -494,10 +497,10 @@ class Viewer:
             "until": absences[0].end if absences else None,
             "left": people.has_left(person, wall),
             "owns": [each.id for each in self.operation.components.values() if person_id in each.owners],
-            "on_duty": cover.duties(self.draft, wall).get(person_id, []),
+            "on_duty": self._duties().get(person_id, []),
             "did": deed_views([deed for deed in self._deeds(component) if deed.person == person_id]),
-            "away_from": cover.next_absence(self.draft, person_id, wall),
-            "alone": alone_views(self.draft, person_id, wall, component),
+            "away_from": following,
+            "alone": self._alone(person_id, component, following),
         }
 
     def _deeds(self, component: str | None) -> list[Deed]:
@@ -506,6 +509,19 @@ class Viewer:
         if self._all_deeds is None:
             self._all_deeds = practice.deeds(self.draft, self.now.wall)
         return self._all_deeds
+
+    def _duties(self) -> dict[str, list[str]]:
+        if self._all_duties is None:
+            self._all_duties = cover.duties(self.draft, self.now.wall)
+        return self._all_duties
+
+    def _alone(self, person: str, component: str | None, following: float | None) -> list[AloneView]:
+        """What nobody else stands behind; for everybody who stays it is found out at once."""
+        if component is not None or following is not None:
+            return alone_views(self.draft, person, self.now.wall, component)
+        if self._all_alone is None:
+            self._all_alone = alone_by_person(self.draft, self.now.wall)
+        return self._all_alone.get(person, [])
 
     def people(self) -> list[PersonView]:
         """All people."""

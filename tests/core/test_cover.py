@@ -87,6 +87,11 @@ def test_the_files_count_as_well_as_what_was_recorded() -> None:
     assert gaps(timeline) == [("owners", 1.0, None)]
 
 
+def test_a_moment_without_anybody_hides_no_gap_behind_it() -> None:
+    timeline = shop(rota=shifts((0, 1 - 1 / DAY, "maria"), (1, 2, "ken"), (3, 4, "ken")))
+    assert gaps(timeline) == [("owners", 2.0, 3.0)]
+
+
 def test_somebody_who_can_run_it_has_to_be_there_too() -> None:
     timeline = shop("maria")
     did(timeline, "ken")
