@@ -57,7 +57,7 @@ COMMANDS: dict[str, Entry] = {
     "incident": Entry("incident", "incidents: look after one, write, hand over, resolve; the report"),
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),
     "couplings": Entry("couplings", "components that failed within the same minute more often than by chance"),
-    "people": Entry("people", "who owns what, who is away"),
+    "people": Entry("people", "who owns what and can run it, who is on duty or away"),
     "journal": Entry("journal", "everything that happened: tail, verify, export; works without an engine"),
     "schema": Entry("schema", "the JSON Schema of opsdash.yaml, checks/*.yaml and drills/*.yaml, for editors"),
     "kinds": Entry("kinds", "kinds of checks, actions, injections and notifiers, and their options"),

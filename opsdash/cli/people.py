@@ -222,6 +222,11 @@ def _tell_consequences(person: PersonView, coverage: CoverageView) -> None:
     if person["away"] or person["away_from"] is not None:
         for each in person["alone"]:
             out(Painted(f"! {each['component']}: {each['words']}", Role.DEGRADED))
-    uncovered = [each["component"] for each in coverage["components"] if each["owners"] and not each["present"]]
+    now = system_clock().wall
+    uncovered = [
+        each["component"]
+        for each in coverage["components"]
+        if any(gap["what"] == "owners" and gap["since"] <= now for gap in each["gaps"])
+    ]
     if uncovered:
         out(Painted(f"nobody covers {', '.join(uncovered)}", Role.DEGRADED))

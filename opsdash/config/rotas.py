@@ -20,7 +20,7 @@ from opsdash.model.cover import DAY, Rota, Shift
 from opsdash.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
     from pathlib import Path
 
@@ -36,7 +36,7 @@ AHEAD: Final = 400 * DAY
 MADE_ANEW: Final = 30 * DAY
 """Seconds after which they are made again from the same file."""
 
-MAX_SHIFTS: Final = 20_000
+MAX_SHIFTS: Final = 10_000
 STEPS: Final = 200_000
 """Steps that all rules of a file may take: half a second."""
 
@@ -151,8 +151,20 @@ def rota(name: str, read: ReadRota, people: Mapping[str, Person], wall: float, *
         if len(shifts) > MAX_SHIFTS:
             flaws.append(Flaw(event.line, f"there are more than {MAX_SHIFTS} shifts", "leave out what is long over"))
             break
-    made = sorted(shifts, key=lambda shift: (shift.start, shift.end, shift.person))[:MAX_SHIFTS]
+    made = sorted(_merged(shifts), key=lambda shift: (shift.start, shift.end, shift.person))[:MAX_SHIFTS]
     return Made(Rota(name, read.source.name, tuple(made), until, warn), tuple(flaws[:MAX_FLAWS]))
+
+
+def _merged(shifts: Iterable[Shift]) -> list[Shift]:
+    """The same with those of one person that overlap, or follow each other at once, in one."""
+    found: dict[str, list[Shift]] = {}
+    for shift in sorted(shifts, key=lambda each: each.start):
+        known = found.setdefault(shift.person, [])
+        if known and shift.start <= known[-1].end:
+            known[-1] = Shift(known[-1].start, max(known[-1].end, shift.end), shift.person)
+        else:
+            known.append(shift)
+    return [shift for each in found.values() for shift in each]
 
 
 def _times(
@@ -215,7 +227,7 @@ def _names(person: Person) -> set[str]:
 
 def _nobody(event: Event, people: Mapping[str, Person]) -> Flaw:
     said = event.summary or ", ".join(each.address for each in event.attendees)
-    names = {name for person in people.values() for name in _names(person)}
+    names = sorted({name for person in people.values() for name in _names(person)})
     near = did_you_mean(said.casefold(), names) if said else ""
     message = f"nobody of opsdash.yaml is meant by {clean(said, 60)!r}" if said else "an event that names nobody"
     return Flaw(event.line, message, near or "write a person's id, login or name as its SUMMARY")

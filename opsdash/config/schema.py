@@ -380,7 +380,7 @@ class WorkspaceModel(Strict):
     rota: dict[Name, RotaModel] = {}
     """Who is on duty when, by teams. Whoever is on duty owns what names the team among its `owners`."""
     cover: CoverModel = CoverModel()
-    """How long before nobody is there people are told of it."""
+    """When people are warned that a component or a rota will have nobody."""
     defaults: DefaultsModel = DefaultsModel()
     """What holds for every check of the operation that does not say otherwise."""
     windows: dict[Name, WindowModel] = {}

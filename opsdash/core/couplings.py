@@ -96,7 +96,7 @@ def couplings(
     """Pairs of components that fail together.
 
     failures: times at which each component got worse, in seconds since 1970 UTC.  seconds: how long was watched.
-    depends_on: of each component, directly.  left_out: times (since, until) whose failures were made on purpose: drills.
+    depends_on: of each component, directly.  left_out: times (since, until) of drills, whose failures were on purpose.
     """
     apart = {name: _apart(at for at in times if not _is_within(at, left_out)) for name, times in failures.items()}
     widespread = _widespread(apart)

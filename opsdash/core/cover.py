@@ -7,11 +7,12 @@ shift ends, somebody leaves.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
 from opsdash.core import people, practice
 from opsdash.core.rota import on_duty
@@ -28,6 +29,9 @@ RUNNERS = "runners"
 
 LITTLE = 60.0
 """Seconds without anybody that are no gap: one shift ends at 07:59:59 and the next begins at 08:00."""
+
+ENDS_WITHIN = 366 * 86400.0
+"""Seconds within which the end of a gap is looked for."""
 
 
 class Reader(Protocol):
@@ -66,35 +70,46 @@ def gaps(reader: Reader, component: Component, wall: float, ahead: float) -> lis
         who[RUNNERS] = lambda _: runners
     if not who:
         return []
-    moments = [wall, *sorted({at for at in _changes(reader, component, runners) if at > wall})]
-    found = (_first(reader, what, named, moments, wall + ahead) for what, named in who.items())
-    return [gap for gap in found if gap is not None]
+    near = [wall, *_moments(reader, component, runners, wall, wall + ahead)]
+    found: list[Gap] = []
+    for what, named in who.items():
+        for since in near:
+            gap = None if _is_covered(reader, named, since) else _gap(reader, component, what, named, since)
+            if gap is not None:
+                found.append(gap)
+                break
+    return found
 
 
-def _first(
-    reader: Reader, what: str, who: Callable[[float], Sequence[str]], moments: Sequence[float], before: float
+def _gap(
+    reader: Reader, component: Component, what: str, who: Callable[[float], Sequence[str]], since: float
 ) -> Gap | None:
-    """The first time that begins at one of `moments` until `before`, and in which nobody of `who` is there."""
-
-    def is_covered(at: float) -> bool:
-        return any(people.is_there(reader, person, at) for person in who(at))
-
-    for since in (at for at in moments if at <= before):
-        if not is_covered(since):
-            until = next((at for at in moments if at > since and is_covered(at)), None)
-            if until is None or until - since > LITTLE:
-                return Gap(what, since, until, tuple(who(since)))
-    return None
+    """The gap that begins at `since`, unless it is over at once."""
+    later = _moments(reader, component, who(since), since, since + ENDS_WITHIN)
+    until = next((at for at in later if _is_covered(reader, who, at)), None)
+    return None if until is not None and until - since <= LITTLE else Gap(what, since, until, tuple(who(since)))
 
 
-def _changes(reader: Reader, component: Component, runners: Iterable[str]) -> Iterator[float]:
-    """When it may change who is there for a component."""
+def _is_covered(reader: Reader, who: Callable[[float], Sequence[str]], at: float) -> bool:
+    return any(people.is_there(reader, person, at) for person in who(at))
+
+
+def _moments(reader: Reader, component: Component, runners: Iterable[str], since: float, last: float) -> list[float]:
+    """When it may change who is there for a component, after `since`; of shifts and absences until `last`."""
+    return sorted({at for at in _changes(reader, component, runners, since, last) if since < at <= last})
+
+
+def _changes(
+    reader: Reader, component: Component, runners: Iterable[str], since: float, last: float
+) -> Iterator[float]:
     concerned = {*component.owners, *runners}
     for name in component.rotas:
         rota = reader.operation.rotas.get(name)
-        for shift in rota.shifts if rota is not None else ():
-            concerned.add(shift.person)
-            yield from (shift.start, shift.end)
+        shifts = () if rota is None else rota.shifts
+        for shift in shifts[: bisect_right(shifts, last, key=lambda shift: shift.start)]:
+            if shift.end > since:
+                concerned.add(shift.person)
+                yield from (shift.start, shift.end)
     yield from _of_people(reader, concerned)
 
 
@@ -126,16 +141,21 @@ def warning(reader: Reader, component: Component, wall: float) -> str:
     return words(reader, component, min(found, key=lambda gap: gap.since), wall) if found else ""
 
 
-def lost(reader: Reader, person: str, component: Component, wall: float) -> list[str]:
-    """What becomes of a component while one person is not there, in words: of the others as they are at `wall`."""
+def lost(reader: Reader, person: str, component: Component, wall: float, when: float) -> list[str]:
+    """What becomes of a component while one person is not there, in words. wall: who can run it is said as of then;
+    when: and who of the others is there, as of then.
+    """
     if person not in component.owners and not component.rotas and reader.get("practice", component.id) is None:
         return []  # most of the components, for most of the people
+
+    def is_alone(names: Sequence[str]) -> bool:
+        return person in names and not any(people.is_there(reader, each, when) for each in names if each != person)
+
+    owners, runners = people.owners_at(reader, component, when), practice.can_run(reader, component, wall)
     found = []
-    owners = people.owners_at(reader, component, wall)
-    if person in owners and not any(people.is_there(reader, each, wall) for each in owners if each != person):
+    if is_alone(owners):
         found.append("nobody else owns it" if len(owners) == 1 else "none of its other owners is there")
-    runners = practice.can_run(reader, component, wall)
-    if person in runners and not any(people.is_there(reader, each, wall) for each in runners if each != person):
+    if is_alone(runners):
         found.append("nobody else can run it" if len(runners) == 1 else "none of the others who can run it is there")
     return found
 
@@ -161,21 +181,27 @@ def next_driver(reader: Reader, component: Component, candidates: Iterable[str],
 
 
 def rota_gaps(reader: Reader, rota: Rota, since: float, until: float) -> list[Gap]:
-    """When nobody is on duty who is there, from `since` until `until`, as far as the rota is known; oldest first."""
-    until = min(until, rota.until)
-    concerned = [shift for shift in rota.shifts if shift.end > since and shift.start < until]
-    edges = sorted({since, until, *(at for at in _edges(reader, concerned) if since < at < until)})
+    """When nobody is on duty who is there, beginning from `since` until `until`, as far as the rota is known; oldest
+    first.
+    """
+    last = min(until + (until - since), rota.until)
+    concerned = [shift for shift in rota.shifts if shift.end > since and shift.start < last]
+    edges = sorted({since, last, *(at for at in _edges(reader, concerned) if since < at < last)})
     found: list[Gap] = []
+    named: list[Shift] = []
+    coming = deque(concerned)
     for start, end in pairwise(edges):
-        named = [shift.person for shift in concerned if shift.start <= start < shift.end]
-        if any(people.is_there(reader, each, start) for each in named):
+        while coming and coming[0].start <= start:
+            named.append(coming.popleft())
+        named = [shift for shift in named if shift.end > start]
+        if any(people.is_there(reader, shift.person, start) for shift in named):
             continue
-        who = tuple(dict.fromkeys(named))
+        who = tuple(dict.fromkeys(shift.person for shift in named))
         if found and found[-1].until == start and found[-1].people == who:
             found[-1] = Gap(rota.id, found[-1].since, end, who)
         else:
             found.append(Gap(rota.id, start, end, who))
-    return [gap for gap in found if gap.until is not None and gap.until - gap.since > LITTLE]
+    return [gap for gap in found if gap.since < until and gap.until is not None and gap.until - gap.since > LITTLE]
 
 
 def _edges(reader: Reader, shifts: Sequence[Shift]) -> Iterator[float]:
@@ -222,6 +248,8 @@ def duties(reader: Reader, wall: float) -> dict[str, list[str]]:
 
 def day(reader: Reader, at: float) -> str:
     """A moment for people, in the operation's time zone."""
+    from zoneinfo import ZoneInfo  # looks the system's zones up when it is imported
+
     return datetime.fromtimestamp(at, ZoneInfo(reader.operation.timezone)).strftime("%a %Y-%m-%d %H:%M")
 
 

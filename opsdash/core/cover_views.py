@@ -45,11 +45,28 @@ def deed_views(deeds: Sequence[Deed]) -> list[DeedView]:
     ]
 
 
+def alone_by_person(reader: Reader, wall: float) -> dict[str, list[AloneView]]:
+    """What nobody else stands behind, by the people who are the last, as it is now."""
+    found: dict[str, list[AloneView]] = {}
+    for component in reader.operation.components.values():
+        last: dict[str, None] = {}
+        for names in (people.owners_at(reader, component, wall), practice.can_run(reader, component, wall)):
+            there = [each for each in names if people.is_there(reader, each, wall)]
+            last.update(dict.fromkeys(there or names) if len(there) < 2 else {})
+        for person in last:
+            words = cover.lost(reader, person, component, wall, wall)
+            if words:
+                found.setdefault(person, []).append({"component": component.id, "words": "; ".join(words)})
+    return found
+
+
 def alone_views(reader: Reader, person: str, wall: float, component: str | None = None) -> list[AloneView]:
-    """What nobody else stands behind at `wall`: of all components, or of one."""
+    """What nobody else stands behind while a person is away: of all components, or of one."""
+    following = cover.next_absence(reader, person, wall)
+    when = wall if following is None else following
     components = reader.operation.components
     asked = components.values() if component is None else [components[component]] if component in components else []
-    found = ((each.id, cover.lost(reader, person, each, wall)) for each in asked)
+    found = ((each.id, cover.lost(reader, person, each, wall, when)) for each in asked)
     return [{"component": name, "words": "; ".join(words)} for name, words in found if words]
 
 

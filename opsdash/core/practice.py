@@ -150,15 +150,13 @@ def _counts(done: Done, wall: float) -> bool:
 
 def deeds(reader: Reader, wall: float) -> list[Deed]:
     """Everything that people of the operation did, as far as it counts at `wall`, the latest first."""
-    known = _names(reader.operation)
-    found = [deed for component in reader.keys("practice") for deed in _deeds(reader, component, known, wall)]
+    found = [deed for component in reader.keys("practice") for deed in _deeds(reader, component, wall)]
     return sorted(found, key=lambda deed: (-deed.at, deed.person, deed.component, deed.what))
 
 
 def of_component(reader: Reader, component: str, wall: float) -> list[Deed]:
     """The same of one component."""
-    found = _deeds(reader, component, _names(reader.operation), wall)
-    return sorted(found, key=lambda deed: (-deed.at, deed.person, deed.what))
+    return sorted(_deeds(reader, component, wall), key=lambda deed: (-deed.at, deed.person, deed.what))
 
 
 def can_run(reader: Reader, component: Component, wall: float) -> list[str]:
@@ -175,11 +173,12 @@ def bus_factor(reader: Reader, component: Component, wall: float) -> int:
     return len(can_run(reader, component, wall))
 
 
-def _deeds(reader: Reader, component: str, known: dict[str, str], wall: float) -> Iterator[Deed]:
+def _deeds(reader: Reader, component: str, wall: float) -> Iterator[Deed]:
     practice: Practice | None = reader.get("practice", component)
     for done in () if practice is None else practice.done:
-        if done.who in known and _counts(done, wall) and _is_same(reader.operation, done):
-            yield Deed(known[done.who], component, done.what, done.at, done.by)
+        person = _person(reader.operation, done.who)
+        if person is not None and _counts(done, wall) and _is_same(reader.operation, done):
+            yield Deed(person, component, done.what, done.at, done.by)
 
 
 def _is_same(operation: Operation, done: Done) -> bool:
@@ -188,10 +187,11 @@ def _is_same(operation: Operation, done: Done) -> bool:
     return not now or not done.family or done.family == now
 
 
-def _names(operation: Operation) -> dict[str, str]:
-    """The person behind each name that may be recorded: an id, or the account from before the person was declared."""
-    logins = {person.login: person.id for person in operation.people.values() if person.login}
-    return {**logins, **{person: person for person in operation.people}}
+def _person(operation: Operation, who: str) -> str | None:
+    """The person behind a name that was recorded: an id, or an account from before the person was declared."""
+    if who in operation.people:
+        return who
+    return next((person.id for person in operation.people.values() if person.login == who), None)
 
 
 def what_words(what: str) -> str:

@@ -42,6 +42,9 @@ MARK = "<!-- A sheet of opsdash. It is written anew every day; what is changed h
 INDEX = "README.md"
 """The name of the index page: code hosts show it when somebody opens the folder."""
 
+SHIFTS_TOLD = 5
+"""Shifts of a rota that stand on a sheet: it is read on a later day than it was written."""
+
 FORMER = "THE-FORMER-VALUE"
 """Stands in a command for what only a look at the mechanism can tell."""
 
@@ -97,11 +100,26 @@ class Sheets:
             "",
         ]
         for each in ordered:
-            owners = ", ".join(text(self.name_of(owner)) for owner in each.owners) or "nobody owns it"
+            owners = ", ".join(text(self.name_of(owner)) for owner in self.owners(each)) or "nobody owns it"
             lines.append(f"- [{text(each.title)}]({file_name(each.id)}.md), {each.tier.value}: {owners}")
         lines += ["", "## People", ""]
         lines += [f"- {self.person(name)}" for name in sorted(operation.people)] or ["- Nobody is named."]
         return "\n".join(lines) + "\n"
+
+    def owners(self, component: Component) -> list[str]:
+        """Who owns a component, whoever was on duty when this was known included."""
+        return people.owners_at(self.world, component, self.as_of)
+
+    def duties(self, component: Component) -> list[str]:
+        """Who is on duty in the days to come, by the rotas of a component."""
+        rotas = (self.world.operation.rotas.get(name) for name in component.rotas)
+        return [
+            f"On duty ({text(rota.id)}): {text(self.name_of(shift.person))}, {self.moment(shift.start)} to "
+            f"{self.moment(shift.end)}."
+            for rota in rotas
+            if rota is not None
+            for shift in [each for each in rota.shifts if each.end > self.as_of][:SHIFTS_TOLD]
+        ]
 
     def name_of(self, person: str) -> str:
         """What somebody is called; an id that nobody has stays as it is."""
@@ -175,10 +193,13 @@ class _Page:
     # --- who, what, where --------------------------------------------------------------------------------------
 
     def _owners(self) -> list[str]:
-        owners = self._component.owners
-        if not owners:
+        owners = self._sheets.owners(self._component)
+        if not owners and not self._component.rotas:
             return ["Nobody owns it. See the people on [the index](README.md)."]
         lines = [f"{number}. {self._sheets.person(owner)}" for number, owner in enumerate(owners, 1)]
+        duties = self._sheets.duties(self._component)
+        if duties:
+            return [*lines, "", *(f"- {duty}" for duty in duties)]
         if len(owners) == 1:
             lines += ["", "There is no second one."]
         return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core import automatic, badges, cover, flapping, people, planning, practice, proofs, windows
-from opsdash.core.cover_views import alone_views, coverage, deed_views
+from opsdash.core.cover_views import alone_by_person, alone_views, coverage, deed_views
 from opsdash.core.draft import Draft
 from opsdash.core.health import ignored_checks
 from opsdash.core.incident_views import incident_view
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opsdash.core.practice import Deed
     from opsdash.core.switch_views import ByHand
     from opsdash.model.alarm import Alarm
-    from opsdash.model.cover_views import CoverageView
+    from opsdash.model.cover_views import AloneView, CoverageView
     from opsdash.model.now import Now
     from opsdash.model.operation import Component, FailureMode, Feature
     from opsdash.model.records import SwitchBlocked
@@ -69,6 +69,8 @@ class Viewer:
         self.operation = world.operation
         self._sparks = sparks or {}
         self._all_deeds: list[Deed] | None = None
+        self._all_duties: dict[str, list[str]] | None = None
+        self._all_alone: dict[str, list[AloneView]] | None = None
 
     # --- the wall ----------------------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class Viewer:
             "hint": self._hint(component, first),
             "incident": incident.id if incident else None,
             "acknowledged": incident is not None and incident.acknowledged_by is not None,
-            "owners": list(component.owners),
+            "owners": people.owners_at(self.draft, component, self.now.wall) or list(component.rotas),
             "covered": not people.nobody_covers(self.draft, component),
             "switch": switch.state.value if switch and self._is_open(switch) else None,
             "overdue": list(state.overdue),
@@ -466,7 +468,7 @@ class Viewer:
             "rto": failure.rto,
             "active": since is not None,
             "since": since,
-            "owners": list(component.owners),
+            "owners": people.owners_at(self.draft, component, self.now.wall) or list(component.rotas),
             "proof": proof,
             "proof_at": proof_at,
             "gaps": _gaps(component, failure, proof),
@@ -498,10 +500,10 @@ class Viewer:
             "until": absences[0].end if absences else None,
             "left": people.has_left(person, wall),
             "owns": [each.id for each in self.operation.components.values() if person_id in each.owners],
-            "on_duty": cover.duties(self.draft, wall).get(person_id, []),
+            "on_duty": self._duties().get(person_id, []),
             "did": deed_views([deed for deed in self._deeds(component) if deed.person == person_id]),
             "away_from": following,
-            "alone": alone_views(self.draft, person_id, wall if following is None else following, component),
+            "alone": self._alone(person_id, component, following),
         }
 
     def _deeds(self, component: str | None) -> list[Deed]:
@@ -510,6 +512,19 @@ class Viewer:
         if self._all_deeds is None:
             self._all_deeds = practice.deeds(self.draft, self.now.wall)
         return self._all_deeds
+
+    def _duties(self) -> dict[str, list[str]]:
+        if self._all_duties is None:
+            self._all_duties = cover.duties(self.draft, self.now.wall)
+        return self._all_duties
+
+    def _alone(self, person: str, component: str | None, following: float | None) -> list[AloneView]:
+        """What nobody else stands behind; for everybody who stays it is found out at once."""
+        if component is not None or following is not None:
+            return alone_views(self.draft, person, self.now.wall, component)
+        if self._all_alone is None:
+            self._all_alone = alone_by_person(self.draft, self.now.wall)
+        return self._all_alone.get(person, [])
 
     def people(self) -> list[PersonView]:
         """All people."""

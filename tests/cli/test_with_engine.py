@@ -332,6 +332,45 @@ def test_the_journal_is_told_verified_and_exported_beside_the_engine(
     assert f"{segment.name}, line 3" in broken.out
 
 
+def test_who_has_switched_can_run_it_and_nobody_else_can_when_away(opsdash: Callable[..., Ended]) -> None:
+    before = opsdash("people")
+    assert "✗ nobody" in before.out
+    assert opsdash("failover", "greeting", "--yes", "--as", "me", "--reason", "try").code == exits.OK
+    after = opsdash("people")
+    assert "! 1 person" in after.out
+    assert "me (switch to second" in after.out
+    found = opsdash("people", "--json").json
+    [greeting] = [each for each in found["cover"]["components"] if each["component"] == "greeting"]
+    assert (greeting["bus_factor"], greeting["can_run"][0]["by"]) == (1, "greeting-failover-1")
+    away = opsdash("people", "away", "me", "--from", "2998-12-24", "--until", "2999-01-10")
+    assert "greeting: nobody else owns it; nobody else can run it" in away.out
+    assert "away from 2998-12-24" in away.out
+    assert opsdash("people", "away", "me", "--from", "2999-02-01", "--until", "2999-01-10").code == exits.REFUSED
+
+
+def test_a_rota_is_read_while_the_engine_runs_and_goes_on_when_its_file_breaks(
+    opsdash: Callable[..., Ended], running: Running
+) -> None:
+    settings = running.workspace / "opsdash.yaml"
+    rota = running.workspace / "front.ics"
+    duty = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:me\nDTSTART;VALUE=DATE:20250101\nRRULE:FREQ=DAILY\nEND:VEVENT\n"
+    rota.write_text(duty + "END:VCALENDAR\n")
+    settings.write_text(settings.read_text() + "\nrota: {front: {file: front.ics}}\n")
+    eventually(lambda: "on duty (front)" in opsdash("people").out)
+    rota.write_text(duty)
+    eventually(lambda: "it was cut short" in opsdash("validate").out)
+    assert "on duty (front)" in opsdash("people").out
+    rota.write_text(duty.replace("DAILY", "DAILY;UNTIL=20250201") + "END:VCALENDAR\n")
+    eventually(lambda: "nobody is on duty" in opsdash("people").out)
+
+
+def test_couplings_say_what_was_tested(opsdash: Callable[..., Ended]) -> None:
+    found = opsdash("couplings", "--json")
+    assert found.code == exits.OK
+    assert (found.json["tested"], found.json["couplings"]) == (0, [])
+    assert "no pair fails together" in opsdash("couplings", "--last", "7d").out
+
+
 def test_history_has_every_check(opsdash: Callable[..., Ended]) -> None:
     found = opsdash("history", "greeting", "--last", "1h", "--json")
     assert found.code == exits.OK

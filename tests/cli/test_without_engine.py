@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from opsdash.cli import exits
+from opsdash.engine.clock import system_clock
 from opsdash.model.records import NearMissed
+from opsdash.model.status import Status
+from opsdash.service.places import places
 from opsdash.storage.codec import encode
+from opsdash.storage.history import History
 from opsdash.storage.journal import Journal
+from opsdash.storage.samples import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,6 +226,43 @@ def test_history_before_the_first_engine_says_so(run: Callable[..., Ended], work
     assert ended.code == exits.FAILED
     assert "no engine has ever run here" in ended.err
     assert run("history", "greeting", "--last", "yesterday", "-w", workspace).code == exits.USAGE
+
+
+def test_couplings_of_a_history_are_told_with_their_numbers(run: Callable[..., Ended], workspace: Path) -> None:
+    ended = run("couplings", "-w", workspace)
+    assert ended.code == exits.FAILED
+    assert "no engine has ever run here" in ended.err
+    assert run("couplings", "--last", "often", "-w", workspace).code == exits.USAGE
+    _fail_together(workspace, ("greeting", "this-machine"), times=5)
+    found = run("couplings", "--json", "-w", workspace).json
+    [pair] = found["couplings"]
+    assert (pair["one"], pair["other"], pair["together"]) == ("greeting", "this-machine", 5)
+    assert pair["ratio"] > 10
+    assert pair["p_value"] < 0.01
+    assert pair["explained"] == ""
+    told = run("couplings", "-w", workspace).out
+    assert "should be isolated, and fail together" in told
+    assert "greeting + this-machine  5 of 5 and 5" in told
+
+
+def _fail_together(workspace: Path, components: tuple[str, ...], times: int) -> None:
+    """A history in which components failed within the same minute, once a day."""
+    where = places(workspace).history
+    where.parent.mkdir(mode=0o700, exist_ok=True)
+    history = History(where)
+    now = system_clock().wall
+    try:
+        for days in range(1, times + 1):
+            at = now - days * 86400
+            samples = [Sample("greeting/first/text", at + 60 * each, Status.OK, 1.0, "") for each in range(600)]
+            history.write(samples)
+            for offset, component in enumerate(components):
+                history.component_change(component, at + 5 * offset, Status.OK, Status.DOWN, "refused")
+                history.component_change(component, at + 300, Status.DOWN, Status.OK, "")
+        while history.maintain(now).behind:
+            pass
+    finally:
+        history.close()
 
 
 def test_the_engine_is_reported_absent(run: Callable[..., Ended], workspace: Path) -> None:

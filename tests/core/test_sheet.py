@@ -13,6 +13,7 @@ from opsdash.config.runbooks import parse
 from opsdash.core.markdown import code, fenced, text
 from opsdash.core.sheet import FORMER, INDEX, MARK, Sheets
 from opsdash.core.sheet_text import embedded, without_front
+from opsdash.model.cover import Rota, Shift
 from opsdash.model.operation import Absence, Feature, Person, Step, Tier
 from opsdash.model.world import ComponentState, Proof, World
 from opsdash.testing import NEW_YEAR, call, component, email, mail_switch, operation, order_mail_only, provider
@@ -98,6 +99,21 @@ def test_an_absence_that_was_recorded_counts_and_one_who_left_is_told() -> None:
     )
     assert "Maria Ortiz: **away**" in told
     assert "Ken Adeyemi: **has left**" in told
+
+
+def test_whoever_is_on_duty_in_the_days_to_come_stands_below_the_owners() -> None:
+    day = 86400.0
+    shifts = tuple(Shift(NEW_YEAR + n * day, NEW_YEAR + (n + 1) * day, ("maria", "ken")[n % 2]) for n in range(-2, 9))
+    shop = component("shop", title="Shop", owners=("ken",), rotas=("front",))
+    rotas = {"front": Rota("front", "front.ics", shifts)}
+    found = sheets(operation(shop, people=(MARIA, KEN), rotas=rotas))
+    told = found.sheet(shop)
+    assert "1. Ken Adeyemi: ken@shop.example\n2. Maria Ortiz: +49 30 5550 101\n" in told
+    assert [line for line in told.splitlines() if line.startswith("- On duty")] == [
+        f"- On duty (front): {('Maria Ortiz', 'Ken Adeyemi')[n % 2]}, @{n * day:+.0f} to @{(n + 1) * day:+.0f}."
+        for n in range(5)
+    ]
+    assert "Shop](shop.md), important: Ken Adeyemi, Maria Ortiz" in found.index()
 
 
 def test_one_owner_and_none_are_said_to_be_that() -> None:

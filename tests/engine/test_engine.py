@@ -121,6 +121,20 @@ async def test_a_start_from_a_checkpoint_is_a_start_from_everything_before(tmp_p
             assert status(engine, "web") == "paused"
 
 
+async def test_who_did_what_before_an_upgrade_is_read_from_the_journal_and_then_kept(tmp_path: Path) -> None:
+    async with mailing(tmp_path) as (engine, _, _, journal):
+        worked, said = await engine.switch_now(SwitchKind.FAILOVER, "email", None, "maria", "test")
+        assert worked, said
+        async with engine.runner.between_batches():
+            state = encode_world(engine.runner.world)
+        known = dict(engine.runner.world.tables["practice"])
+        assert known
+    del state["practice"]
+    journal.checkpoint(state, datetime.fromtimestamp(system_clock().wall, UTC))
+    async with running(tmp_path, journal=journal) as engine:
+        assert engine.runner.world.tables["practice"] == known
+
+
 # --- a switch ----------------------------------------------------------------------------------------------------
 
 

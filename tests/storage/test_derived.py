@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from opsdash.model.inputs import NoteIntent, ResolveIntent
 from opsdash.model.switch import SwitchKind
-from opsdash.storage.codec import encode
-from opsdash.storage.derived import documents_of, rebuild
+from opsdash.storage.codec import encode, encode_world
+from opsdash.storage.derived import documents_of, practice_of, rebuild
 from opsdash.storage.journal import Journal
 from opsdash.testing import Timeline, email, mail_outside, operation
 
@@ -57,3 +57,17 @@ def test_what_is_written_into_an_incident_that_is_over_is_in_its_document(tmp_pa
 def test_a_record_that_nobody_looks_up_makes_no_document() -> None:
     story = Timeline(operation(email()))
     assert [document for record in story.records for document in documents_of(record, story.world)] == []
+
+
+def test_who_has_done_what_before_an_upgrade_stands_in_the_journal(tmp_path: Path) -> None:
+    story = a_failover_and_a_resolved_incident()
+    world = encode_world(story.world)
+    del world["practice"]
+    journal = Journal.open(tmp_path)
+    journal.append([encode(record) for record in story.records], datetime(2026, 11, 23, tzinfo=UTC))
+    journal.checkpoint(world, datetime(2026, 12, 1, tzinfo=UTC))
+
+    learned = practice_of(lambda types: journal.entries(types=types))
+
+    assert learned == story.world.tables["practice"]
+    assert [(each.who, each.what) for each in learned["email"].done] == [("maria", "ses")]

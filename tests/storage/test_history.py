@@ -464,3 +464,22 @@ def test_a_histogram_is_unpacked_as_it_was_packed(counts: dict[int, int]) -> Non
 def test_a_minute_of_one_check_takes_a_few_bytes() -> None:
     assert len(pack(Counter(bucket_of(latency) for latency in (20, 21, 19, 22, 20, 25)))) <= 10
     assert percentile({}, 0.5) is None
+
+
+def test_hours_are_counted_in_which_anything_was_measured(tmp_path: Path) -> None:
+    history = opened(tmp_path / "history.sqlite")
+    for hour in (0, 1, 5):
+        history.write([Sample("a", T0 + hour * HOUR + second, Status.OK, 1.0, "") for second in (10, 70)])
+    for _ in range(20):
+        history.maintain(T0 + 8 * HOUR)
+    assert history.measured_hours(["a"], T0, T0 + 8 * HOUR) == 3
+    assert history.measured_hours(["a", "b"], T0 + HOUR, T0 + 8 * HOUR) == 2
+    assert history.measured_hours([], T0, T0 + 8 * HOUR) == 0
+
+
+def test_changes_of_all_components_come_newest_first(tmp_path: Path) -> None:
+    history = opened(tmp_path / "history.sqlite")
+    history.component_change("email", T0 + 1, Status.OK, Status.DOWN, "refused")
+    history.component_change("crm", T0 + 2, Status.OK, Status.DEGRADED, "slow")
+    assert [each.subject for each in history.all_component_changes(T0, T0 + 10)] == ["crm", "email"]
+    assert history.all_component_changes(T0 + 3, T0 + 10) == []
