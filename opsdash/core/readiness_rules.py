@@ -146,7 +146,7 @@ RULES: tuple[Rule, ...] = (
         "a runbook is gone, or cannot be followed step by step",
         "It is opened when there is no time to mend it.",
         "correct it: `opsdash runbook lint`",
-        (10, 10, 5),
+        (8, 8, 4),
         gaps_register.runbook_broken,
     ),
     Rule(
