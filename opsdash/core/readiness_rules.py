@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opsdash.core import gaps_around, gaps_register, gaps_ways
-from opsdash.model.operation import Tier
+from opsdash.model.operation import TIER_ORDER, Tier
 from opsdash.model.readiness import Aspect
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Rule:
 
     def costs(self, tier: Tier, share: float) -> dict[Aspect, float]:
         """Points that it takes off each aspect of a component of that tier; empty: it is silent there."""
-        points = self.points[tuple(Tier).index(tier)]
+        points = self.points[TIER_ORDER[tier]]
         return {self.aspect: points * share, **self.also} if points else {}
 
 
