@@ -205,6 +205,13 @@ def test_two_thousand_components_with_ten_thousand_failure_modes_are_looked_at_o
     assert (len(view["gaps"]), view["total"]) == (50, len(found.gaps))
 
 
+def test_a_component_that_is_new_since_it_was_reckoned_has_no_score_yet() -> None:
+    found = Stage().readiness()
+    later = Stage(others=(component("new", checks=["a"]),)).draft()
+    view = readiness_view(found, later, measured=True)
+    assert [each["component"] for each in view["components"]] == ["shop"]
+
+
 # --- what is remembered --------------------------------------------------------------------------------------------
 
 
