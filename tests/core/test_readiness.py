@@ -359,6 +359,21 @@ SILENT: dict[str, list[tuple[str, Stage]]] = {
             ),
         ),
         (
+            "both are switched by a component that is named as what that needs",
+            Stage(
+                shop(switch=switch(needs=("balancer",))),
+                others=(
+                    replace(OTHER, depends_on=("balancer",)),
+                    component("balancer", owners=("maria", "ken"), checks=["port"]),
+                ),
+                checks=(
+                    *CHECKS,
+                    check("other/api", raw={"host": "api.one.example"}),
+                    check("balancer/port", raw={"host": "api.one.example"}),
+                ),
+            ),
+        ),
+        (
             "both are on this machine",
             Stage(
                 others=(OTHER,),
