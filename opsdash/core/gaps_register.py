@@ -280,6 +280,15 @@ def drill_old(look: Look, component: Component) -> Iterator[Found]:
         yield _run(drill, failure, text, share)
 
 
+def drill_overdue(look: Look, component: Component) -> Iterator[Found]:
+    """The evidence still counts, and the drill should have been run again by now, by its own `every`."""
+    for failure, share, drill, at in _drilled(look, component, proofs.FRESH):
+        every = drill.schedule.every if drill.schedule is not None else None
+        if every is not None and at is not None and at + every < look.wall:
+            late = format_duration(look.wall - at - every)
+            yield _run(drill, failure, f"the drill {drill.id} is overdue since {late}: {failure.title}", share)
+
+
 def drill_changed(look: Look, component: Component) -> Iterator[Found]:
     """The evidence of a drill no longer counts, since what it proved is not there any more."""
     for failure, share, drill, at in _drilled(look, component, proofs.CHANGED):

@@ -350,6 +350,15 @@ RULES: tuple[Rule, ...] = (
         (10, 8, 4),
         gaps_register.drill_changed,
     ),
+    Rule(
+        "drill-overdue",
+        Aspect.DRILLS,
+        "a drill is overdue by its own schedule",
+        "Its evidence still counts, and will not for long.",
+        "run it",
+        (5, 4, 2),
+        gaps_register.drill_overdue,
+    ),
     # people
     Rule(
         "no-owner",

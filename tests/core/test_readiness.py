@@ -9,6 +9,7 @@ import pytest
 
 from opsdash.core.readiness_rules import BY_ID
 from opsdash.model.channel import Audience, Channel
+from opsdash.model.drill import Schedule
 from opsdash.model.operation import Absence, CheckSpec, Component, Feature, Person, Response, ResponseKind, Tier
 from opsdash.model.status import Status
 from opsdash.model.world import CheckLive, CheckState, ComponentLive, ComponentState, Pause
@@ -156,6 +157,9 @@ FIRES: dict[str, list[tuple[str, Stage]]] = {
     "drill-off": [("it is off", Stage(drills=(drill(off="it has no undo"),)))],
     "drill-never-run": [("it was never run", Stage(rows={("proofs", "shop/drill:shop-drill"): None}))],
     "drill-old": [("its evidence is older than it says itself", Stage(drills=(drill(valid_for=DAY / 2),)))],
+    "drill-overdue": [
+        ("it should have been run again", Stage(drills=(drill(schedule=Schedule(every=DAY / 2)),))),
+    ],
     "drill-changed": [
         ("the component was edited since", Stage(rows={("proofs", "shop/drill:shop-drill"): proof(sha256="another")}))
     ],
@@ -333,6 +337,10 @@ SILENT: dict[str, list[tuple[str, Stage]]] = {
     ],
     "no-drill": [("one of several can be run", Stage(drills=(drill(), replace(drill(off="x"), id="a"))))],
     "drill-never-run": [("another one was passed", Stage(drills=(drill(), replace(drill(), id="a-new-one"))))],
+    "drill-overdue": [
+        ("it is due tomorrow", Stage(drills=(drill(schedule=Schedule(every=2 * DAY)),))),
+        ("it has no schedule", Stage(drills=(drill(),))),
+    ],
     "owners-away": [
         ("one of them is there", Stage(rows={("absences", "ken"): Absence(NOW - DAY, None)})),
         (
