@@ -42,8 +42,10 @@ from opsdash.core import (
     drill_verdicts,
     guards,
     outcomes,
+    readiness,
     traces,
 )
+from opsdash.core import readiness_rules as readiness_rules_module
 from opsdash.kinds.registry import action_kind, check_kind, injection_kind, notifier_kind
 from opsdash.model.records import Record
 from opsdash.model.status import Reason
@@ -367,6 +369,45 @@ def drill_runs() -> str:
     )
 
 
+def readiness_rules() -> str:
+    """docs/reference/readiness-rules.md"""
+    parts = [
+        "# Rules of readiness",
+        _MADE,
+        cleandoc(readiness.__doc__ or "").partition("\n\n")[2],
+        "[What readiness is, and how to use it](../readiness.md).",
+        "| aspect | points |\n|---|---|\n"
+        + "\n".join(f"| {aspect.value} | {points} |" for aspect, points in readiness_rules_module.ASPECTS.items()),
+    ]
+    for aspect in readiness_rules_module.ASPECTS:
+        rows = [
+            f"| `{rule.id}` | {_cell(rule.title)} | {_cell(rule.why)} | {_cell(rule.close)} "
+            f"| {' / '.join(str(each) for each in rule.points)}{_also(rule)} |"
+            for rule in readiness_rules_module.RULES
+            if rule.aspect is aspect
+        ]
+        head = "| rule | what is missing | why it matters | what closes it | points by tier |\n|---|---|---|---|---|"
+        parts += [f"## {aspect.value.capitalize()}", "\n".join([head, *rows])]
+    whole = [
+        f"| `{rule.id}` | {_cell(rule.title)} | {_cell(rule.why)} | {_cell(rule.close)} | {rule.points} % |"
+        for rule in readiness_rules_module.WHOLE_RULES
+    ]
+    head = "| rule | what is missing | why it matters | what closes it | points |\n|---|---|---|---|---|"
+    parts += [
+        "Points by tier: of an essential, an important, a droppable component; 0: the rule is silent there.",
+        "## The operation as a whole",
+        "\n".join([head, *whole]),
+    ]
+    return _page(parts)
+
+
+def _also(rule: readiness_rules_module.Rule) -> str:
+    """The further aspects that a rule leaves empty."""
+    if len(rule.also) > 1:
+        return ", and all others"
+    return "".join(f", and {points} of {aspect.value}" for aspect, points in rule.also.items())
+
+
 def runbook_rules() -> str:
     """docs/reference/runbook-rules.md"""
     groups = _rule_groups(Path(runbook_rules_module.__file__).read_text(encoding="utf-8"))
@@ -492,6 +533,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/drill-runs.md": drill_runs,
     "reference/exit-codes.md": exit_codes,
     "reference/runbook-rules.md": runbook_rules,
+    "reference/readiness-rules.md": readiness_rules,
     "schema/component.json": component_schema,
     "schema/drill.json": drill_schema,
     "schema/workspace.json": workspace_schema,

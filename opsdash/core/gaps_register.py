@@ -5,6 +5,7 @@ Each function looks at one component and yields what it finds; `core.readiness_r
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from opsdash.core import drill_evidence, proofs
@@ -194,7 +195,7 @@ def runbook_overdue(look: Look, component: Component) -> Iterator[Found]:
     """A runbook that was to be read again by now."""
 
     def is_so(facts: RunbookFacts) -> bool:
-        return facts.review_due is not None and facts.review_due < look.wall
+        return facts.review_due is not None and facts.review_due < look.wall and not facts.broken
 
     for name, share, facts in _with(look, component, is_so):
         late = format_duration(look.wall - (facts.review_due or 0.0))
@@ -208,10 +209,10 @@ def runbook_overdue(look: Look, component: Component) -> Iterator[Found]:
 
 
 def _runbooks(component: Component) -> Iterator[tuple[str, float]]:
-    """Each runbook that a component's failure modes name, with its share."""
-    names = list(dict.fromkeys(each.runbook for each in component.failures.values() if each.runbook))
-    for name in names:
-        yield name, 1 / len(names)
+    """Each runbook that a component's failure modes name, with its share: that of the failure modes that name it."""
+    named_by = Counter(each.runbook for each in component.failures.values() if each.runbook)
+    for name, times in named_by.items():
+        yield name, times / len(component.failures)
 
 
 def _facts(look: Look, name: str) -> RunbookFacts | None:
@@ -277,6 +278,15 @@ def drill_old(look: Look, component: Component) -> Iterator[Found]:
     for failure, share, drill, at in _drilled(look, component, proofs.OLD):
         text = f"the drill {drill.id} was last passed {_ago(look, at)} ago, which no longer counts: {failure.title}"
         yield _run(drill, failure, text, share)
+
+
+def drill_overdue(look: Look, component: Component) -> Iterator[Found]:
+    """The evidence still counts, and the drill should have been run again by now, by its own `every`."""
+    for failure, share, drill, at in _drilled(look, component, proofs.FRESH):
+        every = drill.schedule.every if drill.schedule is not None else None
+        if every is not None and at is not None and at + every < look.wall:
+            late = format_duration(look.wall - at - every)
+            yield _run(drill, failure, f"the drill {drill.id} is overdue since {late}: {failure.title}", share)
 
 
 def drill_changed(look: Look, component: Component) -> Iterator[Found]:

@@ -19,6 +19,7 @@ it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def gaps(draft: Draft, facts: Facts) -> tuple[Gap, ...]:
 
 def score(gaps_of_component: Iterable[Gap]) -> int:
     """The score of a component with these gaps, from 0 to 100."""
-    lost = dict.fromkeys(ASPECTS, 0.0)
+    lost: defaultdict[Aspect, float] = defaultdict(float)
     for gap in gaps_of_component:
         for aspect, points in gap.costs.items():
             lost[aspect] += points

@@ -155,13 +155,13 @@ class Look:
         return self._sharing[word, thing]
 
     def ancestors(self, component: str) -> frozenset[str]:
-        """All that a component depends on, itself left out."""
+        """All that a component and its switch depend on by what the files say, itself left out."""
         if component not in self._ancestors:
             found: set[str] = set()
             waiting = [component]
             while waiting:
                 one = self.operation.components.get(waiting.pop())
-                for parent in one.depends_on if one is not None else ():
+                for parent in _parents(one):
                     if parent not in found:
                         found.add(parent)
                         waiting.append(parent)
@@ -184,6 +184,12 @@ class Look:
             if check.component != ANCHORS:
                 found.setdefault(check.component, set()).update(hosts_in(self.facts.fill(check.raw)))
         return found
+
+
+def _parents(component: Component | None) -> tuple[str, ...]:
+    if component is None:
+        return ()
+    return (*component.depends_on, *(component.switch.needs if component.switch is not None else ()))
 
 
 def domains_of(ground: Ground) -> frozenset[str]:

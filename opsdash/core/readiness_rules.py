@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opsdash.core import gaps_around, gaps_register, gaps_ways
-from opsdash.model.operation import Tier
+from opsdash.model.operation import TIER_ORDER, Tier
 from opsdash.model.readiness import Aspect
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Rule:
 
     def costs(self, tier: Tier, share: float) -> dict[Aspect, float]:
         """Points that it takes off each aspect of a component of that tier; empty: it is silent there."""
-        points = self.points[tuple(Tier).index(tier)]
+        points = self.points[TIER_ORDER[tier]]
         return {self.aspect: points * share, **self.also} if points else {}
 
 
@@ -146,7 +146,7 @@ RULES: tuple[Rule, ...] = (
         "a runbook is gone, or cannot be followed step by step",
         "It is opened when there is no time to mend it.",
         "correct it: `opsdash runbook lint`",
-        (10, 10, 5),
+        (8, 8, 4),
         gaps_register.runbook_broken,
     ),
     Rule(
@@ -349,6 +349,15 @@ RULES: tuple[Rule, ...] = (
         "run it",
         (10, 8, 4),
         gaps_register.drill_changed,
+    ),
+    Rule(
+        "drill-overdue",
+        Aspect.DRILLS,
+        "a drill is overdue by its own schedule",
+        "Its evidence still counts, and will not for long.",
+        "run it",
+        (5, 4, 2),
+        gaps_register.drill_overdue,
     ),
     # people
     Rule(

@@ -28,7 +28,10 @@ def readiness_view(
     measured: bool,
     limit: int = MOST_GAPS,
 ) -> ReadinessView:
-    """Everything, or what is about one component. The trend is the operation's in either case."""
+    """Everything, or what is about one component. The trend is the operation's in either case.
+
+    The files may have been read again since it was reckoned: a component that is new has no score yet.
+    """
     kept = readiness_trend.points(draft)
     wanted = [gap for gap in found.gaps if component in (None, gap.component)]
     days = readiness_trend.BACK
@@ -66,7 +69,8 @@ def gap_view(gap: Gap) -> GapView:
 
 def _scores(found: Readiness, operation: Operation, component: str | None) -> list[ScoreView]:
     counted = Counter(gap.component for gap in found.gaps)
-    shown = [each for each in operation.components.values() if component in (None, each.id)]
+    known = (each for each in operation.components.values() if each.id in found.components)
+    shown = [each for each in known if component in (None, each.id)]
     ordered = sorted(shown, key=lambda each: (found.components[each.id], TIER_ORDER[each.tier], each.id))
     return [
         {

@@ -329,6 +329,7 @@ class Engine:
         """Go on with other files."""
         self._configure(loaded, self.loaded)
         self.hub.refresh_all()
+        self.readiness.changed()
         self.sheets.due()
 
     def _tell_of_sheets(self, trouble: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from opsdash.core.readiness_rules import BY_ID
 from opsdash.model.channel import Audience, Channel
-from opsdash.model.drill import Verdict
+from opsdash.model.drill import Schedule, Verdict
 from opsdash.model.operation import Absence, CheckSpec, Component, Feature, Person, Response, ResponseKind, Tier
 from opsdash.model.status import Status
 from opsdash.model.world import CheckLive, CheckState, ComponentLive, ComponentState, Pause
@@ -165,6 +165,9 @@ FIRES: dict[str, list[tuple[str, Stage]]] = {
             "its evidence is older than it says itself",
             Stage(rows={("drill_past", "shop-drill"): past(valid_for=DAY / 2)}),
         )
+    ],
+    "drill-overdue": [
+        ("it should have been run again", Stage(drills=(drill(schedule=Schedule(every=DAY / 2)),))),
     ],
     "drill-changed": [
         ("the component was edited since", Stage(rows={("drill_past", "shop-drill"): past(sha256="another")}))
@@ -343,6 +346,10 @@ SILENT: dict[str, list[tuple[str, Stage]]] = {
     ],
     "no-drill": [("one of several can be run", Stage(drills=(drill(), replace(drill(off="x"), id="a"))))],
     "drill-never-run": [("another one was passed", Stage(drills=(drill(), replace(drill(), id="a-new-one"))))],
+    "drill-overdue": [
+        ("it is due tomorrow", Stage(drills=(drill(schedule=Schedule(every=2 * DAY)),))),
+        ("it has no schedule", Stage(drills=(drill(),))),
+    ],
     "owners-away": [
         ("one of them is there", Stage(rows={("absences", "ken"): Absence(NOW - DAY, None)})),
         (
@@ -366,6 +373,21 @@ SILENT: dict[str, list[tuple[str, Stage]]] = {
             Stage(
                 others=(replace(OTHER, depends_on=("shop",)),),
                 checks=(*CHECKS, check("other/api", raw={"url": "https://api.one.example/"})),
+            ),
+        ),
+        (
+            "both are switched by a component that is named as what that needs",
+            Stage(
+                shop(switch=switch(needs=("balancer",))),
+                others=(
+                    replace(OTHER, depends_on=("balancer",)),
+                    component("balancer", owners=("maria", "ken"), checks=["port"]),
+                ),
+                checks=(
+                    *CHECKS,
+                    check("other/api", raw={"host": "api.one.example"}),
+                    check("balancer/port", raw={"host": "api.one.example"}),
+                ),
             ),
         ),
         (

@@ -292,6 +292,19 @@ async def test_what_is_no_http_at_all_is_sent_away(tmp_path: Path) -> None:
         assert (await s.get("/v1/engine")).status == 200
 
 
+async def test_readiness_is_answered_as_a_whole_and_for_one_component(tmp_path: Path) -> None:
+    async with served(small(tmp_path)) as s:
+        whole = (await s.get("/v1/readiness")).body
+        assert {gap["component"] for gap in whole["gaps"]} == {None, "web"}
+        one = (await s.get("/v1/readiness?component=web&limit=1")).body
+        assert (one["component"], len(one["gaps"]), one["measured"]) == ("web", 1, True)
+        assert one["total"] > 1
+        assert one["score"] == whole["components"][0]["score"]
+        unknown = await s.get("/v1/readiness?component=nobody")
+        assert (unknown.status, unknown.body["error"]) == (404, "there is no component 'nobody'")
+        assert (await s.get("/v1/readiness?limit=-1")).status == 400
+
+
 async def test_a_store_that_cannot_answer_is_said_to_be_unable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(small(tmp_path)) as s:
 
