@@ -319,6 +319,9 @@ class BoardApp(App[Leave]):
     def action_view_people(self) -> None:
         self.view("people")
 
+    def action_view_whatif(self) -> None:
+        self.view("whatif")
+
     def action_view_problems(self) -> None:
         self.view("problems")
 

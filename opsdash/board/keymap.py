@@ -37,6 +37,7 @@ class Scope(Enum):
     JOURNAL = "Journal"
     PEOPLE = "People"
     PROBLEMS = "Problems of the files"
+    WHATIF = "What-if"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("poll", "R", "poll now", "run all its checks now", (_W, _C, Scope.RUNBOOK), changes=True, hint=False),
     Action("suspend", "P", "pause", "stop polling it for a while, or start again", _COMPONENT, changes=True, hint=False),
     Action("maintenance", "M", "maintenance", "mute its alarms for a while, or end that; its checks go on", _COMPONENT, changes=True, hint=False),
-    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS), types=True),
+    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.WHATIF), types=True),
     Action("faults", "z", "faults only", "show only what needs attention, or everything again", (_W,)),
     Action("sort", "s", "sort", "order by attention, name, tier, latency or time of change", (_W,)),
     Action("hold", "p", "hold", "hold the screen still, or let it go on; the engine goes on in any case", (_W,), hint=False),
@@ -118,7 +119,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("away", "w", "away", "say that the person is away, and until when", (Scope.PEOPLE,), changes=True),
     Action("back", "b", "back again", "say that the person is back", (Scope.PEOPLE,), changes=True),
     # lists
-    Action("open", "enter", "open", "open what the cursor is on", (_W, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.REGISTER, Scope.JOURNAL)),
+    Action("open", "enter", "open", "open what the cursor is on", (_W, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.REGISTER, Scope.JOURNAL, Scope.WHATIF)),
     Action("up", "up,k", "up", "one up", (Scope.LIST,), hint=False),
     Action("down", "down,j", "down", "one down", (Scope.LIST,), hint=False),
     Action("page_up", "pageup", "page up", "one page up", (Scope.LIST,), hint=False),
@@ -134,6 +135,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view_register", "4", "register", "every way to fail, and what was decided for it", (Scope.EVERYWHERE,), hint=False),
     Action("view_journal", "5", "journal", "everything that happened", (Scope.EVERYWHERE,), hint=False),
     Action("view_people", "6", "people", "who is away, and what nobody covers", (Scope.EVERYWHERE,), hint=False),
+    Action("view_whatif", "9", "what-if", "what would fail, what would answer, what nobody answers", (Scope.EVERYWHERE,), hint=False),
     Action("view_problems", "exclamation_mark", "problems", "problems of the workspace's files", (Scope.EVERYWHERE,), hint=False),
     Action("last_view", "minus", "last view", "back to the view before this one", (Scope.EVERYWHERE,), hint=False),
     Action("command", "colon,ctrl+p", "command", "type what you want: a view, a component, a runbook, a theme", (Scope.EVERYWHERE,), types=True),

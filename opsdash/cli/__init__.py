@@ -38,9 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "engine": Entry("engine", "the engine in the foreground; engine status, stop, restart"),
     "status": Entry("status", "one look at the engine: what is up, what is not"),
     "register": Entry("register", "every failure mode: detection, response, runbook, owner, proof"),
-    "whatif": Entry(
-        "whatif", "take anything away: what fails, what answers, what nobody answers; works without an engine"
-    ),
+    "whatif": Entry("whatif", "take anything away: what fails, what answers it, what nobody answers"),
     "check": Entry("check", "run one check now, show what it saw"),
     "failover": Entry("failover", "switch a component to a backup, verified"),
     "failback": Entry("failback", "switch a component back to its primary, verified"),

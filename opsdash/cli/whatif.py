@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING
 
 from opsdash.cli import exits
 from opsdash.cli.base import UsageError, add_json, add_workspace, workspace_of
-from opsdash.cli.terminal import STATUS, Painted, Role, bold, dim, out, out_json, say, sign
+from opsdash.cli.terminal import Painted, Role, bold, dim, out, out_json, say
+from opsdash.core.whatif_words import Tone, account, in_short, losses
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
     from opsdash.core.whatif import WhatIf
-    from opsdash.model.whatif_views import (
-        WhatIfAlarm,
-        WhatIfAnswer,
-        WhatIfFate,
-        WhatIfFeature,
-        WhatIfLine,
-        WhatIfPair,
-        WhatIfView,
-    )
+    from opsdash.model.whatif_views import WhatIfLine, WhatIfPair, WhatIfView
 
 EXAMPLE = "opsdash whatif email/postmark\n  opsdash whatif zone:eu-west person:ken\n  opsdash whatif --all --pairs"
 
 CRITICAL = Painted("✗ ", Role.DOWN)
 HARMLESS = Painted("· ", Role.DIM)
+
+
+ROLES = {
+    Tone.PLAIN: Role.PLAIN,
+    Tone.DIM: Role.DIM,
+    Tone.GOOD: Role.OK,
+    Tone.WARN: Role.DEGRADED,
+    Tone.BAD: Role.DOWN,
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--now", action="store_true", help="begin with what is recorded, not with all that works")
     parser.add_argument("--list", action="store_true", help="only name all that can be taken away")
     parser.add_argument(
-        "--fail-on", choices=("spof",), help="spof: exit with 1 where one of what was asked is a single point of failure"
-    )  # fmt: skip
+        "--fail-on",
+        choices=("spof",),
+        help="spof: exit with 1 where one of what was asked about is a single point of failure",
+    )
     add_json(parser)
     add_workspace(parser)
 
@@ -119,114 +122,13 @@ def _verdict(view: WhatIfLine) -> str:
 
 def _text(view: WhatIfView) -> None:
     out("without ", bold(" and ".join(view["subjects"])))
-    for fate in view["fates"]:
-        _fate(fate)
-    _at_risk(view)
-    _unheard(view)
-    if not (view["fates"] or view["features"] or view["unanswered"]):
-        out("  nothing changes")
-    say(_summary(view))
-
-
-def _fate(fate: WhatIfFate) -> None:
-    out()
-    out("  ", bold(fate["title"]), dim(f" ({fate['component']}, {fate['tier']})"))
-    why = f" ({fate['reason']}: {fate['cause']})" if fate["reason"] and fate["cause"] else ""
-    parts = [_label("status"), sign(STATUS, fate["status"]), dim(why)]
-    if fate["after"] != fate["status"]:
-        parts += [dim(", after the response "), sign(STATUS, fate["after"])]
-    out(*parts)
-    if fate["redundancy"]:
-        role = Role.DEGRADED if fate["redundancy"] != "ready" else Role.PLAIN
-        out(_label("redundancy"), Painted(fate["redundancy"], role))
-    for failure in fate["failures"]:
-        offered = "" if failure["offered"] else dim(", not offered first")
-        out(_label("recognised"), f"{failure['title']}: {failure['response']}", offered)
-    if fate["answer"] is not None:
-        _answer(fate["answer"])
-    for feature in fate["features"]:
-        _feature(feature)
-    for alarm in fate["alarms"]:
-        _alarm(alarm)
-    if fate["failures"] or fate["status"] in ("down", "unknown"):
-        there = ", ".join(fate["present"]) or "nobody"
-        out(_label("people"), f"{there}; ", f"runbook {fate['runbook']}" if fate["runbook"] else "no runbook")
-    for each in fate["unanswered"]:
-        out(_label("unanswered"), Painted(each, Role.DOWN))
-
-
-def _label(word: str) -> Painted:
-    return dim(f"    {word:<12}")
-
-
-def _answer(answer: WhatIfAnswer) -> None:
-    if answer["kind"] == "runbook":
-        out(_label("response"), f"people follow runbook {answer['target'] or '(none)'}")
-        return
-    where = f"{answer['kind']} {answer['component']}" + (f" to {answer['target']}" if answer["target"] else "")
-    if answer["refused"]:
-        out(_label("response"), f"{where}: ", Painted("not begun", Role.DOWN), f", {answer['refused']}")
-    else:
-        role = Role.OK if answer["outcome"] == "committed" else Role.DOWN
-        by_itself = dim(", by itself") if answer["by_itself"] else ""
-        out(_label("response"), f"{where}: ", Painted(answer["outcome"] or "unknown", role), by_itself)
-    for guard in answer["guards"]:
-        out(_label(""), dim(f"guard {guard['rule']}: {guard['evidence']}"))
-
-
-def _feature(feature: WhatIfFeature) -> None:
-    after = feature["after"]
-    role = {"yes": Role.OK, "dropped": Role.DEGRADED, "at risk": Role.DEGRADED}.get(after, Role.DOWN)
-    title = f"{feature['title']} ({feature['tier']}): "
-    before = "" if feature["before"] == after else f"{feature['before']}, then "
-    out(_label("users"), title, before, Painted(after, role))
-
-
-def _alarm(alarm: WhatIfAlarm) -> None:
-    title = f"“{alarm['title']}” "
-    if alarm["held"]:
-        out(_label("alarm"), title, dim(f"held: {alarm['held']}"))
-        return
-    later = f", later {', '.join(alarm['later'])}" if alarm["later"] else ""
-    silent = f"; nothing arrives over {', '.join(alarm['silent'])}" if alarm["silent"] else ""
-    out(_label("alarm"), title, f"to {', '.join(alarm['at_once']) or 'no channel'}{later}", Painted(silent, Role.DOWN))
-
-
-def _at_risk(view: WhatIfView) -> None:
-    owned = {feature["id"] for fate in view["fates"] for feature in fate["features"]}
-    at_risk = [feature for feature in view["features"] if feature["id"] not in owned]
-    if at_risk:
-        out()
-        out("  ", bold("Depends on what is down"), dim(" (only its own checks could tell whether it still works)"))
-    for feature in at_risk:
-        _feature(feature)
-
-
-def _unheard(view: WhatIfView) -> None:
-    own = {f"{fate['component']}: {each}" for fate in view["fates"] for each in fate["unanswered"]}
-    others = [each for each in view["unanswered"] if each not in own]
-    if others:
-        out()
-        out("  ", bold("Nobody answers"))
-    for each in others:
-        out("    ", Painted(each, Role.DOWN))
-
-
-def _summary(view: WhatIfLine) -> str:
-    return "; ".join(_losses(view)) or "users lose nothing, and everything is answered"
-
-
-def _losses(line: WhatIfLine) -> Iterator[str]:
-    """What is left undone, in words."""
-    if line["lost"]:
-        yield "lost: " + ", ".join(f"{each['id']} ({each['tier']})" for each in line["lost"])
-    if line["at_risk"]:
-        yield "at risk: " + ", ".join(each["id"] for each in line["at_risk"])
-    if line["stays_down"]:
-        yield "for people to repair: " + ", ".join(line["stays_down"])
-    if line["unanswered"]:
-        more = f", and {len(line['unanswered']) - 1} more" if len(line["unanswered"]) > 1 else ""
-        yield f"unanswered: {line['unanswered'][0]}{more}"
+    for label, text, tone in account(view):
+        if tone is Tone.HEADING:
+            out()
+            out("  ", bold(text))
+        else:
+            out(dim(f"    {label:<12}"), Painted(text, ROLES[tone]))
+    say("; ".join(losses(view)) or "users lose nothing, and everything is answered")
 
 
 # --- everything ------------------------------------------------------------------------------------------------------
@@ -252,11 +154,8 @@ def _all(whatif: WhatIf, arguments: argparse.Namespace) -> int:
 def _ranking(lines: list[WhatIfLine], critical: int) -> None:
     cells = max((len(" ".join(line["subjects"])) for line in lines), default=0)
     for line in lines:
-        found = list(_losses(line))
-        answered = ", ".join(line["switched"])
-        said = "; ".join(found) or (f"answered: {answered}" if answered else "nothing is lost")
         name = " ".join(line["subjects"])
-        out(CRITICAL if line["critical"] else HARMLESS, bold(f"{name:<{cells}}"), f"  {said}")
+        out(CRITICAL if line["critical"] else HARMLESS, bold(f"{name:<{cells}}"), f"  {in_short(line)}")
     say(f"{len(lines)} things can be taken away; {critical} of them are single points of failure (✗)")
 
 
@@ -264,14 +163,5 @@ def _pairs(pairs: list[WhatIfPair]) -> None:
     out()
     out(bold("Lost only when two are gone"))
     for pair in pairs:
-        words = []
-        if pair["lost"]:
-            words.append("lost: " + ", ".join(f"{feature} ({tier})" for feature, tier in pair["lost"]))
-        if pair["at_risk"]:
-            words.append("at risk: " + ", ".join(feature for feature, _ in pair["at_risk"]))
-        if pair["stays_down"]:
-            words.append("for people to repair: " + ", ".join(pair["stays_down"]))
-        if pair["unanswered"]:
-            words.append("unanswered: " + "; ".join(pair["unanswered"]))
-        out("  ", bold(" + ".join(pair["subjects"])), f"  {'; '.join(words)}")
+        out("  ", bold(" + ".join(pair["subjects"])), f"  {'; '.join(losses(pair))}")
     say(f"{len(pairs)} pairs take more together than one at a time")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opsdash.core.redundancy import LOST
 from opsdash.core.whatif_results import AT_RISK, is_lost
 from opsdash.model.operation import ResponseKind
 from opsdash.model.status import Status
@@ -25,6 +26,7 @@ def whatif_line(result: Result) -> WhatIfLine:
         "degraded": list(result.with_status(Status.DEGRADED)),
         "unknown": list(result.with_status(Status.UNKNOWN)),
         "switched": [_moved(each.answered) for each in result.fates if each.answered and each.answered.worked],
+        "redundancy_lost": [each.component for each in result.fates if each.redundancy == LOST],
         "stays_down": list(result.stays_down()),
         "unanswered": list(result.unanswered),
     }
@@ -43,8 +45,8 @@ def whatif_pair(pair: Together) -> WhatIfPair:
     """What two losses take only together."""
     return {
         "subjects": [str(each) for each in pair.subjects],
-        "lost": [(feature, tier.value) for feature, tier in pair.lost],
-        "at_risk": [(feature, tier.value) for feature, tier in pair.at_risk],
+        "lost": [{"id": feature, "tier": tier.value} for feature, tier in pair.lost],
+        "at_risk": [{"id": feature, "tier": tier.value} for feature, tier in pair.at_risk],
         "stays_down": list(pair.down),
         "unanswered": list(pair.unanswered),
     }

@@ -93,6 +93,7 @@ class WhatIfLine(TypedDict):
     degraded: list[str]
     unknown: list[str]
     switched: list[str]
+    redundancy_lost: list[str]
     stays_down: list[str]
     unanswered: list[str]
 
@@ -104,11 +105,18 @@ class WhatIfView(WhatIfLine):
     features: list[WhatIfFeature]
 
 
+class LostFeature(TypedDict):
+    """A feature of a pair, and its tier."""
+
+    id: str
+    tier: str
+
+
 class WhatIfPair(TypedDict):
-    """What two losses take only together; lost and at_risk are features, each with its tier."""
+    """What two losses take only together; lost and at_risk are features."""
 
     subjects: list[str]
-    lost: list[tuple[str, str]]
-    at_risk: list[tuple[str, str]]
+    lost: list[LostFeature]
+    at_risk: list[LostFeature]
     stays_down: list[str]
     unanswered: list[str]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from opsdash.model.views import (
         AlarmsView,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Verdict,
         WindowView,
     )
+    from opsdash.model.whatif_views import WhatIfLine, WhatIfView
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,12 @@ class Session(Protocol):
 
     async def register(self) -> list[FailureView]:
         """Every failure mode of the operation."""
+
+    async def whatif_ranking(self) -> list[WhatIfLine]:
+        """What comes of each single loss, the worst first."""
+
+    async def whatif(self, subjects: Sequence[str]) -> WhatIfView:
+        """What comes of losing all of `subjects` at once."""
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         """Open incidents, newest first; with `closed` the resolved ones too."""

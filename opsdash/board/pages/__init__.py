@@ -44,6 +44,12 @@ def _people() -> Page:
     return PeoplePage()
 
 
+def _whatif() -> Page:
+    from opsdash.board.pages.whatif import WhatIfPage
+
+    return WhatIfPage()
+
+
 def _problems() -> Page:
     from opsdash.board.pages.problems import ProblemsPage
 
@@ -56,5 +62,6 @@ VIEWS: dict[str, Callable[[], Page]] = {
     "register": _register,
     "journal": _journal,
     "people": _people,
+    "whatif": _whatif,
     "problems": _problems,
 }
