@@ -22,6 +22,7 @@ PARTS = {
     "starting": "benchmarks.starting",
     "switching": "benchmarks.switching",
     "decisions": "benchmarks.decisions",
+    "whatif": "benchmarks.whatifs",
 }
 BY_HAND = {"peers": "benchmarks.peers"}
 README = "readme"
