@@ -23,6 +23,7 @@ PARTS = {
     "switching": "benchmarks.switching",
     "decisions": "benchmarks.decisions",
     "readiness": "benchmarks.readiness",
+    "whatif": "benchmarks.whatifs",
 }
 BY_HAND = {"peers": "benchmarks.peers"}
 README = "readme"

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
-ORDER = ("polling", "peers", "peers-https", "board", "starting", "switching", "decisions", "readiness")
+ORDER = ("polling", "peers", "peers-https", "board", "starting", "switching", "decisions", "readiness", "whatif")
 BUSY = 0.10
 """From this part of the machine on, others are worth mentioning."""
 

@@ -322,6 +322,9 @@ class BoardApp(App[Leave]):
     def action_view_readiness(self) -> None:
         self.view("readiness")
 
+    def action_view_whatif(self) -> None:
+        self.view("whatif")
+
     def action_view_problems(self) -> None:
         self.view("problems")
 

@@ -38,6 +38,7 @@ class Scope(Enum):
     PEOPLE = "People"
     PROBLEMS = "Problems of the files"
     READINESS = "Readiness"
+    WHATIF = "What-if"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("poll", "R", "poll now", "run all its checks now", (_W, _C, Scope.RUNBOOK), changes=True, hint=False),
     Action("suspend", "P", "pause", "stop polling it for a while, or start again", _COMPONENT, changes=True, hint=False),
     Action("maintenance", "M", "maintenance", "mute its alarms for a while, or end that; its checks go on", _COMPONENT, changes=True, hint=False),
-    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.READINESS), types=True),
+    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.READINESS, Scope.WHATIF), types=True),
     Action("faults", "z", "faults only", "show only what needs attention, or everything again", (_W,)),
     Action("sort", "s", "sort", "order by attention, name, tier, latency or time of change", (_W,)),
     Action("hold", "p", "hold", "hold the screen still, or let it go on; the engine goes on in any case", (_W,), hint=False),
@@ -119,7 +120,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("away", "w", "away", "say that the person is away, and until when", (Scope.PEOPLE,), changes=True),
     Action("back", "b", "back again", "say that the person is back", (Scope.PEOPLE,), changes=True),
     # lists
-    Action("open", "enter", "open", "open what the cursor is on", (_W, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.REGISTER, Scope.JOURNAL, Scope.READINESS)),
+    Action("open", "enter", "open", "open what the cursor is on", (_W, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.REGISTER, Scope.JOURNAL, Scope.READINESS, Scope.WHATIF)),
     Action("up", "up,k", "up", "one up", (Scope.LIST,), hint=False),
     Action("down", "down,j", "down", "one down", (Scope.LIST,), hint=False),
     Action("page_up", "pageup", "page up", "one page up", (Scope.LIST,), hint=False),
@@ -136,6 +137,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view_journal", "5", "journal", "everything that happened", (Scope.EVERYWHERE,), hint=False),
     Action("view_people", "6", "people", "who is away, and what nobody covers", (Scope.EVERYWHERE,), hint=False),
     Action("view_readiness", "8", "readiness", "would it survive each of its failures? the gaps, worst first", (Scope.EVERYWHERE,), hint=False),
+    Action("view_whatif", "9", "what-if", "what would fail, what would answer, what nobody answers", (Scope.EVERYWHERE,), hint=False),
     Action("view_problems", "exclamation_mark", "problems", "problems of the workspace's files", (Scope.EVERYWHERE,), hint=False),
     Action("last_view", "minus", "last view", "back to the view before this one", (Scope.EVERYWHERE,), hint=False),
     Action("command", "colon,ctrl+p", "command", "type what you want: a view, a component, a runbook, a theme", (Scope.EVERYWHERE,), types=True),

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("status", "one look at the engine: what is up, what is not"),
     "register": Entry("register", "every failure mode: detection, response, runbook, owner, proof"),
     "readiness": Entry("readiness", "would it survive? the gaps, worst first, each with what closes it; --min for CI"),
+    "whatif": Entry("whatif", "take anything away: what fails, what answers it, what nobody answers"),
     "check": Entry("check", "run one check now, show what it saw"),
     "failover": Entry("failover", "switch a component to a backup, verified"),
     "failback": Entry("failback", "switch a component back to its primary, verified"),

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.core import routing
 from opsdash.core.index import index
-from opsdash.core.redundancy import LOST
 from opsdash.core.whatif_account import Absences, Account, Seen, answer_all, look
 from opsdash.core.whatif_pairs import Pairs
 from opsdash.core.whatif_reach import Reach
@@ -157,7 +156,7 @@ class WhatIf:
     def _result(self, loss: Loss, fates: Mapping[str, Fate]) -> Result:
         down = {each for each, fate in fates.items() if fate.goes_down}
         silent = {*loss.channels, *self.cut_off(down)}
-        found = {each: with_silent(fate, silent) for each, fate in fates.items() if _fares_otherwise(fate)}
+        found = {each: with_silent(fate, silent) for each, fate in fates.items() if not fate.as_before}
         at_risk = self._at_risk(down, {each for each, fate in fates.items() if fate.stays_down})
         touched = {feature.id for fate in found.values() for feature in fate.features}
         unheard = self.unheard(loss.channels, silent)
@@ -191,9 +190,9 @@ class WhatIf:
         at_first, still = self.below(before), self.below(after)
         found: dict[str, FeatureFate] = {}
         for component in at_first | still:
-            before, after = (AT_RISK if component in those else YES for those in (at_first, still))
+            first, later = (AT_RISK if component in below else YES for below in (at_first, still))
             for feature in self.features_of(component):
-                found[feature.id] = replace(feature, before=before, after=after)
+                found[feature.id] = replace(feature, before=first, after=later)
         return found
 
     def below(self, down: AbstractSet[str]) -> set[str]:
@@ -216,8 +215,3 @@ class WhatIf:
             known = tuple(FeatureFate(key, title, tier, YES, YES) for key, (title, tier, _) in seen.items())
             self._features[component] = known
         return known
-
-
-def _fares_otherwise(fate: Fate) -> bool:
-    changed = fate.status is not fate.was or fate.after is not fate.was or fate.redundancy == LOST
-    return changed or bool(fate.failures or fate.features or fate.unanswered or fate.alarms)

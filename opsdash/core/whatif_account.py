@@ -56,6 +56,8 @@ class Seen:
     reason: Reason | None
     cause: str
     redundancy: str
+    failures: frozenset[str]
+    alarms: frozenset[str]
     features: dict[str, tuple[str, Tier, str]] = field(default_factory=dict)
 
 
@@ -64,7 +66,15 @@ def look(trial: Trial, components: Iterable[Component]) -> dict[str, Seen]:
     draft, found = trial.draft, {}
     for component in components:
         health = draft.health(component.id)
-        found[component.id] = Seen(health.status, health.reason, health.cause, health.redundancy)
+        topics = (topic for topic in ("", *TOPICS) if draft.get("alarms", alarm_key(component.id, topic)) is not None)
+        found[component.id] = Seen(
+            health.status,
+            health.reason,
+            health.cause,
+            health.redundancy,
+            frozenset(_active(draft, component)),
+            frozenset(topics),
+        )
     for feature in Viewer(trial.world, trial.live, trial.now).features():
         if feature["component"] in found:
             about = (feature["title"], Tier(feature["tier"]), feature["works"])
@@ -95,6 +105,7 @@ class Account:
         component, seen, normal = self.component, self._seen, self._normal
         offered = self.failures[0] if self.failures else None
         present = tuple(people.present_owners(who, component, self._wall))
+        unanswered = tuple(self._unanswered(present, loss.people))
         return Fate(
             component=component.id,
             title=component.title,
@@ -114,8 +125,16 @@ class Account:
             features=tuple(_feature_fates(normal, seen, self._after)),
             alarms=tuple(self._told(alarm, about, who) for alarm, about in self._alarms),
             present=present,
-            unanswered=tuple(self._unanswered(present, loss.people)),
+            unanswered=unanswered,
+            as_before=self._as_before() and not (unanswered and loss.people.intersection(component.owners)),
         )
+
+    def _as_before(self) -> bool:
+        """Whether nothing has become of it that was not so at the start."""
+        normal, seen = self._normal, self._seen
+        same = (seen.status, seen.redundancy, self._after.status) == (normal.status, normal.redundancy, normal.status)
+        known = seen.failures <= normal.failures and seen.alarms <= normal.alarms
+        return same and known and not any(_feature_fates(normal, seen, self._after))
 
     def _told(self, alarm: Told, about: Subject | None, who: Absences) -> Told:
         if about is None:

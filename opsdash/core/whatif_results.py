@@ -103,6 +103,7 @@ class Fate:
 
     was, status, after: its status at the start, with the loss, and after the response.  reason, cause: of `status`.
     present: ids of its owners who are there.  unanswered: what nobody or nothing answers, in words.
+    as_before: nothing has become of it that was not so at the start.
     """
 
     component: str
@@ -121,6 +122,7 @@ class Fate:
     alarms: tuple[Told, ...]
     present: tuple[str, ...]
     unanswered: tuple[str, ...]
+    as_before: bool = False
 
     @property
     def goes_down(self) -> bool:

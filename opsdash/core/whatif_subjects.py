@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 ZONE = "zone"
 """The value of a provider that says in which zone it is."""
 
+MOST_NAMED = 10
+"""How many subjects are named to somebody who has named one that there is not."""
+
 _REFERENCE = re.compile(r"\$?\$\{([^{}]*)\}")
 
 
@@ -155,16 +158,19 @@ def find(known: Mapping[str, Loss], names: Iterable[str]) -> Loss | Refused:
 
 
 def _nearest(name: str, known: Mapping[str, Loss]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+    """What somebody may have meant: among the subjects of the kind that was named, if it is one."""
     kind, separator, _ = name.partition(":")
     alike = sorted(each for each in known if separator and each.startswith(f"{kind}:"))
+    prefix = f"{kind}:" if alike else ""
+    candidates = [each.removeprefix(prefix) for each in alike or known]
+    near = difflib.get_close_matches(name.removeprefix(prefix), candidates, n=1)
+    if near:
+        return f"did you mean {prefix}{near[0]}?"
     names = alike or [name for name, loss in known.items() if loss.subjects[0].kind is SubjectKind.COMPONENT]
     if not names:
         return "the workspace has nothing that could be taken away"
-    more = f", and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"there are: {', '.join(names[:10])}{more}"
+    more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"there are: {', '.join(names[:MOST_NAMED])}{more}"
 
 
 class _Finder:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
@@ -41,12 +41,16 @@ if TYPE_CHECKING:
         Verdict,
         WindowView,
     )
+    from opsdash.model.whatif_views import WhatIfLine, WhatIfView
 
 RETRY = 0.25
 """Seconds between two tries to get a lost stream back."""
 
 SILENCE = 5.0
 """Seconds without any event after which a stream is given up: the engine sends one every second."""
+
+WHATIF_TIMEOUT = 600.0
+"""Seconds that a ranking of all losses may take: an engine that is busy makes it beside its checks."""
 
 PROMPTLY = 0.04
 """The same while an engine is starting: whoever opens the board waits for it."""
@@ -216,6 +220,15 @@ class EngineSession:
         text = urlencode({key: value for key, value in wanted.items() if value is not None})
         return cast("ReadinessView", await self._get(f"/v1/readiness?{text}"))
 
+    async def whatif_ranking(self) -> list[WhatIfLine]:
+        """What comes of each single loss, the worst first."""
+        return cast("list[WhatIfLine]", await self._get("/v1/whatif", WHATIF_TIMEOUT))
+
+    async def whatif(self, subjects: Sequence[str]) -> WhatIfView:
+        """What comes of losing all of `subjects` at once."""
+        text = urlencode([("without", each) for each in subjects])
+        return cast("WhatIfView", await self._get(f"/v1/whatif?{text}", WHATIF_TIMEOUT))
+
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         """Open incidents, newest first; with `closed` the resolved ones too."""
         return cast("list[IncidentView]", await self._get(f"/v1/incidents?closed={int(closed)}"))
@@ -318,8 +331,8 @@ class EngineSession:
     async def close(self) -> None:
         """Nothing is held between calls."""
 
-    async def _get(self, path: str) -> Any:
-        return self._read(await self._ask("GET", path))
+    async def _get(self, path: str, timeout: float = 30.0) -> Any:
+        return self._read(await self._ask("GET", path, timeout=timeout))
 
     async def _post(self, path: str, body: Any, timeout: float = 30.0) -> Any:
         return self._read(await self._ask("POST", path, body, timeout))

@@ -26,7 +26,9 @@ from starlette.routing import Route
 
 from opsdash.core.alarm_views import alarms_view
 from opsdash.core.readiness_views import MOST_GAPS
+from opsdash.engine.clock import system_clock
 from opsdash.engine.hub import BYE
+from opsdash.engine.whatif import WhatIfs
 from opsdash.errors import EngineError, OpsdashError
 from opsdash.model.inputs import ApproveRunbookIntent
 from opsdash.model.run import RunMode
@@ -105,6 +107,7 @@ class Service:
         self._door = door
         self._signed: tuple[Loaded, Heartbeats] | None = None
         self._demo_control = environment.get("DEMO_CONTROL")
+        self._whatifs = WhatIfs(lambda: engine.loaded, lambda: system_clock().wall)
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -142,6 +145,7 @@ class Service:
             self._server.end()
             closing = [] if self._door is None else [asyncio.ensure_future(self._door.close())]
             await asyncio.wait([self._task, *closing], timeout=2)
+        self._whatifs.close()
         with contextlib.suppress(FileNotFoundError):
             self._where.socket.unlink()
 
@@ -158,6 +162,7 @@ class Service:
             Route("/v1/observations", self._observe, methods=["POST"]),
             Route("/v1/register", self._register),
             Route("/v1/readiness", self._readiness),
+            Route("/v1/whatif", self._whatif),
             Route("/v1/incidents", self._incidents),
             Route("/v1/journal", self._journal),
             Route("/v1/runbooks", self._runbooks),
@@ -246,6 +251,13 @@ class Service:
         await self._engine.written()
         found = await self._engine.readiness.view(name, min(int(limit), MOST_GAPS))
         return _json(found) if found is not None else _problem(404, f"there is no component {name!r}")
+
+    async def _whatif(self, request: Request) -> Response:
+        names = request.query_params.getlist("without")
+        if not names:
+            return _json(await self._whatifs.ranking())
+        found = await self._whatifs.without([asking.cleaned(name) for name in names])
+        return _problem(404, found.reason) if isinstance(found, Refused) else _json(found)
 
     async def _incidents(self, request: Request) -> Response:
         closed = request.query_params.get("closed") == "1"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from opsdash.model.views import (
         AlarmsView,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Verdict,
         WindowView,
     )
+    from opsdash.model.whatif_views import WhatIfLine, WhatIfView
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,12 @@ class Session(Protocol):
 
     async def readiness(self, component: str | None = None, limit: int | None = None) -> ReadinessView:
         """Scores, and gaps with what closes them, worst first: of the operation, or of one component."""
+
+    async def whatif_ranking(self) -> list[WhatIfLine]:
+        """What comes of each single loss, the worst first."""
+
+    async def whatif(self, subjects: Sequence[str]) -> WhatIfView:
+        """What comes of losing all of `subjects` at once."""
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         """Open incidents, newest first; with `closed` the resolved ones too."""

@@ -17,7 +17,7 @@ from opsdash.model.incident import EntryKind, Incident, IncidentKind, TimelineEn
 from opsdash.service.session import DeltaEvent, Event, Lost, RingEvent, SessionError, SnapshotEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from opsdash.model.views import (
         AlarmsView,
@@ -53,6 +53,15 @@ if TYPE_CHECKING:
         Verdict,
         WallRow,
         WindowView,
+    )
+    from opsdash.model.whatif_views import (
+        WhatIfAlarm,
+        WhatIfAnswer,
+        WhatIfFailure,
+        WhatIfFate,
+        WhatIfFeature,
+        WhatIfLine,
+        WhatIfView,
     )
 
 START = 1_767_863_647.0  # 2026-01-08 09:14:07 UTC
@@ -379,6 +388,43 @@ def _features() -> list[FeatureView]:
         feature("scoring", "routing", "Leads reach sales", "unknown"),
         feature("website", "shop", "Web shop", "yes"),
     ]
+
+
+def whatif_loss(*subjects: str, lost: bool = False) -> WhatIfView:
+    """What comes of a loss: `email` goes down, and comes back by a switch unless it is `lost`."""
+    after = "no" if lost else "yes"
+    feature: WhatIfFeature = {
+        "id": "email/order-confirmations", "title": "Orders are confirmed", "tier": "essential", "before": "no",
+        "after": after,
+    }  # fmt: skip
+    unanswered = ["no entry of the register says what to do"] if lost else []
+    failures: list[WhatIfFailure] = [
+        {
+            "id": "unreachable", "title": "It does not answer", "response": "switch", "runbook": "email-down",
+            "offered": True,
+        }
+    ]  # fmt: skip
+    answer: WhatIfAnswer = {
+        "kind": "switch", "component": "email", "target": "ses", "rule": "", "refused": "",
+        "guards": [{"rule": "proof", "result": "warn", "evidence": "never proved"}], "outcome": "committed",
+        "detail": "", "by_itself": False,
+    }  # fmt: skip
+    alarm: WhatIfAlarm = {
+        "topic": "", "title": "It does not answer", "held": "", "at_once": ["phone"], "later": ["mail"], "silent": [],
+        "note": "",
+    }  # fmt: skip
+    fate: WhatIfFate = {
+        "component": "email", "title": "Transactional email", "tier": "essential", "was": "ok", "status": "down",
+        "reason": "timeout", "cause": "email/delivery", "after": "down" if lost else "ok", "redundancy": "",
+        "failures": [] if lost else failures, "answer": None if lost else answer, "runbook": "email-down",
+        "features": [feature], "alarms": [alarm], "present": ["maria"], "unanswered": unanswered,
+    }  # fmt: skip
+    return {
+        "subjects": list(subjects), "critical": lost, "lost": [feature] if lost else [], "at_risk": [],
+        "down": ["email"], "degraded": [], "unknown": [], "switched": [] if lost else ["email to ses"],
+        "redundancy_lost": [], "stays_down": ["email"] if lost else [],
+        "unanswered": [f"email: {each}" for each in unanswered], "fates": [fate], "features": [feature],
+    }  # fmt: skip
 
 
 class FakeSession:
@@ -1218,6 +1264,14 @@ class FakeSession:
         scores = [each for each in found["components"] if each["component"] == component]
         score = scores[0]["score"]
         return {**found, "component": component, "gaps": gaps, "total": len(gaps), "components": scores, "score": score}
+
+    async def whatif_ranking(self) -> list[WhatIfLine]:
+        self._reachable()
+        return [whatif_loss("host:mailer.example", lost=True), whatif_loss("email/postmark")]
+
+    async def whatif(self, subjects: Sequence[str]) -> WhatIfView:
+        self._reachable()
+        return whatif_loss(*subjects, lost=subjects[0].startswith("host:"))
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         self._reachable()

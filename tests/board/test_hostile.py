@@ -47,7 +47,7 @@ PAYLOADS = {
 SCREENS: dict[str, tuple[str, ...]] = {
     "wall": (), "component": ("enter",), "component, more": ("enter", "m"), "plan": ("f",), "progress": ("f", "y"),
     "modes": ("g",), "runbook": ("r",), "block": ("r", "x"), "incidents": ("2",), "runbooks": ("3",),
-    "register": ("4",),
+    "register": ("4",), "what-if": ("9",), "loss": ("9", "enter"),
     "journal": ("5", "enter"), "people": ("6",), "problems": ("exclamation_mark",), "help": ("question_mark",),
     "demo": ("x", "enter"), "palette": ("colon",),
 }  # fmt: skip
@@ -108,6 +108,12 @@ class HostileSession(FakeSession):
 
     async def register(self) -> Any:
         return poison(await super().register(), self.payloads)
+
+    async def whatif_ranking(self) -> Any:
+        return poison(await super().whatif_ranking(), self.payloads)
+
+    async def whatif(self, subjects: Any) -> Any:
+        return poison(await super().whatif([str(each) for each in subjects]), self.payloads)
 
     async def runbooks(self) -> Any:
         return poison(await super().runbooks(), self.payloads)

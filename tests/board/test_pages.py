@@ -393,6 +393,39 @@ async def test_the_register_shows_decisions_gaps_and_what_is_active_first(board:
         assert stage.name == "ComponentPage"
 
 
+async def test_what_if_ranks_what_can_be_taken_away_and_tells_all_that_comes_of_one(board: Board) -> None:
+    async with board() as stage:
+        await stage.press("9")
+        page = stage.page
+        assert page.index("✗ host:mailer.example") < page.index("· email/postmark")
+        assert "lost: email/order-confirmations (essential); for people to repair: email" in page
+        assert "answered: email to ses" in page
+        assert "1 single point of failure" in stage.screen
+        await stage.press("slash")
+        await stage.type("postmark")
+        assert "mailer" not in stage.page
+        await stage.press("enter", "enter")
+        page = stage.page
+        assert "✗ DOWN (timeout: email/delivery)" in page
+        assert "✓ switch email to ses: committed" in page
+        assert "guard proof: never proved" in page
+        assert "✓ Orders are confirmed (essential): no, then yes" in page
+        assert "“It does not answer” to phone, later mail" in page
+        assert "✓ users lose nothing, and everything is answered" in page
+        await stage.press("escape")
+        assert stage.name == "WhatIfPage"
+
+
+async def test_what_if_says_what_nobody_answers(board: Board) -> None:
+    async with board() as stage:
+        await stage.press("9", "enter")
+        page = stage.page
+        assert (
+            "✗ lost: email/order-confirmations (essential); for people to repair: email; unanswered: email: no" in page
+        )
+        assert "unanswered    ✗ no entry of the register says what to do" in page
+
+
 async def test_the_journal_is_filtered_and_shows_a_record_as_it_was_written(board: Board) -> None:
     async with board() as stage:
         await stage.press("5", "slash")

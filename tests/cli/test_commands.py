@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Ended
 
-ABSENT = ("drill", "readiness", "whatif")
+ABSENT = ("drill", "readiness")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

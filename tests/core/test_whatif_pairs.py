@@ -91,8 +91,12 @@ def _both(whatif: WhatIf, one: str, other: str) -> Loss:
     return found
 
 
+def _each(whatif: WhatIf, one: str, other: str) -> list[Loss]:
+    return [whatif.subjects[each] for each in (one, other)]
+
+
 def _apart(whatif: WhatIf, one: str, other: str) -> Result:
-    return union(*(whatif.without(whatif.subjects[each]) for each in (one, other)))
+    return union(*(whatif.without(loss) for loss in _each(whatif, one, other)))
 
 
 def _toll(result: Result) -> tuple[set[str], set[str], set[str]]:
@@ -127,7 +131,7 @@ def test_two_losses_that_have_nothing_to_do_with_each_other_do_what_each_does_by
 def _meet(whatif: WhatIf, one: str, other: str) -> bool:
     """Whether two subjects concern the same, each other's company, or the same people and channels."""
     reach = whatif.reach
-    losses = [whatif.subjects[each] for each in (one, other)]
+    losses = _each(whatif, one, other)
     first, second = (reach.concerned(loss) for loss in losses)
     silent = [loss.channels or {each for each in whatif.operation.alarms.channels if _cuts(whatif, loss, each)}
               for loss in losses]  # fmt: skip
@@ -158,6 +162,6 @@ def test_what_a_pair_takes_only_together_is_what_it_takes_beyond_both(made: Oper
     connected = Pairs(whatif, whatif.reach)
     is_connected = (one, other) in connected.connected()
     found = connected.together(one, other) if is_connected else Together(())
-    both, apart = whatif.at_once(_both(whatif, one, other)), _apart(whatif, one, other)
-    more = [mine - others for mine, others in zip(_toll(both), _toll(apart), strict=True)]
+    tolls = (_toll(whatif.at_once(loss)) for loss in (_both(whatif, one, other), *_each(whatif, one, other)))
+    more = [both - first - second for both, first, second in zip(*tolls, strict=True)]
     assert [{key for key, _ in found.lost}, set(found.down), set(found.unanswered)] == more

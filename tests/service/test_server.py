@@ -316,6 +316,20 @@ async def test_a_store_that_cannot_answer_is_said_to_be_unable(tmp_path: Path, m
         assert (reply.status, reply.body) == (503, {"error": "the history in x cannot be used: disk I/O error"})
 
 
+async def test_what_if_is_answered_from_the_files_and_a_name_that_nobody_has_with_the_nearest(tmp_path: Path) -> None:
+    async with served(small(tmp_path)) as s:
+        ranking = (await s.get("/v1/whatif")).body
+        assert ["web"] in [line["subjects"] for line in ranking]
+        assert (await s.get("/v1/whatif")).body == ranking
+        reply = await s.get("/v1/whatif?without=web&without=web")
+        assert (reply.status, reply.body["subjects"], reply.body["down"]) == (200, ["web"], ["web"])
+        reply = await s.get("/v1/whatif?without=wbe")
+        assert (reply.status, reply.body) == (404, {"error": "there is no 'wbe' to take away; did you mean web?"})
+        reply = await s.get("/v1/whatif?" + "&".join(["without=web"] * 21))
+        assert reply.status == 404
+        assert "20 are the most" in reply.body["error"]
+
+
 async def test_a_bug_is_an_answer_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -50,6 +50,12 @@ def _readiness() -> Page:
     return ReadinessPage()
 
 
+def _whatif() -> Page:
+    from opsdash.board.pages.whatif import WhatIfPage
+
+    return WhatIfPage()
+
+
 def _problems() -> Page:
     from opsdash.board.pages.problems import ProblemsPage
 
@@ -63,5 +69,6 @@ VIEWS: dict[str, Callable[[], Page]] = {
     "journal": _journal,
     "people": _people,
     "readiness": _readiness,
+    "whatif": _whatif,
     "problems": _problems,
 }
