@@ -220,7 +220,9 @@ def experiment(context: InjectionContext, **says: Any) -> dict[str, Any]:
 
 async def test_an_experiment_is_interrupted_to_be_undone(context: InjectionContext) -> None:
     kind = injection_kind("chaostoolkit")
-    options = made(kind, **experiment(context, hold=True, run=[action("kill")], rollbacks=[action("start")]))
+    cut_off = {key: value for key, value in action("hold").items() if key != "status"}
+    says = {"hold": True, "run": [action("kill"), cut_off], "rollbacks": [action("start")]}
+    options = made(kind, **experiment(context, **says))
     assert (await kind.preflight(options, context)).passed is True
     assert (await kind.verify_undone(options, context)) == (True, "kill.json was never started")
     done = await kind.inject(options, context)
@@ -228,7 +230,8 @@ async def test_an_experiment_is_interrupted_to_be_undone(context: InjectionConte
     await begun(context)
     assert (await kind.verify_undone(options, context))[0] is False
     for _ in range(2):
-        assert (await kind.undo(options, context)).applied is Applied.APPLIED
+        undone = await kind.undo(options, context)
+        assert (undone.applied, undone.detail) == (Applied.APPLIED, "kill.json has ended")
     gone, words = await kind.verify_undone(options, context)
     assert gone is None
     assert "has rolled back, and does not check that" in words

@@ -1,4 +1,4 @@
-"""Injections into other people's servers: a real HAProxy, stand-ins for systemd and Toxiproxy; and a whole guard on one."""
+"""Injections into servers of others: a real HAProxy, stand-ins for systemd and Toxiproxy; and a whole guard on one."""
 
 from __future__ import annotations
 
