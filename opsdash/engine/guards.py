@@ -367,7 +367,7 @@ class Guard:
             results.append(replace(done, detail=said(self._hands.mask, done.detail)))
             if done.applied is not Applied.APPLIED:
                 break
-        if self._began_to_undo.is_set():
+        if self._began_to_undo.is_set() and any(done.applied is not Applied.NOT_STARTED for done in results):
             await self._undo_what_came_late()
         return tuple(results)
 

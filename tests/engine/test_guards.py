@@ -198,11 +198,11 @@ async def test_an_engine_that_ends_leaves_the_undo_to_the_guard(desk: Desk, thin
 
 
 async def test_what_came_while_it_was_being_undone_is_undone_again(desk: Desk, thing: Thing) -> None:
-    held = "while [ ! -e thing/go ]; do sleep 0.05; done; thing/fault break"
+    held = ": >thing/waits; while [ ! -e thing/go ]; do sleep 0.05; done; thing/fault break"
     slow = Injection("command", {"argv": ["/bin/sh", "-c", held]}, thing.injection().undo)
-    guard = await desk.arm(slow)
+    guard = await desk.arm(slow, try_deadline=30.0)
     injecting = asyncio.ensure_future(guard.inject())
-    await eventually(lambda: "injecting" in desk.events())
+    await eventually((thing.folder / "waits").exists)
     assert (await guard.undo("stopped")).verified is True
     (thing.folder / "go").touch()
     await injecting
