@@ -122,5 +122,5 @@ class Desk:
 
 async def ended(guard: Guard) -> Outcome:
     """What became of it; a test does not wait for ever."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await guard.ended()

@@ -195,7 +195,7 @@ async def test_an_engine_that_ends_leaves_the_undo_to_the_guard(desk: Desk, thin
     guard = await desk.arm(thing.injection())
     await guard.inject()
     guard.let_go()
-    await eventually(lambda: "undone" in desk.events(), within=20)
+    await eventually(lambda: "undone" in desk.events(), within=60)
     assert not thing.is_broken
     assert next(entry["why"] for entry in desk.log() if entry["event"] == "undoing") == "the engine is gone"
 
@@ -205,7 +205,7 @@ async def test_what_came_while_it_was_being_undone_is_undone_again(desk: Desk, t
     slow = Injection("command", {"argv": ["/bin/sh", "-c", held]}, thing.injection().undo)
     guard = await desk.arm(slow, try_deadline=30.0)
     injecting = asyncio.ensure_future(guard.inject())
-    await eventually((thing.folder / "waits").exists)
+    await eventually((thing.folder / "waits").exists, within=30)
     assert (await guard.undo("stopped")).verified is True
     (thing.folder / "go").touch()
     await injecting
@@ -334,7 +334,7 @@ async def left_behind(desk: Desk, thing: Thing, run: str) -> None:
     async def alone() -> bool:
         return not (await desk.leftovers())[-1].guarded
 
-    await eventually_asked(alone)
+    await eventually_asked(alone, within=60)
     if not thing.is_broken:  # the guard was faster than the signal
         (thing.folder / "broken").touch()
         log = desk.state / "drills" / run / "guard.jsonl"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Awaitable[LoopbackServer]]
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
 
 
@@ -222,7 +222,8 @@ async def test_hundreds_of_connections_are_held_at_once(serve: Serve, short: Pat
     server = await serve(echo)
     async with running(server.port, short / "control") as proxy:
         lines = [await proxy.connect() for _ in range(200)]  # four descriptors each in this process
-        await server.until_open(200)
+        async with asyncio.timeout(PATIENCE), server.changed:
+            await server.changed.wait_for(lambda: server.open == 200)
         assert (await proxy.told())["connections"] == 200
         for _, writer in lines:
             writer.write(b"x")
