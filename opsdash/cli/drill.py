@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from opsdash.service.session import SessionError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from opsdash.cli.terminal import Part
     from opsdash.model.views import DrillLine, DrillPlanView, DrillRunView, DrillsView, DrillView, FaultView
@@ -202,15 +203,18 @@ def _show(arguments: argparse.Namespace) -> int:
 
     async def ask_engine(session: EngineSession) -> DrillView:
         found = await session.drill(name)
-        return (
-            found if found is not None else _missing(name, [each["id"] for each in (await session.drills())["drills"]])
-        )
+        if found is None:
+            raise _missing(name, [each["id"] for each in (await session.drills())["drills"]])
+        return found
 
     def ask_files(workspace: Path) -> DrillView:
         from opsdash.cli.offline import read_offline
 
         offline = read_offline(workspace)
-        return offline.drills().drill(name) or _missing(name, offline.loaded.operation.drills)
+        found = offline.drills().drill(name)
+        if found is None:
+            raise _missing(name, offline.loaded.operation.drills)
+        return found
 
     view = with_files_or_engine(arguments, ask_engine, ask_files)
     if arguments.json:
@@ -220,7 +224,7 @@ def _show(arguments: argparse.Namespace) -> int:
         return exits.OK
     line = view["line"]
     out(bold(f"{line['id']}: {line['title']}"), dim(f"  {line['level']} of {line['component']}"))
-    about = {
+    about: dict[str, Part] = {
         "evidence": sign(STANDING, line["standing"]),
         "due": "no date" if line["due"] is None else moment(line["due"]),
         "missed": line["missed"],
@@ -230,19 +234,20 @@ def _show(arguments: argparse.Namespace) -> int:
         "runbook": view["runbook"] or "",
         "off": line["off"],
     }
-    table([[dim(label), value] for label, value in about.items() if value], indent="  ")
+    table([[dim(label), value] for label, value in about.items() if len(value)], indent="  ")
     show_faults([view["fault"]] if view["fault"] is not None else [])
     if view["run"] is not None:
         show_run(view["run"])
     return exits.OK
 
 
-def _missing(name: str, known: Any) -> Any:
+def _missing(name: str, known: Iterable[str]) -> UsageError:
+    """There is no such drill; names the nearest that is."""
     import difflib
 
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
-    raise UsageError(f"there is no drill {name!r}; {hint}")
+    return UsageError(f"there is no drill {name!r}; {hint}")
 
 
 def show_run(view: DrillRunView) -> None:
@@ -305,11 +310,9 @@ async def plan_of(session: EngineSession, drill: str) -> DrillPlanView:
 
     known = {each["id"]: each["component"] for each in (await session.drills())["drills"]}
     if drill not in known:
-        _missing(drill, known)
-    try:
+        raise _missing(drill, known)
+    with contextlib.suppress(SessionError):  # its component is not in the files; the plan says so
         await first_results(session, known[drill])
-    except SessionError:  # its component is not in the files; the plan says so
-        pass
     return await session.drill_plan(drill)
 
 
@@ -405,9 +408,8 @@ def _halt(arguments: argparse.Namespace) -> int:
     from opsdash.engine.guards import leftovers
 
     for left in leftovers(where.state):
-        at_work = (
-            "its guard undoes it" if left.guarded else "nobody is at work on it: start an engine, or undo it by hand"
-        )
+        nobody = "nobody is at work on it: start an engine, or undo it by hand"
+        at_work = "its guard undoes it" if left.guarded else nobody
         say(Painted(f"{left.run}: a fault may still be in place; {at_work}", Role.DOWN))
         for command in left.by_hand:
             out_lines(command)

@@ -64,8 +64,9 @@ def _history(arguments: argparse.Namespace, ended: list[DrillRun]) -> None:
         for each in shown:
             verdict = None if each.verdict is None else each.verdict.value
             line = {"component": each.component, "status": verdict, "reason": "; ".join(each.why) or None}
-            out_json({**line, "run": each.id, "drill": each.drill.id, "level": each.drill.level.value, "who": each.who,
-                      "at": each.started_at, "ended_at": each.ended_at, "measured": drill_evidence.measured(each)})  # fmt: skip
+            about = {"run": each.id, "drill": each.drill.id, "level": each.drill.level.value, "who": each.who}
+            times = {"at": each.started_at, "ended_at": each.ended_at, "measured": drill_evidence.measured(each)}
+            out_json({**line, **about, **times})
         return
     if not shown:
         say("no drill has ended" if arguments.drill is None else f"drill {arguments.drill} was never run to its end")

@@ -64,9 +64,7 @@ async def _drill(session: EngineSession, arguments: argparse.Namespace) -> int:
     if arguments.yes:
         typed = plan["component"]
     elif not can_ask():
-        return _refused(
-            arguments, plan, "nobody can be asked here: look at it with `opsdash drill plan`, then add --yes"
-        )
+        return _refused(arguments, plan, "nobody can be asked here: look at the plan, then add --yes")
     else:
         typed = _confirmed(plan)
         if not typed:
