@@ -75,8 +75,8 @@ def run(scale: Scale) -> Result:
     result.raw = {"figures": figures}
     result.notes.append(
         "Processor time. Each component has two providers in other zones, a front door, credentials and hosts of "
-        f"its own, two owners of {PEOPLE}; {FAMILY} depend on one. The naive way runs the whole operation for each pair; "
-        f"it is estimated from {SAMPLES} pairs, of which each also has to come to the same as the fast way."
+        f"its own, two owners of {PEOPLE}; {FAMILY} depend on one. The naive way runs all of it for each pair; it is "
+        f"estimated from {SAMPLES} pairs, of which each also has to come to the same as the fast way."
     )
     return result
 
