@@ -112,6 +112,9 @@ class Session(Protocol):
     async def readiness(self, component: str | None = None, limit: int | None = None) -> ReadinessView:
         """Scores, and gaps with what closes them, worst first: of the operation, or of one component."""
 
+    async def couplings(self, hours: float = 2160.0) -> dict[str, Any]:
+        """Components that failed within the same minute more often than by chance (see `opsdash couplings`)."""
+
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         """Open incidents, newest first; with `closed` the resolved ones too."""
 

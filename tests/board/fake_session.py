@@ -450,6 +450,7 @@ class FakeSession:
         self.records: list[JournalLine] = []
         self.run = self._runbook()
         self.readiness_found: ReadinessView | None = None
+        self.coupled: list[dict[str, Any]] = []
         self.texts: dict[str, str] = {}
         self._seq = 0
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
@@ -1217,6 +1218,10 @@ class FakeSession:
         scores = [each for each in found["components"] if each["component"] == component]
         score = scores[0]["score"]
         return {**found, "component": component, "gaps": gaps, "total": len(gaps), "components": scores, "score": score}
+
+    async def couplings(self, hours: float = 2160.0) -> dict[str, Any]:
+        self._reachable()
+        return {"couplings": copy.deepcopy(self.coupled), "tested": 10, "components": 5}
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         self._reachable()
