@@ -34,7 +34,12 @@ class Considered(Dialog[None]):
         self.message = ""
         self.sending = False
         self.key_time = float("-inf")
-        self.request = uuid4().hex
+        self.request = self.new_request()
+
+    @staticmethod
+    def new_request() -> str:
+        """A name for what is asked next, by which the engine begins it once."""
+        return uuid4().hex
 
     # --- said by subclasses --------------------------------------------------------------------------------------
 
@@ -75,7 +80,7 @@ class Considered(Dialog[None]):
     def changed(self, now: float) -> None:
         """What is shown is no longer what was read: what is sent from now on is another request."""
         self.calm_since = now
-        self.request = uuid4().hex
+        self.request = self.new_request()
 
     def action_confirm(self) -> None:
         if self.key_time - self.calm_since < HOLD_BACK:

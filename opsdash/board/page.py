@@ -16,6 +16,7 @@ from textual.screen import ModalScreen, Screen
 from opsdash.board.head import head_lines
 from opsdash.board.keymap import BY_ID, Scope, actions_of, bindings, keys_of
 from opsdash.board.lines import Line, Role, Row, paragraphs
+from opsdash.board.notices import notices
 from opsdash.board.widgets import Field, KeyBar, Paper, Strips
 from opsdash.service.session import SessionError
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 HOLD_BACK = 0.3
 """Seconds in which a new dialog takes no key."""
+
+
+HEAD_ROWS = 3
+"""Rows of the head on most days, without notices."""
 
 
 class Reloading:
@@ -363,6 +368,10 @@ class Dialog(OnPaper, Reloading, ModalScreen[Result], Generic[Result]):
         self.query_one("#heading", Strips).show(heading)
         self.query_one("#status", Strips).show(status)
         self.query_one("#hints", Strips).show(ending)
+        told = notices(self.state, self.board.clock(), cells)
+        free = room.height - 2 - len(rows) - len(heading) - len(status) - len(ending)
+        if free < 2 * (HEAD_ROWS + len(told)):  # the box, in the middle, covers the head
+            heading = [*told, *heading]
         typing = 1 if self.field_id and self.query_one(Field).has_class("shown") else 0
         height = max(1, min(len(rows), room.height - 2 - len(heading) - len(status) - len(ending) - typing))
         if self.paper.styles.height is None or self.paper.styles.height.value != height:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid4
 
 from opsdash.board.considered import Considered
 from opsdash.board.keymap import BY_ID, Scope, bindings
@@ -201,7 +200,7 @@ class PlanDialog(Considered):
                     )
                 return
             refused = verdict["refused"]
-            self.request = uuid4().hex  # what is asked next is another request: this one has its verdict
+            self.request = self.new_request()  # what is asked next is another request: this one has its verdict
             self.message = f"Refused: {refused['reason']}" if refused else "Refused."
             if refused and refused["override"] and refused["rule"] == "approval":
                 self.message += f"\n{self._on_the_command_line(plan, refused['override'])}"
@@ -293,11 +292,7 @@ def plan_rows(plan: PlanView, age: float, cells: int, reason: str) -> list[Row]:
             rows += paragraphs(plan["refused"]["override"], cells, Role.DIM)
         rows.append(Row([]))
     if plan["guards"]:
-        fresh = f"checked again every second, {max(0.0, age):.0f}s ago"
-        rows.append(Row(spread([("BEFORE", Role.HEADING)], [(fresh, Role.DIM)], cells)))
-        for guard in sorted(plan["guards"], key=_worst_first):
-            rows += _guard(guard, age, cells)
-        rows.append(Row([]))
+        rows += [*guard_rows(plan["guards"], age, cells), Row([])]
     rows += _after(plan, cells)
     rows.append(Row([("Reason  ", Role.DIM), (reason or "none given", Role.TEXT if reason else Role.DIM)]))
     return rows
@@ -307,6 +302,15 @@ def _ends(plan: PlanView) -> Line:
     source = plan["source_title"] or plan["source"] or "normal operation"
     target = plan["target_title"] or plan["target"] or "normal operation"
     return [("FROM ", Role.DIM), (source, Role.STRONG), ("   TO ", Role.DIM), (target, Role.BACKUP)]
+
+
+def guard_rows(guards: list[GuardView], age: float, cells: int) -> list[Row]:
+    """The guards of a plan that was made `age` seconds ago, those that stand in the way first."""
+    fresh = f"checked again every second, {max(0.0, age):.0f}s ago"
+    rows = [Row(spread([("BEFORE", Role.HEADING)], [(fresh, Role.DIM)], cells))]
+    for guard in sorted(guards, key=_worst_first):
+        rows += _guard(guard, age, cells)
+    return rows
 
 
 def _worst_first(guard: GuardView) -> int:
