@@ -138,7 +138,13 @@ async def _engine(start: _Start, spoken: _Spoken) -> int:
     demo = "DEMO_CONTROL" in environment
     stores = _stores(where, loaded)
     engine = Engine(
-        workspace=where.workspace, loaded=loaded, before=before, stores=stores, demo=demo, sheets=where.sheets
+        workspace=where.workspace,
+        loaded=loaded,
+        before=before,
+        stores=stores,
+        demo=demo,
+        sheets=where.sheets,
+        state=where.state,
     )
     service = Service(engine, where, lambda why: _finish(stop, why), environment, reach.door)
     await engine.start()

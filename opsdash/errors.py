@@ -18,7 +18,10 @@
     │   └── UnansweredError           it got no answer from there in time
     ├── ProxyFailedError              the proxy itself did not do its part
     ├── ProbeProblemError             this side could not measure; the check is unknown, never down
+    ├── FaultProxyError               a fault proxy cannot be started or reached
+    ├── UnusableError                 an injection cannot be used as it is written
     ├── EngineError                   an engine cannot be started, reached or asked
+    │   └── ArmingError               a drill's guard could not be armed; nothing was injected
     ├── DemoError                     the example operation cannot be copied, started or reached
     ├── UnknownFaultError             a service or fault of the example that does not exist
     ├── TourError                     something of the tour did not happen

@@ -25,6 +25,7 @@ import opsdash.cli
 import opsdash.cli.exits
 import opsdash.kinds.actions
 import opsdash.kinds.checks
+import opsdash.kinds.injections
 import opsdash.kinds.notifiers
 from opsdash.board.keymap import keymap_markdown
 from opsdash.config import runbook_rules as runbook_rules_module
@@ -43,7 +44,7 @@ from opsdash.core import (
     outcomes,
     traces,
 )
-from opsdash.kinds.registry import action_kind, check_kind, notifier_kind
+from opsdash.kinds.registry import action_kind, check_kind, injection_kind, notifier_kind
 from opsdash.model.records import Record
 from opsdash.model.status import Reason
 from opsdash.model.switch import FACT_TITLES
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from opsdash.kinds.base import ActionKind, CheckKind, NotifierKind
+    from opsdash.kinds.injecting import InjectionKind
     from opsdash.model.operation import Abilities
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -118,6 +120,38 @@ def actions() -> str:
     return _page(parts)
 
 
+def injections() -> str:
+    """docs/reference/injections.md"""
+    kinds = [injection_kind(name) for name in _module_names(opsdash.kinds.injections)]
+    parts = [
+        "# Kinds of injections",
+        _MADE,
+        (
+            "An injection is what a drill breaks on purpose. Its undo is armed in a process of its own before anything "
+            "is broken (docs/howto-drills-faults.md)."
+        ),
+        _contents(kinds),
+        _ways_back(kinds),
+    ]
+    for kind in kinds:
+        parts += [f"## {kind.name}", _kind_doc(kind), _keys(kind.options)]
+    return _page(parts)
+
+
+def _ways_back(kinds: list[InjectionKind]) -> str:
+    rows = [
+        f"| [`{kind.name}`](#{kind.name}) | {_yes(not kind.knows_way_back)} | {_yes(kind.expires_on_target)} | "
+        f"{kind.needs or '-'} |"
+        for kind in kinds
+    ]
+    head = ["| kind | `undo` has to be written | can end by itself on the target | needs |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
 def notifiers() -> str:
     """docs/reference/notifiers.md"""
     kinds = [notifier_kind(name) for name in _module_names(opsdash.kinds.notifiers)]
@@ -141,11 +175,11 @@ def _module_names(package: ModuleType) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
 
 
-def _contents(kinds: list[CheckKind] | list[ActionKind] | list[NotifierKind]) -> str:
+def _contents(kinds: list[CheckKind] | list[ActionKind] | list[InjectionKind] | list[NotifierKind]) -> str:
     return "\n".join(f"- [`{kind.name}`](#{kind.name}): {kind.summary}" for kind in kinds)
 
 
-def _kind_doc(kind: CheckKind | ActionKind | NotifierKind) -> str:
+def _kind_doc(kind: CheckKind | ActionKind | InjectionKind | NotifierKind) -> str:
     return cleandoc(sys.modules[kind.options.__module__].__doc__ or "")
 
 
@@ -446,6 +480,7 @@ def _printed(*words: str) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "reference/checks.md": checks,
     "reference/actions.md": actions,
+    "reference/injections.md": injections,
     "reference/notifiers.md": notifiers,
     "reference/workspace.md": workspace,
     "reference/component.md": component,

@@ -166,6 +166,7 @@ def _summary(workspace: Path, loaded: Loaded, rows: list[WallRow]) -> Summary:
         "readiness": None,
         "incidents": 0,
         "problems": len(loaded.problems),
+        "drills": None,
         "uncovered": [],
         "engine_since": 0.0,
         "version": __version__,

@@ -65,9 +65,7 @@ class RotaFiles:
 
     def changed(self, workspace: Path) -> bool:
         """Whether one has changed, come or gone since."""
-        return any(
-            stamp_of(workspace / each.source.name) != self.stamps[name] for name, each in self.read.items()
-        )
+        return any(stamp_of(workspace / each.source.name) != self.stamps[name] for name, each in self.read.items())
 
     def still_good(self, read: Mapping[str, ReadRota]) -> dict[str, ReadRota]:
         """What was last good of the rotas that there are now."""

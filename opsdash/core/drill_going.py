@@ -121,8 +121,9 @@ def _tabletop(draft: Draft, run: DrillRun, live: DrillLive) -> None:
 
 
 def _with_verified(draft: Draft, run: DrillRun, live: DrillLive) -> DrillLive:
-    """From verified service on the backup has to hold."""
-    if run.times.verified is None or live.verified is not None:
+    """From verified service on the backup has to hold; where the drill leads to none, what was noticed has to."""
+    came = run.times.verified if drill_verdicts.wants_recovery(run) else run.times.opened
+    if came is None or live.verified is not None:
         return live
     after = replace(live, verified=draft.now.mono)
     draft.set_live("drills", run.id, after)

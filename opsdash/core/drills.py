@@ -31,6 +31,7 @@ from opsdash.model.records import (
     DrillStarted,
     DrillUndone,
 )
+from opsdash.model.status import Status
 from opsdash.model.switch import Refused
 from opsdash.model.units import format_duration
 from opsdash.model.world import DrillLive
@@ -257,10 +258,16 @@ def undone(draft: Draft, event: i.Undone) -> None:
             draft.effect(Poll(check))
     elif run is not None and run.state in (DrillState.INJECTING, DrillState.RUNNING) and run.faulty:
         _taken_back_early(draft, run, event)
-    elif event.verified and draft.get("drill_faults", event.run) is not None:
+    elif event.verified and draft.get("drill_faults", event.run) is not None and _agree(draft, run):
         component = draft.get("drill_faults", event.run).component
         draft.emit(DrillUndone(draft.now.wall, event.run, component, True, event.by, event.detail))
         draft.touch(component)
+
+
+def _agree(draft: Draft, run: DrillRun | None) -> bool:
+    """Whether opsdash's own checks do not speak against what is said late of a fault to be gone."""
+    checks = () if run is None else run.drill.verify_undone
+    return all(draft.check(check).status is Status.OK for check in checks)
 
 
 def _taken_back_early(draft: Draft, run: DrillRun, event: i.Undone) -> None:

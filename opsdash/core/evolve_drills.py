@@ -58,11 +58,15 @@ def _advanced(world: Reader, record: r.DrillAdvanced) -> Patch:
         return []
     begins = record.state in (DrillState.INJECTING, DrillState.RUNNING) and run.times.injected is None
     breaking = record.state is DrillState.INJECTING and breaks(run.drill)
+    times = replace(run.times, injected=record.at) if begins else run.times
+    only_pretended = bool(run.drill.injections) and not run.faulty and not breaking
+    if record.state is DrillState.RESTORING and only_pretended and times.undone is None:
+        times = replace(times, undone=record.at)
     after = replace(
         run,
         state=record.state,
         history=(*run.history, (record.at, record.state.value)),
-        times=replace(run.times, injected=record.at) if begins else run.times,
+        times=times,
         faulty=run.faulty or breaking,
         stopped=run.stopped or record.stopped,
         stopped_as=run.stopped_as or record.stopped_as,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from opsdash.core.draft import Draft
     from opsdash.model.operation import ActionCall, Component, Step
-    from opsdash.model.switch import Fact, FactName, Plan, Switch
-    from opsdash.model.views import FactView, PlanView, RefusedView, StepPlanView, SwitchView
+    from opsdash.model.switch import Fact, FactName, Guard, Plan, Switch
+    from opsdash.model.views import FactView, GuardView, PlanView, RefusedView, StepPlanView, SwitchView
     from opsdash.model.world import Proof, SwitchLive
 
     ByHand = Callable[[ActionCall | None, str | None], str]
@@ -52,17 +52,7 @@ def plan_view(draft: Draft, component_id: str, kind: SwitchKind, target: str | N
         "target": plan.target,
         "target_title": _end_title(component, plan, plan.target),
         "generation": plan.generation,
-        "guards": [
-            {
-                "rule": guard.rule,
-                "title": guard.title,
-                "result": guard.result.value,
-                "evidence": guard.evidence,
-                "age": guard.age,
-                "overridable": guard.overridable,
-            }
-            for guard in plan.guards
-        ],
+        "guards": [guard_view(guard) for guard in plan.guards],
         "failed": [guard.rule for guard in plan.failed],
         "warnings": [guard.rule for guard in plan.warnings],
         "needs": "typed" if plan.failed or plan.typed else "y",
@@ -80,6 +70,18 @@ def plan_view(draft: Draft, component_id: str, kind: SwitchKind, target: str | N
         "undo": "" if entering else by_hand(plan.undo_call, None),
         "last": _last_time(draft, component_id, plan),
         "refused": None,
+    }
+
+
+def guard_view(guard: Guard) -> GuardView:
+    """A guard, of whatever plan."""
+    return {
+        "rule": guard.rule,
+        "title": guard.title,
+        "result": guard.result.value,
+        "evidence": guard.evidence,
+        "age": guard.age,
+        "overridable": guard.overridable,
     }
 
 

@@ -25,7 +25,9 @@ from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
 from opsdash.engine.coupled import coupled
 from opsdash.engine.deadman import DeadManSwitch
+from opsdash.engine.drilling import Drilling
 from opsdash.engine.executor import Executor
+from opsdash.engine.guards import Hands
 from opsdash.engine.heartbeats import heartbeat_state, next_due
 from opsdash.engine.held import frees, held_runbooks, with_held_runbooks, without_held_runbooks
 from opsdash.engine.hub import Hub
@@ -51,16 +53,21 @@ from opsdash.model import inputs as i
 from opsdash.model.effects import (
     Answer,
     Apply,
+    ArmGuard,
     CancelBlock,
     CancelTimer,
     Effect,
+    Inject,
     Poll,
     Read,
     ReleaseBlock,
     RunBlock,
     Send,
     SetTimer,
+    StartLoad,
+    StopLoad,
     SuspendPolling,
+    UndoFaults,
 )
 from opsdash.model.message import Delivery
 from opsdash.model.records import EngineStopped
@@ -99,6 +106,9 @@ WATCH_EVERY = 1.0
 GRACE = 30.0
 """Seconds that a running action or block may take to end before the engine goes."""
 
+UNDO_GRACE = 25.0
+"""Seconds that a drill gets to be stopped and undone before its guard is left alone with that."""
+
 SEND_GRACE = 2.0
 """Seconds that messages which are being sent get for that; whatever is not delivered stays in the outbox."""
 
@@ -130,7 +140,8 @@ class Engine:
     """An engine over a workspace that has been loaded. `start`, then `stop`; both on one event loop.
 
     before: the workspace as the engine before had it, where the files may have changed since.  sheets: the folder of
-    emergency sheets where opsdash.yaml names none; None: then they are not written.
+    emergency sheets where opsdash.yaml names none; None: then they are not written.  state: the state folder, in which
+    drills are armed; None: the usual one of the workspace.
     """
 
     def __init__(
@@ -144,6 +155,7 @@ class Engine:
         demo: bool = False,
         sheets: Path | None = None,
         calendar: Calendar | None = None,
+        state: Path | None = None,
     ) -> None:
         self.workspace = workspace
         self.loaded = loaded
@@ -211,6 +223,14 @@ class Engine:
         self._preflights = Preflights(
             clock=clock, runner=self.runner, executor=self.executor, draft=lambda: self.viewer().draft
         )
+        self.drilling = Drilling(
+            state=state or workspace / ".opsdash",
+            hands=self._hands,
+            loaded=lambda: self.loaded,
+            runner=self.runner,
+            executor=self.executor,
+            draft=lambda: self.viewer().draft,
+        )
         self._waiting = Waiting(lambda: self.runner.world)
         self._commands = Commands(self)
         self.runs = Runs(
@@ -276,6 +296,7 @@ class Engine:
         if self.runner.journal_error:
             await tasks.cancel(*self._background)
             raise JournalError(self.runner.journal_error)
+        await self.drilling.start()
         self.hub.refresh_all()
         self._background += [tasks.spawn(self.poller.run(), "poller"), tasks.spawn(self._watch(), "watch")]
         self._background.append(tasks.spawn(self.readiness.run(), "readiness"))
@@ -319,6 +340,7 @@ class Engine:
         operation = keep_held(self.runner.world, loaded.operation)
         self.runner.put(i.Loaded(operation, len(loaded.problems)))
         self.windows.configure(operation.windows, self._clock().wall)
+        self.drilling.dates.tell(self._clock().wall)
         self.poller.configure(loaded.operation.checks, loaded.bindings)
         self._sparks.keep(loaded.operation.checks)
         for check, spec in loaded.operation.checks.items():
@@ -342,9 +364,11 @@ class Engine:
         await tasks.cancel(self._signs_of_life)
         self._calendar.close()
         self.loop_watch.stop()
-        await self.poller.close()
         self._waiting.give_up()
-        await self._let_end()
+        ending = tasks.spawn(self._let_end(), "what is under way")
+        await self.drilling.close(UNDO_GRACE)  # whether a fault is gone is shown by checks, so they still run
+        await self.poller.close()
+        await ending
         if not await self.sender.idle_within(SEND_GRACE):
             log.warning("a message was still being sent; the next start sends it again")
         self.runner.put(i.Stopping(why))
@@ -389,7 +413,9 @@ class Engine:
             self._sparks.clear()
             self.runner.put(i.ClockJumped(jump))
             self.timers.clock_jumped()
+            self.drilling.dates.tell(now.wall)
         self.windows.look(now.wall)
+        self.drilling.look(now)
         for check in views.overdue_checks(self.runner.world, self.runner.live, now):
             self.runner.put(i.Overdue(check))
         self._preflights.look(now)
@@ -475,6 +501,16 @@ class Engine:
                 tasks.spawn(self.sender.send(effect), f"deliver {effect.message.id}")
             case SuspendPolling():
                 self.poller.suspend(effect.component, suspended=effect.suspended)
+            case ArmGuard():
+                self.drilling.arm(effect)
+            case Inject():
+                self.drilling.inject(effect, ending=self.stopping)
+            case UndoFaults():
+                self.drilling.undo(effect)
+            case StartLoad():
+                self.drilling.start_load(effect)
+            case StopLoad():
+                self.drilling.stop_load(effect)
             case Answer():
                 self._verdicts.give(effect)
 
@@ -482,6 +518,7 @@ class Engine:
         if committed.entries:
             self.recorder.committed((record for _, record in committed.entries), self.runner.world)
             self._waiting.look()
+            self.drilling.committed([record for _, record in committed.entries], self._clock().wall)
             self.readiness.changed()
             self._let_go(committed)
         self.hub.publish(committed)
@@ -513,6 +550,7 @@ class Engine:
             "undelivered": undelivered(viewer.draft),
             "readiness": self.readiness.score,
             "incidents": open_incidents,
+            "drills": self.drilling.viewer(viewer.draft).summary() if self._has_drills() else None,
             "problems": len(self.loaded.problems),
             "uncovered": viewer.uncovered(),
             "engine_since": self._started_at,
@@ -521,6 +559,10 @@ class Engine:
             "workspace": str(self.workspace),
             "demo": self.demo,
         }
+
+    def _has_drills(self) -> bool:
+        tables = self.runner.world.tables
+        return bool(self.loaded.operation.drills or tables["drills"] or tables["drill_faults"] or tables["lever"])
 
     def ring(self, text: str) -> int:
         """Ring on every board that is attached; returns how many there are."""
@@ -597,9 +639,7 @@ class Engine:
         until = self._clock().wall + 0.001
         await self.recorder.flush()
         components = self.loaded.operation.components
-        return await self._history_worker.call(
-            coupled, self.stores.history, components, until - hours * 3600, until
-        )
+        return await self._history_worker.call(coupled, self.stores.history, components, until - hours * 3600, until)
 
     @property
     def in_flight(self) -> list[str]:
@@ -612,7 +652,18 @@ class Engine:
             for block in run.blocks
             if block.state is BlockState.STARTED
         ]
-        return switches + blocks
+        return switches + blocks + self.drilling.in_flight
+
+    def _hands(self) -> Hands:
+        """What drills inject and undo with."""
+        return Hands(
+            workspace=self.workspace,
+            resolver=self._resolver,
+            clock=self._clock,
+            resolve=self._resolve,
+            mask=self._mask,
+            variables=self.loaded.settings.variables,
+        )
 
     def _resolve(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """By the files as they are now: they may be read again at any time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opsdash.engine.poller import shown
@@ -18,6 +19,7 @@ from opsdash.errors import KindError
 from opsdash.kinds.base import ActionContext, ActionKind, ActionResult, Applied, Preflight, Reading, StrictOptions
 from opsdash.kinds.offload import in_thread
 from opsdash.kinds.registry import action_kind
+from opsdash.model.effects import Apply
 from opsdash.model.inputs import ApplyDone, PreflightDone, ReadDone
 from opsdash.model.units import format_duration
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from opsdash.engine.clock import Clock
     from opsdash.kinds.resolver import Resolver
-    from opsdash.model.effects import Apply, Read
+    from opsdash.model.effects import Read
     from opsdash.model.operation import ActionCall
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,11 @@ class Executor:
             result = await self._apply(effect)
             said = self._said(result.detail)
             self._put(ApplyDone(effect.switch, result.applied.value, said, result.prior, effect.action_id))
+
+    async def carry(self, call: ActionCall, action_id: str) -> ActionResult:
+        """Carry out an action that belongs to no switch, once; what it says is masked."""
+        result = await self._apply(Apply(action_id, "", call, action_id, None, "", ""))
+        return replace(result, detail=self._said(result.detail))
 
     async def _apply(self, effect: Apply) -> ActionResult:
         sent = False

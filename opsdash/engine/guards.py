@@ -70,6 +70,7 @@ __all__ = [
     "arm",
     "halt",
     "halted",
+    "halted_by",
     "leftovers",
     "settle",
     "take_back",
@@ -253,6 +254,11 @@ class Guard:
         """Of its process."""
         assert self._process is not None  # noqa: S101 - it has been started
         return self._process.pid
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the faults are taken back, or given up."""
+        return self._outcome.done()
 
     async def ready(self) -> None:
         """Wait until it is. Raises ArmingError, after which the process is gone."""
@@ -549,7 +555,7 @@ def settle(state: Path, run: str, who: str, reason: str) -> None:
 def halt(state: Path, who: str, reason: str) -> None:
     """Have every guard undo at once, and none armed until `allow`; works without an engine. Raises OSError."""
     folder = state / files.DRILLS
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = json.dumps({"who": clean(who, REASON_LIMIT), "reason": clean(reason, REASON_LIMIT)}, ensure_ascii=False)
     beside = folder / f"{files.HALT}.new"
     with open(beside, "wb", opener=_private) as file:
@@ -567,14 +573,20 @@ def allow(state: Path) -> None:
 
 def halted(state: Path) -> str | None:
     """Why drills are halted, and by whom; None: they are not. A lever that cannot be read counts."""
+    found = halted_by(state)
+    return None if found is None else f"{found[1]} ({found[0]})" if found[0] else found[1]
+
+
+def halted_by(state: Path) -> tuple[str, str] | None:
+    """Who has halted drills, "" where that is not known, and why; None: they are not halted."""
     try:
         text = (state / files.DRILLS / files.HALT).read_bytes()[: 8 * 1024]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return f"the lever cannot be read: {error.strerror or error}"
+        return "", f"the lever cannot be read: {error.strerror or error}"
     try:
         told = json.loads(text)
-        return clean(f"{told['reason']} ({told['who']})", REASON_LIMIT)
-    except (ValueError, KeyError, TypeError):
-        return f"{files.HALT} is there"
+        return clean(str(told["who"]), REASON_LIMIT), clean(str(told["reason"]), REASON_LIMIT)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", f"{files.HALT} is there"

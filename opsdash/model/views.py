@@ -22,6 +22,18 @@ from opsdash.model.component_views import (
     WallRow,
 )
 from opsdash.model.cover_views import AloneView, CoverageView, CoverGapView, CoverView, DeedView, RotaView
+from opsdash.model.drill_views import (
+    DrillLine,
+    DrillPlanView,
+    DrillRunView,
+    DrillStepView,
+    DrillSummary,
+    DrillsView,
+    DrillView,
+    ExpectationView,
+    FaultView,
+    LeverView,
+)
 from opsdash.model.incident_views import EditView, EntryView, HandoverView, IncidentView, RoleView
 from opsdash.model.readiness_views import GapView, ReadinessView, ScoreView
 from opsdash.model.run_views import (
@@ -65,17 +77,27 @@ __all__ = [
     "CoverageView",
     "DeedView",
     "Delta",
+    "DrillLine",
+    "DrillPlanView",
+    "DrillRunView",
+    "DrillStepView",
+    "DrillSummary",
+    "DrillView",
+    "DrillsView",
     "EditView",
     "EntryView",
     "EventKind",
+    "ExpectationView",
     "FactView",
     "FailureView",
+    "FaultView",
     "FeatureView",
     "GapView",
     "GuardView",
     "HandoverView",
     "IncidentView",
     "JournalLine",
+    "LeverView",
     "LiveCheck",
     "MessageView",
     "ModeView",
@@ -113,6 +135,7 @@ class Summary(TypedDict):
 
     undelivered: what of alarms does not arrive, and why; "" while all does.
     readiness: the operation's score, None as long as it was not reckoned.
+    drills: None where the operation has none, and never had.
     """
 
     title: str
@@ -123,6 +146,7 @@ class Summary(TypedDict):
     undelivered: str
     readiness: int | None
     incidents: int
+    drills: DrillSummary | None
     problems: int
     uncovered: list[str]
     engine_since: float

@@ -441,7 +441,8 @@ class Pretended:
 class DrillLive:
     """Progress of a drill's run. Monotonic seconds.
 
-    since: of its present state.  injected: since when its limit counts.  verified: since when service is.
+    since: of its present state.  injected: since when its limit counts.  verified: since when service is,
+        or what was to be noticed has been: from then on it holds.
     samples, dues: by steady check, how many results came in, and when the next is due; missing: slots without any.
     bad: the stop conditions that hold, as (place, since when).
     undone: what was answered to the undoing, None as long as nothing was; undone_at: when; by, detail: of that.

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         CheckView,
         ComponentDetail,
         CoverageView,
+        DrillPlanView,
+        DrillsView,
+        DrillView,
         FailureView,
         IncidentView,
         JournalLine,
@@ -251,6 +254,18 @@ class EngineSession:
     async def auto(self) -> AutoState:
         """Switching without a person, over all components."""
         return cast("AutoState", await self._get("/v1/auto"))
+
+    async def drills(self) -> DrillsView:
+        """All drills, overdue ones first; faults that may still be in place; and the lever."""
+        return cast("DrillsView", await self._get("/v1/drills"))
+
+    async def drill(self, drill: str) -> DrillView | None:
+        """A drill with its open or latest run, by its id or that of the run; None if there is no such thing."""
+        return cast("DrillView | None", await self._get(f"/v1/drills/{quote(drill, safe='')}"))
+
+    async def drill_plan(self, drill: str) -> DrillPlanView:
+        """What a drill would do now; changes nothing."""
+        return cast("DrillPlanView", await self._get(f"/v1/drills/{quote(drill, safe='')}/plan"))
 
     async def people(self) -> list[PersonView]:
         """All people."""

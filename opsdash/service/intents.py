@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,11 @@ KINDS: dict[str, type] = {
     "take_run": i.TakeRunIntent,
     "cancel_block": i.CancelBlockIntent,
     "decide_block": i.DecideBlockIntent,
+    "stop_drill": i.StopDrillIntent,
+    "finish_drill": i.FinishDrillIntent,
+    "halt_drills": i.HaltDrillsIntent,
+    "allow_drills": i.AllowDrillsIntent,
+    "fault_gone": i.FaultGoneIntent,
 }
 OF_A_RUNBOOK: dict[str, Callable[[Engine, dict[str, Any]], i.Intent | Refused]] = {
     "open_run": run_intents.open_run,
@@ -77,7 +82,7 @@ OF_A_STEP: dict[str, Callable[[Engine, dict[str, Any], Callable[..., Any]], i.In
     "mark_step": run_intents.mark_step,
 }
 SWITCHES = frozenset(kind.value for kind in SwitchKind)
-NAMES = frozenset({*KINDS, *SWITCHES, *OF_A_RUNBOOK, *OF_A_STEP, "set_parameter"})
+NAMES = frozenset({*KINDS, *SWITCHES, *OF_A_RUNBOOK, *OF_A_STEP, "set_parameter", "start_drill"})
 
 
 def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent | Refused:
@@ -95,11 +100,25 @@ def parse(engine: Engine, name: str, arguments: Mapping[str, Any]) -> i.Intent |
         return OF_A_RUNBOOK[name](engine, given)
     if name in OF_A_STEP:
         return OF_A_STEP[name](engine, given, _build)
+    if name == "start_drill":
+        return _start_drill(engine, given)
     kind = KINDS.get(name)
     if kind is None:
         return Refused("unknown_intent", f"there is no intent {name!r}; there are: {', '.join(sorted(NAMES))}")
     intent: i.Intent | Refused = _build(kind, given)
     return intent
+
+
+def _start_drill(engine: Engine, given: dict[str, Any]) -> i.StartDrillIntent | Refused:
+    """A drill is begun; its evidence is to hold the hash of the runbook's text, which only the engine knows."""
+    parsed: i.StartDrillIntent | Refused = _build(
+        i.StartDrillIntent, {name: value for name, value in given.items() if name != "runbook_sha256"}
+    )
+    if isinstance(parsed, Refused):
+        return parsed
+    drill = engine.loaded.operation.drills.get(parsed.drill)
+    runbook = engine.loaded.runbooks.get("" if drill is None else drill.runbook or "")
+    return replace(parsed, runbook_sha256="" if runbook is None else runbook.sha256)
 
 
 def _cleaned(value: Any, *, lines: bool = False) -> Any:

@@ -165,6 +165,9 @@ class Service:
             Route("/v1/runs", self._runs),
             Route("/v1/runs/{run}", self._run),
             Route("/v1/runs/{run}/output", self._output),
+            Route("/v1/drills", self._drills),
+            Route("/v1/drills/{drill}", self._drill),
+            Route("/v1/drills/{drill}/plan", self._drill_plan),
             Route("/v1/people", self._people),
             Route("/v1/cover", self._cover),
             Route("/v1/windows", self._windows),
@@ -297,6 +300,18 @@ class Service:
 
     async def _auto(self, _: Request) -> Response:
         return _json((await self._engine.written()).auto())
+
+    async def _drills(self, _: Request) -> Response:
+        await self._engine.written()
+        return _json(self._engine.drilling.viewer().drills())
+
+    async def _drill(self, request: Request) -> Response:
+        await self._engine.written()
+        return _json(self._engine.drilling.viewer().drill(request.path_params["drill"]))
+
+    async def _drill_plan(self, request: Request) -> Response:
+        await self._engine.written()
+        return _json(self._engine.drilling.viewer().plan(request.path_params["drill"], self._who(request)))
 
     async def _people(self, _: Request) -> Response:
         return _json((await self._engine.written()).people())

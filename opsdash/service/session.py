@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         ComponentDetail,
         CoverageView,
         Delta,
+        DrillPlanView,
+        DrillsView,
+        DrillView,
         FailureView,
         IncidentView,
         JournalLine,
@@ -100,7 +103,9 @@ class Session(Protocol):
         open_run (runbook, component, mode), tick (run, step, tick, done), mark_step (run, step, mark), run_block (run,
         step, block, typed), run_checks (run), cancel_block (run, step, block), decide_block (run, step, block,
         decision), set_parameter (run, name, value), take_run (run, reason), accept_run (run, sha256),
-        end_run (run), approve_runbook (runbook, sha256).
+        end_run (run), approve_runbook (runbook, sha256), start_drill (drill, latest, due, reason, overrides, typed),
+        stop_drill (run, reason), finish_drill (run, text), halt_drills (reason), allow_drills (reason),
+        fault_gone (run, reason).
         """
 
     async def switch(self, component: str) -> SwitchView | None:
@@ -131,6 +136,15 @@ class Session(Protocol):
 
     async def runs(self, limit: int = 100) -> list[RunLine]:
         """Open runs and the latest that were closed, newest first."""
+
+    async def drills(self) -> DrillsView:
+        """All drills, overdue ones first; faults that may still be in place; and the lever."""
+
+    async def drill(self, drill: str) -> DrillView | None:
+        """A drill with its open or latest run, by its id or that of the run; None if there is no such thing."""
+
+    async def drill_plan(self, drill: str) -> DrillPlanView:
+        """What a drill would do now, and what speaks against it. Changes nothing."""
 
     async def people(self) -> list[PersonView]:
         """All people."""

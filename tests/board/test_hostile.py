@@ -98,6 +98,7 @@ class HostileSession(FakeSession):
             "title": next(payloads),
             "journal_error": next(payloads),
             "undelivered": next(payloads),
+            "drills": None,
             "uncovered": [next(payloads)],
         }
 

@@ -202,7 +202,7 @@ class _Run:
     def failed_actions(self) -> str | None:
         """The actions that failed, in words; None without a journal."""
         journal = self._read()
-        return None if journal is None else ", ".join(_failed(journal.get("run")))
+        return None if journal is None else ", ".join(_failed(journal.get("run"), cut_off=False))
 
     def is_gone(self) -> Gone:
         """What is known after its end."""
@@ -213,7 +213,7 @@ class _Run:
         journal = self._read()
         if journal is None:
             return None, f"{self._options.experiment} left no journal, so nobody knows whether it rolled back"
-        failed = list(_failed(journal.get("rollbacks")))
+        failed = list(_failed(journal.get("rollbacks"), cut_off=True))
         if failed:
             return False, f"rolling back failed: {', '.join(failed)}"
         if not journal.get("rollbacks"):
@@ -221,11 +221,16 @@ class _Run:
         return None, "it has rolled back, and does not check that; only the drill's checks can tell"
 
 
-def _failed(activities: Any) -> Iterator[str]:
-    """Names of the actions that did not work. A program that exited with 1, or a status of 400, is a failure here."""
+def _failed(activities: Any, *, cut_off: bool) -> Iterator[str]:
+    """Names of the actions that did not work. A program that exited with 1, or a status of 400, is a failure here.
+
+    cut_off: whether one that was interrupted, which has no status then, counts as a failure.
+    """
     for each in activities if isinstance(activities, list) else ():
         activity = each.get("activity") if isinstance(each, dict) else None
         if not isinstance(activity, dict) or activity.get("type") != "action":
+            continue
+        if "status" not in each and not cut_off:
             continue
         output, provider = each.get("output"), activity.get("provider")
         status = output.get("status") if isinstance(output, dict) else None
