@@ -14,6 +14,7 @@ from opsdash.board.dialogs import AskDialog, PromptDialog
 from opsdash.board.drill_rows import plan_rows, run_rows
 from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import Line, Role, Row, paragraphs, spread
+from opsdash.board.notices import notices
 from opsdash.board.plan import PLAN_AGAIN, PLAN_GOOD_FOR
 from opsdash.board.words import DRILL_MARK, VERDICT, remaining, sign
 from opsdash.model.text import LONGEST_COMMAND, clean_lines
@@ -228,6 +229,9 @@ class DrillDialog(Considered):
         if self.plan is None:
             return [Row([(self.trouble or "planning …", Role.ALERT if self.trouble else Role.DIM)])]
         return plan_rows(self.plan, clock - self.planned_at, cells, self.reason_given)
+
+    def notices(self, cells: int) -> list[Line]:
+        return notices(self.state, self.board.clock(), cells, running=not self.awaited)
 
     def status(self, cells: int) -> list[Row]:
         run = self.run

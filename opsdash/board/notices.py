@@ -19,8 +19,8 @@ FAULT = "A FAULT MAY STILL BE IN PLACE"
 HALTED = "DRILLS HALTED"
 
 
-def notices(state: BoardState, mono: float, cells: int) -> list[Line]:
-    """The lines there are reasons for, the most urgent first; none on most days."""
+def notices(state: BoardState, mono: float, cells: int, *, running: bool = True) -> list[Line]:
+    """The lines there are reasons for, the most urgent first; none on most days. running: with the drill that runs."""
     drills = state.summary["drills"] if state.summary is not None else None
     if drills is None:
         return []
@@ -29,7 +29,7 @@ def notices(state: BoardState, mono: float, cells: int) -> list[Line]:
     if drills["halted"]:
         words: Line = [(f" {HALTED} ", Role.ALERT), (" none begins until somebody allows it", Role.DEGRADED)]
         lines.append(spread(words, _where(" allows it"), cells))
-    if drills["running"]:
+    if running and drills["running"]:
         lines.append(_running(drills, now, cells, stale=state.stale(mono)))
     return lines
 
@@ -58,8 +58,8 @@ def _running(drills: DrillSummary, now: float, cells: int, *, stale: bool) -> Li
         doing = f"{doing}, when the engine was last heard"
     line: Line = [
         (" [DRILL] ", Role.BACKUP), (drills["drill"], Role.STRONG), (f" of {drills['component']}  ", Role.TEXT),
-        (doing, Role.TEXT),
     ]  # fmt: skip
     if drills["until"] is not None:
-        line.append((f"  undone in {remaining(drills['until'], now)} at the latest", Role.DEGRADED))
+        line.append((f"undone in {remaining(drills['until'], now)} at the latest  ", Role.DEGRADED))
+    line.append((doing, Role.DIM))
     return spread(line, [("f9", Role.KEY), (" halts it  ", Role.DIM), *_where()], cells)

@@ -350,6 +350,10 @@ class Dialog(OnPaper, Reloading, ModalScreen[Result], Generic[Result]):
         """Lines between rows and keys, that never scroll away."""
         return []
 
+    def notices(self, cells: int) -> list[Line]:
+        """What no screen may hide, for when this one covers the head."""
+        return notices(self.state, self.board.clock(), cells)
+
     def hints(self) -> Line:
         """The last line: keys."""
         return self.keys_line()
@@ -365,13 +369,13 @@ class Dialog(OnPaper, Reloading, ModalScreen[Result], Generic[Result]):
         status = [row.line for row in self.status(cells)]
         status = status if low or not status else [[], *status]
         ending = [self.hints()] if low else [[], self.hints()]
-        self.query_one("#heading", Strips).show(heading)
-        self.query_one("#status", Strips).show(status)
-        self.query_one("#hints", Strips).show(ending)
-        told = notices(self.state, self.board.clock(), cells)
+        told = self.notices(cells)
         free = room.height - 2 - len(rows) - len(heading) - len(status) - len(ending)
         if free < 2 * (HEAD_ROWS + len(told)):  # the box, in the middle, covers the head
             heading = [*told, *heading]
+        self.query_one("#heading", Strips).show(heading)
+        self.query_one("#status", Strips).show(status)
+        self.query_one("#hints", Strips).show(ending)
         typing = 1 if self.field_id and self.query_one(Field).has_class("shown") else 0
         height = max(1, min(len(rows), room.height - 2 - len(heading) - len(status) - len(ending) - typing))
         if self.paper.styles.height is None or self.paper.styles.height.value != height:

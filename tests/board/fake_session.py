@@ -589,7 +589,6 @@ class FakeSession:
             "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
             "drills": self.drills_summary(),
             "problems": len(self.problem_list),
-            "drills": None,
             "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
             "engine_since": START - 3600,
             "version": "0.1.0",

@@ -234,8 +234,8 @@ def lever_rows(lever: LeverView, now: float, cells: int) -> list[Row]:
 
 
 def _widths(cells: int) -> tuple[int, int, int, int]:
-    """Cells for drill, component, level and owner; narrow terminals lose owner, then level."""
-    level = 10 if cells >= 70 else 0
+    """Cells for drill, component, level and owner; narrow terminals lose owner and level: they stand below the list."""
+    level = 10 if cells >= 90 else 0
     owner = 10 if cells >= 96 else 0
     rest = max(24, cells - 3 - 13 - 14 - 21 - level - owner)
     component = min(22, rest * 2 // 5)
