@@ -196,8 +196,12 @@ class DrillTimeline(Timeline):
 
     def _load(self, effect: e.StartLoad) -> None:
         times, failed = self.faults.load or (effect.load.times, 0)
+
+        def ended() -> None:
+            self.feed(i.LoadDone(effect.run, times, failed))
+
         if "load" not in self.faults.silent:
-            self._at(effect.load.over, lambda: self.feed(i.LoadDone(effect.run, times, failed)) and None)
+            self._at(effect.load.over, ended)
 
 
 def pretend(target: str = "", status: str = "down") -> Injection:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opsdash.core.markdown import cell, line
-from opsdash.core.proofs import CHANGED, FRESH, NEVER, OLD
+from opsdash.core.proofs import CHANGED, FAILED, FRESH, NEVER, OLD
 from opsdash.core.telling import tell, who_of
 from opsdash.model import records as r
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the document's shape."""
-
-FAILED = "failed"
-"""The latest evidence says that it does not work; the other words are those of `core.proofs`."""
 
 
 class Reader(Protocol):

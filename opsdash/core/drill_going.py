@@ -15,9 +15,10 @@ from opsdash.core.drill_moves import UNDO_WITHIN, advance, end, live_of, stop, w
 from opsdash.core.drill_states import DrillEvent
 from opsdash.core.outcomes import NOT_OVER
 from opsdash.core.redundancy import REDUNDANT
-from opsdash.model.drill import DrillState, Level, Responder, Verdict
+from opsdash.model.drill import DrillState, Level, Responder, Sight, Verdict
 from opsdash.model.effects import Poll, StartLoad
 from opsdash.model.inputs import SwitchIntent
+from opsdash.model.operation import ACTIVE
 from opsdash.model.records import DrillUndone
 from opsdash.model.status import SEVERITY, Status
 from opsdash.model.switch import Plan, Refused, SwitchCause, SwitchKind
@@ -26,6 +27,7 @@ from opsdash.model.units import format_duration
 if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model.drill import DrillRun, StopIf
+    from opsdash.model.switch import Switch
     from opsdash.model.world import DrillLive
 
 ARM_WITHIN = 30.0
@@ -101,11 +103,21 @@ def _running(draft: Draft, run: DrillRun, live: DrillLive) -> None:
     if _enough(draft, run, live):
         advance(draft, run, DrillEvent.SEEN if run.drill.injections else DrillEvent.SEEN_ALL)
     elif _over(draft, run, live):
-        detail = f"its limit of {format_duration(run.drill.limit)} has come"
-        advance(draft, run, DrillEvent.LIMIT if run.drill.injections else DrillEvent.LIMIT_OF_NOTHING, detail=detail)
+        limit_has_come(draft, run, f"its limit of {format_duration(run.drill.limit)} has come")
     else:
         _load(draft, run, live)
         _respond(draft, run)
+
+
+def limit_has_come(draft: Draft, run: DrillRun, detail: str) -> None:
+    """The time of a run is over: it is judged by what has come true; what has not held for long enough has not."""
+    live = live_of(draft, run)
+    held = 0.0 if live.verified is None else draft.now.mono - live.verified
+    if live.verified is not None and held < run.drill.hold:
+        said = f"its limit came when it had held for {format_duration(held)} of {format_duration(run.drill.hold)}"
+        drill_sights.note(draft, run, Sight.FAILED, said)
+        run = draft.get("drills", run.id)
+    advance(draft, run, DrillEvent.LIMIT if run.drill.injections else DrillEvent.LIMIT_OF_NOTHING, detail=detail)
 
 
 def _over(draft: Draft, run: DrillRun, live: DrillLive) -> bool:
@@ -131,8 +143,8 @@ def _with_verified(draft: Draft, run: DrillRun, live: DrillLive) -> DrillLive:
 
 
 def _enough(draft: Draft, run: DrillRun, live: DrillLive) -> bool:
-    """Whether there is nothing more to see: all has come true and held, or the response has gone wrong."""
-    if run.failed:
+    """Whether there is nothing more to see: all has come true and held, or it cannot pass any more."""
+    if run.failed or run.affected:
         return True
     if drill_verdicts.awaited(run) and not _only_a_load_that_failed(run):
         return False
@@ -184,16 +196,24 @@ def _why_stop(draft: Draft, run: DrillRun, live: DrillLive) -> str:
         rule = run.drill.stop_if[place]
         if draft.now.mono - since >= rule.lasts:
             lasted = f" for {format_duration(rule.lasts)}" if rule.lasts else ""
-            return f"stop condition: {rule.component} is {rule.status.value}{lasted}"
+            return f"stop condition: {rule.check or rule.component} is {rule.status.value}{lasted}"
     return ""
 
 
 def _is(draft: Draft, rule: StopIf) -> bool:
-    """Whether a component is as bad as that, or worse; unknown never counts as down."""
-    status = draft.health(rule.component).status
+    """Whether a component, or a check of it, is as bad as that, or worse; unknown never counts as down."""
+    status = draft.check(_watched(draft, rule)).status if rule.check else draft.health(rule.component).status
     if status in (Status.UNKNOWN, Status.PAUSED):
         return rule.status is status
     return SEVERITY[status] >= SEVERITY[rule.status] > SEVERITY[Status.OK]
+
+
+def _watched(draft: Draft, rule: StopIf) -> str:
+    """The check that a rule names; `active` is whoever serves at that moment."""
+    component, *provider, check = rule.check.split("/")
+    if provider == [ACTIVE]:
+        provider = [draft.state(component).active or ACTIVE]
+    return "/".join((component, *provider, check))
 
 
 # --- the response, and the way back --------------------------------------------------------------------------------
@@ -243,12 +263,18 @@ def _back(draft: Draft, run: DrillRun) -> None:
         component, state, switch = draft.component(name), draft.state(name), draft.switch(name)
         if component is None or (switch is not None and switch.state in NOT_OVER):
             continue
-        if switch is None or switch.id not in run.switches:
+        if switch is None or not _belongs(run, switch):
             continue
         if state.mode is not None:
             _switch(draft, run, name, SwitchKind.RESTORE, None)
         elif state.active != component.primary and component.switch is not None:
             _switch(draft, run, name, SwitchKind.FAILBACK, component.primary)
+
+
+def _belongs(run: DrillRun, switch: Switch) -> bool:
+    """Whether a switch is of this run, also where the engine ended before that was noted."""
+    own = switch.cause is SwitchCause.DRILL and switch.intended_at >= run.started_at
+    return own or switch.id in run.switches
 
 
 # --- undone, restored ----------------------------------------------------------------------------------------------

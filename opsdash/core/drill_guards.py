@@ -19,6 +19,7 @@ from opsdash.model.incident import IncidentKind
 from opsdash.model.status import Status
 from opsdash.model.switch import Guard, GuardResult, Refused
 from opsdash.model.units import format_duration
+from opsdash.model.window import WindowKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,11 +197,17 @@ def _polled(draft: Draft, _drill: Drill, component: Component) -> Guard | None:
     return _guard("polled", f"{component.title} is polled", FAIL, f"paused by {pause.who}; resume it first")
 
 
-def _maintenance(draft: Draft, _drill: Drill, component: Component) -> Guard | None:
-    window = windows.maintenance(draft, component.id)
-    if window is None:
-        return None
-    return _guard("maintenance", "nobody is working on it", FAIL, f"{window.title} by {window.who}")
+def _maintenance(draft: Draft, drill: Drill, component: Component) -> Guard | None:
+    """The drill's own windows are no work of somebody else; but what they mute tells nobody."""
+    own = () if drill.schedule is None else drill.schedule.windows
+    found = [each for each in windows.over(draft, component.id) if each.kind is WindowKind.MAINTENANCE]
+    title = "nobody is working on it"
+    other = next((each for each in found if each.id not in own), None)
+    if other is not None:
+        return _guard("maintenance", title, FAIL, f"{other.title} by {other.who}")
+    if found and drill.expect.alarm:
+        return _guard("maintenance", title, WARN, f"{found[0].title} holds the alarm that the drill expects")
+    return None
 
 
 def _switch(draft: Draft, _drill: Drill, _component: Component) -> Guard:

@@ -70,7 +70,7 @@ def _incident(draft: Draft, run: DrillRun, record: r.IncidentOpened | r.Incident
         return
     if incident.drill:
         if incident.component == run.component and run.times.opened is None:
-            note(draft, run, Sight.OPENED, incident.id, None if run.incident else incident.opened_at)
+            note(draft, run, Sight.OPENED, incident.id)
         return
     begun = not isinstance(record, r.IncidentJoined) or record.kind is IncidentKind.FAILURE
     if begun and incident.kind in REAL:

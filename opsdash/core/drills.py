@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opsdash.core import drill_evidence, drill_guards, drill_marks, drill_moves, drill_plans
+from opsdash.core import drill_evidence, drill_going, drill_guards, drill_marks, drill_moves, drill_plans
 from opsdash.core.drill_marks import open_run
 from opsdash.core.drill_moves import UNDO_WITHIN, advance, end, live_of, stop, wait
 from opsdash.core.drill_states import DrillEvent
@@ -274,7 +274,7 @@ def _taken_back_early(draft: Draft, run: DrillRun, event: i.Undone) -> None:
     """At the limit the guard takes the fault back without being told; before it somebody else has told it to."""
     began = live_of(draft, run).injected
     if began is not None and draft.now.mono - began >= run.drill.limit - LIMIT_SLACK:
-        advance(draft, run, DrillEvent.LIMIT, detail=f"its limit has come, its {event.by} has taken the fault back")
+        drill_going.limit_has_come(draft, run, f"its limit has come, its {event.by} has taken the fault back")
     else:
         stop(draft, run, f"its {event.by} has taken the fault back before it was told to", Verdict.ABORTED)
     undone(draft, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from opsdash.core import practice
 from opsdash.core.drill_marks import breaks
 from opsdash.core.reader import Reader, engine_state
 from opsdash.model import records as r
@@ -158,6 +159,7 @@ def _ended(world: Reader, record: r.DrillEnded) -> Patch:
             past = replace(past, failed=found)
         patch.append(("drill_past", run.drill.id, past))
         patch += _given_back(world, run)
+        patch += practice.after_drill(world, run)
     return patch
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.core import proofs
+from opsdash.core import drill_evidence, proofs
 from opsdash.core.readiness_look import Found
 from opsdash.model.operation import ResponseKind
 from opsdash.model.status import Status
@@ -286,6 +286,13 @@ def drill_changed(look: Look, component: Component) -> Iterator[Found]:
         yield _run(drill, failure, text, share)
 
 
+def _standing(look: Look, drill: Drill) -> tuple[str, float | None]:
+    """Whether the evidence of a drill counts, and since when it is so."""
+    past = drill_evidence.latest(look.draft, drill.id)
+    shown = None if past is None else past.failed or past.proved
+    return drill_evidence.standing(look.draft, drill, look.wall), None if shown is None else shown.at
+
+
 def _run(drill: Drill, failure: FailureMode, text: str, share: float) -> Found:
     command = f"opsdash drill run {drill.id}"
     return Found(text, "run the drill", subject=failure.id, command=command, file="", share=share)
@@ -299,7 +306,7 @@ def _drilled(look: Look, component: Component, wanted: str) -> Iterator[tuple[Fa
     """Failure modes whose best drill is in that state."""
     for failure, share in _shared(component):
         judged = [
-            (("off", None) if drill.off else proofs.of_drill(look.draft, component, drill, look.wall), drill)
+            (("off", None) if drill.off else _standing(look, drill), drill)
             for drill in look.drills.get((component.id, failure.id), ())
         ]
         if judged:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from opsdash.core import (
     automatic,
     delivery,
+    drill_marks,
+    drill_sights,
     drills,
     flapping,
     health,
@@ -136,6 +138,7 @@ def _begin(draft: Draft, component: Component) -> None:
 def _still_held(draft: Draft, before: Operation, after: Operation) -> list[Component]:
     held = [component for component in after.components.values() if component.held]
     known = {**{key: draft.get("removed", key) for key in draft.keys("removed")}, **before.components}
+    run = drill_marks.open_run(draft)
     for component in known.values():
         if component.id in after.components:
             continue
@@ -143,7 +146,8 @@ def _still_held(draft: Draft, before: Operation, after: Operation) -> list[Compo
         switch = draft.switch(component.id)
         live = switch is not None and switch.state in NOT_OVER
         running = any(draft.get("runs", run).component == component.id for run in draft.keys("runs"))
-        if live or running or draft.incident(component.id) or state.mode or state.on_backup_since:
+        drilled = run is not None and component.id in drill_sights.parts(run)
+        if live or running or drilled or draft.incident(component.id) or state.mode or state.on_backup_since:
             held.append(replace(component, removed=True))
     return held
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opsdash.model import drill
 
 if TYPE_CHECKING:
-    from opsdash.model.drill import Drill
     from opsdash.model.operation import Component
     from opsdash.model.world import Proof
 
@@ -35,18 +34,6 @@ class Reader(Protocol):
 
 def proof_of(reader: Reader, component: Component, what: str, wall: float) -> tuple[str, float | None]:
     """Whether `what` (a provider or degraded mode) is proved: fresh, old, changed or never; and since when."""
-    return _state(reader, component, what, wall, VALID_FOR)
-
-
-def of_drill(reader: Reader, component: Component, drill: Drill, wall: float) -> tuple[str, float | None]:
-    """What the latest run of a drill is worth: fresh, old, changed, failed or never; and since when.
-
-    Everybody who asks about a drill's evidence asks here. It is a proof of `drill:ID`, for as long as the drill says.
-    """
-    return _state(reader, component, f"drill:{drill.id}", wall, drill.valid_for)
-
-
-def _state(reader: Reader, component: Component, what: str, wall: float, valid_for: float) -> tuple[str, float | None]:
     proof: Proof | None = reader.get("proofs", f"{component.id}/{what}")
     if proof is None:
         return NEVER, None

@@ -65,6 +65,7 @@ def main() -> int:
     faulthandler.enable()
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
         tempfile.tempdir = str(MEMORY)  # what programs print goes there, also when the disk is full
+    os.set_blocking(1, False)  # an engine that stands still and reads nothing must not hold up the undo
     guardian = Guardian(Path(sys.argv[1]))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, guardian.signalled)
@@ -98,7 +99,7 @@ class Guardian:
         self._cause = self._cause or why
 
     def tell(self, entry: dict[str, Any]) -> None:
-        """A line to the engine, if it still lives."""
+        """A line to the engine, if it lives and listens. What it misses is in `guard.jsonl`."""
         with contextlib.suppress(OSError):
             os.write(1, json.dumps(entry, ensure_ascii=True).encode() + b"\n")
 

@@ -4,6 +4,7 @@
     results = await guard.inject()                     one ActionResult for each injection that was tried, in order
     outcome = await guard.undo("the drill is over")    Outcome(verified, by, detail)
     outcome = await guard.ended()                      the same, whoever undid and why: also without being asked
+    guard.let_go()                                     the engine ends: the guard undoes what is not undone, alone
 
 `told` is called in the event loop with each `GuardEvent`, for records. The order that makes it safe is in here, so that
 nobody can get it wrong: `armed.json` is on the disk, the guard runs and has said READY, it has written `injecting`, and
@@ -16,7 +17,8 @@ is idempotent, and one lock keeps them apart.
 
 After a start: `leftovers(state)` are the runs whose faults may still be there, each with what undoes it by hand;
 `await take_back(leftover, hands, told)` sets a new guard on one, which undoes it. `settle` writes down that a person or
-the drill's own checks found it gone.
+the drill's own checks found it gone. `leftovers`, `settle` and the lever's `halt`, `allow`, `halted` read and write
+files: from an event loop they are called in a thread.
 """
 
 from __future__ import annotations
@@ -373,7 +375,7 @@ class Guard:
             results.append(replace(done, detail=said(self._hands.mask, done.detail)))
             if done.applied is not Applied.APPLIED:
                 break
-        if self._began_to_undo.is_set():
+        if self._began_to_undo.is_set() and any(done.applied is not Applied.NOT_STARTED for done in results):
             await self._undo_what_came_late()
         return tuple(results)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from opsdash.core.draft import Draft
 from opsdash.core.readiness import readiness
-from opsdash.model.drill import Drill
+from opsdash.model.drill import Drill, DrillEvidence, DrillPast, Level, Verdict
 from opsdash.model.now import Now
 from opsdash.model.operation import (
     ActionCall,
@@ -93,7 +93,17 @@ def proof(days: float = 1.0, sha256: str = SHA) -> Proof:
 
 
 def _proofs() -> dict[str, Any]:
-    return {f"shop/{what}": proof() for what in ("main", "spare", "mode:small", "drill:shop-drill")}
+    return {f"shop/{what}": proof() for what in ("main", "spare", "mode:small")}
+
+
+def past(days: float = 1.0, sha256: str = SHA, verdict: Verdict = Verdict.PASSED, **changes: Any) -> DrillPast:
+    """The shop's drill was last run so many days ago."""
+    evidence = DrillEvidence(
+        "DRILL-1", "shop-drill", "shop", Level.TABLETOP, NOW - days * DAY, verdict, {"component": sha256}, **changes
+    )
+    if verdict is Verdict.FAILED:
+        return DrillPast(evidence, failed=evidence)
+    return DrillPast(evidence, proved=evidence)
 
 
 CHECKS = (
@@ -137,6 +147,7 @@ class Stage:
         """The operation with what is recorded and shown of it."""
         world, live = World(self.operation()), Live()
         world.apply([("proofs", key, value) for key, value in _proofs().items()])
+        world.apply([("drill_past", "shop-drill", past())])
         world.apply([("seen_red", name, NOW - DAY) for name in world.operation.checks])
         world.apply([("components", "shop", ComponentState(active="main"))])
         healthy = {each.id: Status.OK for each in self.shop.providers}

@@ -121,7 +121,7 @@ def test_every_record_comes_before_its_step() -> None:
 def test_the_incident_of_a_drill_is_marked_and_ends_with_it() -> None:
     timeline = begun(drill(hold=120.0), alarms=alarming("ops", routes=[Route(to=("ops",))]))
     run = timeline.until_ended(D)
-    incident = timeline.world.get("incidents", run.incident)
+    incident = timeline.world.get("incidents", run.incident or "")
     assert incident.drill
     assert incident.state is IncidentState.CLOSED
     assert timeline.inbox is not None
@@ -137,7 +137,9 @@ def test_a_synthetic_drill_touches_nothing_but_what_opsdash_says() -> None:
     assert timeline.shown(PRIMARY).reason is Reason.PRETENDED
     assert "really it is ok" in timeline.shown(PRIMARY).detail
     assert timeline.run(D).times.opened is not None
-    assert timeline.wanted(ArmGuard) == timeline.wanted(Inject) == timeline.wanted(UndoFaults) == []
+    assert not (timeline.wanted(ArmGuard))
+    assert not (timeline.wanted(Inject))
+    assert not (timeline.wanted(UndoFaults))
     assert timeline.confirm("email", who="ken") == "email-failover-1"
     timeline.live_on(30)
     assert timeline.run(D).state is DrillState.RESTORING, "people go back themselves"
@@ -665,6 +667,9 @@ def test_an_undoing_that_never_answers_is_said_after_its_bound_and_may_still_com
     faults.stuck = False
     faults.take_back("DRILL-1", timeline.outside)
     timeline.feed(i.Undone("DRILL-1", True, "engine"))
+    assert red(timeline) == ["DRILL-1"], "the checks do not agree yet"
+    timeline.live_on(30)
+    timeline.feed(i.Undone("DRILL-1", True, "engine"))
     assert red(timeline) == []
     assert timeline.until_ended(D).verdict is Verdict.FAILED or timeline.run(D).undone
 
@@ -706,14 +711,10 @@ def test_answers_for_a_run_that_is_over_do_nothing() -> None:
     timeline = begun(drill())
     timeline.until_ended(D)
     before = len(timeline.records)
-    for event in (
-        i.Injected("DRILL-1"),
-        i.GuardGone("DRILL-1"),
-        i.LoadDone("DRILL-1", 1, 0),
-        i.Undone("DRILL-1", True),
-    ):
-        timeline.feed(event)
-    for event in (i.GuardArmed("DRILL-7"), i.Injected("DRILL-7"), i.Undone("DRILL-7", None), i.GuardGone("DRILL-7")):
+    events: list[i.Input] = [i.LoadDone("DRILL-1", 1, 0)]
+    for run in ("DRILL-1", "DRILL-7"):
+        events += [i.GuardArmed(run), i.Injected(run), i.Undone(run, True), i.Undone(run, None), i.GuardGone(run)]
+    for event in events:
         timeline.feed(event)
     assert timeline.records[before:] == []
 
@@ -733,3 +734,26 @@ def test_a_switch_that_people_make_while_opsdash_answers_counts_as_the_response(
     timeline.confirm("email", SwitchKind.FAILOVER, who="ken")
     timeline.live_on(20)
     assert timeline.run(D).times.verified is not None
+
+
+def test_a_limit_that_comes_before_the_backup_has_held_is_no_pass() -> None:
+    run = begun(drill(hold=200.0, limit=60.0)).until_ended(D)
+    assert run.verdict is Verdict.FAILED
+    assert run.why[0].startswith("its limit came when it had held for")
+
+
+def test_a_component_that_was_to_stay_as_it_was_has_the_fault_undone_at_once() -> None:
+    timeline = running(drill(expect=Expect(unaffected=("crm",)), hold=200.0))
+    for _ in range(3):
+        timeline.observe(CRM, Status.DEGRADED, Reason.SLOW)
+    timeline.live_on(1)
+    assert timeline.faults.in_place == set()
+
+
+def test_a_component_that_leaves_the_files_while_it_is_drilled_is_kept_until_the_end() -> None:
+    timeline = running(drill())
+    timeline.reload(with_drills(operation(component("crm", checks=["api"]))))
+    assert timeline.draft().component("email") is not None
+    run = timeline.until_ended(D)
+    assert (run.verdict, run.undone is True) != (Verdict.PASSED, False)
+    assert timeline.faults.in_place == set()

@@ -25,7 +25,7 @@ echo "$1" >>calls
 case $1 in
 break) : >broken;;
 mend)
-  if [ -s failures ]; then tail -n +2 failures >rest; mv rest failures; exit 1; fi
+  if [ -s failures ]; then tail -n +2 failures >rest; mv rest failures; printf '%0300d' 0; exit 1; fi
   if [ -e hang ]; then rm hang; exec sleep 60; fi
   [ -e deaf ] || rm -f broken;;
 gone) [ -e unclear ] && exit 7; [ ! -e broken ];;

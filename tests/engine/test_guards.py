@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from opsdash.engine import guards
+from opsdash.engine import guardian, guards
 from opsdash.kinds.base import Applied
 from opsdash.model.drill import Injection
+from opsdash.model.now import Now
 from tests.engine.faults import Desk, Thing, ended
 from tests.engine.support import eventually, eventually_asked
 
@@ -198,16 +201,66 @@ async def test_an_engine_that_ends_leaves_the_undo_to_the_guard(desk: Desk, thin
 
 
 async def test_what_came_while_it_was_being_undone_is_undone_again(desk: Desk, thing: Thing) -> None:
-    held = "while [ ! -e thing/go ]; do sleep 0.05; done; thing/fault break"
+    held = ": >thing/waits; while [ ! -e thing/go ]; do sleep 0.05; done; thing/fault break"
     slow = Injection("command", {"argv": ["/bin/sh", "-c", held]}, thing.injection().undo)
-    guard = await desk.arm(slow)
+    guard = await desk.arm(slow, try_deadline=30.0)
     injecting = asyncio.ensure_future(guard.inject())
-    await eventually(lambda: "injecting" in desk.events())
+    await eventually((thing.folder / "waits").exists)
     assert (await guard.undo("stopped")).verified is True
     (thing.folder / "go").touch()
     await injecting
     assert thing.calls()[-3:] == ["break", "mend", "gone"]
     assert not thing.is_broken
+
+
+@pytest.mark.parametrize(("wall", "mono"), [(3600.0, 0.5), (-3600.0, 61.0), (0.0, 61.0)])
+def test_a_clock_that_jumps_or_stands_still_puts_the_limit_off_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wall: float, mono: float
+) -> None:
+    now = Now(wall=1_800_000_000.0, mono=5.0, boot=5.0)
+    guard = guardian.Guardian(tmp_path / "run-1")
+    guard._arming = Desk(tmp_path).arming(limit=60.0)
+    monkeypatch.setattr(guardian, "system_clock", lambda: now)
+    guard._start_limit()
+    now = Now(wall=now.wall + 59, mono=now.mono + 59, boot=now.boot + 59)
+    assert guard._reason() == ""
+    now = Now(wall=1_800_000_000.0 + wall, mono=5.0 + mono, boot=5.0)
+    assert guard._reason() == "the limit of 1m has come"
+
+
+BLOCKS = """
+import time, sys
+from pathlib import Path
+from opsdash.engine import guardian
+guardian.HARD_LIMIT = 0.2
+
+async def blocks():
+    time.sleep(60)
+
+print(guardian.Guardian(Path("."))._in_fork(blocks, 0.3))
+"""
+
+
+async def test_a_try_that_blocks_everything_is_killed_from_outside() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", BLOCKS, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        said, _ = await process.communicate()
+    assert said == b"None\n"
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="the size of a pipe can be set on Linux alone")
+async def test_an_engine_that_reads_nothing_does_not_hold_up_the_undo(desk: Desk, thing: Thing) -> None:
+    thing.misbehave("failures", "again\n" * 20)  # of which the guard tells in more than a page
+    guard = await desk.arm(thing.injection(), pauses=(0.0,) * 21, limit=0.5)
+    deaf = guard._transport
+    assert deaf is not None
+    fcntl.fcntl(deaf.get_extra_info("pipe").fileno(), fcntl.F_SETPIPE_SZ, 4096)
+    await guard.inject()
+    deaf.pause_reading()
+    await eventually(lambda: "undone" in desk.events(), within=60)
+    assert not thing.is_broken
+    deaf.resume_reading()
+    assert (await ended(guard)).verified is True
 
 
 # --- arming ------------------------------------------------------------------------------------------------------
