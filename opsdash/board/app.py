@@ -319,6 +319,9 @@ class BoardApp(App[Leave]):
     def action_view_people(self) -> None:
         self.view("people")
 
+    def action_view_drills(self) -> None:
+        self.view("drills")
+
     def action_view_readiness(self) -> None:
         self.view("readiness")
 
@@ -352,6 +355,15 @@ class BoardApp(App[Leave]):
         known = BY_ID.get(action)
         typed = isinstance(self.focused, Field) or isinstance(self.screen, ModalScreen)
         return not (known is not None and known.types and typed)
+
+    def action_halt(self) -> None:
+        """Undo all drills and block new ones: asks, on whatever screen."""
+        from opsdash.board.halting import HaltDialog
+
+        if self.read_only:
+            self.say_read_only()
+        elif not isinstance(self.screen, HaltDialog):
+            self.push_screen(HaltDialog())
 
     def action_command(self) -> None:
         from opsdash.board.commands import open_palette

@@ -1,10 +1,10 @@
-"""The keys of a component, the same on the wall and on its page: f F g r a i w R P M."""
+"""The keys of a component, the same on the wall and on its page: f F g D r a i w R P M."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsdash.board.dialogs import AskDialog, MaintenanceDialog, PauseDialog, PromptDialog
+from opsdash.board.dialogs import AskDialog, ChoiceDialog, MaintenanceDialog, PauseDialog, PromptDialog
 from opsdash.board.page import Reloading
 from opsdash.model.window import COMPONENT_KEY
 from opsdash.service.session import SessionError
@@ -68,6 +68,34 @@ class ComponentKeys(Reloading):
 
         if self.component is not None:
             self.board.open_dialog(ModeDialog(self.component))
+
+    def action_drill(self) -> None:
+        if self.component is not None:
+            self._background(self._open_drill(self.component))
+
+    async def _open_drill(self, component: str) -> None:
+        """The run that is going on there, else the plan of its drill; where it has several, one is chosen."""
+        from opsdash.board.drill import DrillDialog
+
+        try:
+            found = await self.board.session.drills()
+        except SessionError as error:
+            self.board.say(str(error), severity="error")
+            return
+        mine = [each for each in found["drills"] if each["component"] == component]
+        running = [each for each in mine if each["running"]]
+        if running or len(mine) == 1:
+            chosen = (running or mine)[0]
+            self.board.open_dialog(DrillDialog(chosen["id"], chosen["running"]))
+        elif mine:
+            choices = {each["id"]: f"{each['id']}  {each['level']}: {each['title']}" for each in mine}
+            self.board.push_screen(
+                ChoiceDialog("It has several drills. Which plan?", choices),
+                lambda drill: self.board.open_dialog(DrillDialog(drill)) if drill else None,
+            )
+        else:
+            words = f"No drill of {component} is declared: a file in drills/ holds one (docs/reference/drill.md)."
+            self.board.say(words, severity="warning")
 
     def action_runbook(self) -> None:
         self._background(self._open_runbook())

@@ -193,8 +193,10 @@ class QuitDialog(Dialog[Literal["keep", "stop"]]):
 
     @property
     def in_flight(self) -> list[str]:
-        """Components with a switch that has not ended."""
-        return [row["title"] for row in self.state.rows.values() if row["switch"] is not None]
+        """What has not ended: switches, and the drill that is running."""
+        found = [f"a switch of {row['title']}" for row in self.state.rows.values() if row["switch"] is not None]
+        drills = self.state.summary["drills"] if self.state.summary is not None else None
+        return [*found, f"drill {drills['drill']}"] if drills is not None and drills["running"] else found
 
     def rows(self, cells: int) -> list[Row]:
         rows = [
@@ -210,7 +212,7 @@ class QuitDialog(Dialog[Literal["keep", "stop"]]):
                 *rows,
                 Row([]),
                 *paragraphs(
-                    f"It cannot be stopped now: a switch of {', '.join(self.in_flight)} is in flight.",
+                    f"It cannot be stopped now: {', '.join(self.in_flight)} is in flight.",
                     cells,
                     Role.DEGRADED,
                 ),

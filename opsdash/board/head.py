@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.board.lines import Line, Role, clip, cut, fit, spread, width
+from opsdash.board.notices import notices
 from opsdash.board.words import STATUS, clock_time, count_of
 from opsdash.model.units import format_duration
 
@@ -135,6 +136,9 @@ def place_line(place: Line, state: BoardState, cells: int) -> Line:
     end: Line = []
     if summary is not None and summary["uncovered"]:
         end.append((f"nobody covers: {', '.join(summary['uncovered'])} ", Role.DEGRADED))
+    if summary is not None and summary["drills"] is not None and summary["drills"]["overdue"]:
+        late = count_of(summary["drills"]["overdue"], "drill")
+        end += [(f"· {late} overdue ", Role.DEGRADED), ("7", Role.KEY), (" ", Role.DIM)]
     if summary is not None and summary["readiness"] is not None:
         end += [(f"· readiness {summary['readiness']} ", Role.DIM), ("8", Role.KEY), (" ", Role.DIM)]
     if summary is not None and summary["problems"]:
@@ -151,10 +155,12 @@ def place_line(place: Line, state: BoardState, cells: int) -> Line:
 def head_lines(
     state: BoardState, mono: float, cells: int, place: Line, *, read_only: bool, tz: tzinfo | None, height: int
 ) -> list[Line]:
-    """The head, as much of it as the height allows."""
+    """The head, as much of it as the height allows. What no screen may hide is cut last."""
     lines = [essential_line(state, mono, cells)]
     if height >= 7:
         lines.append(counts_line(state, mono, cells, read_only=read_only, tz=tz))
+    told = notices(state, mono, cells)
+    lines += told if height >= 7 else told[:1] if height >= 4 else []
     if height >= 12:
         lines.append(place_line(place, state, cells))
     return lines

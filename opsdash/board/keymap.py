@@ -1,7 +1,8 @@
 """Every key, in one table: the screens' bindings, the key bar, the help, and the docs are made from it.
 
-Plain letters, `/ : ? enter esc space` and F-keys only: chords with ctrl belong to tmux, screen and the terminal. Every
-action has an id, by which its key can be changed. Keys that `change` something are dimmed and refused when the board is
+Plain letters, `/ : ? enter esc space` and F-keys only: chords with ctrl belong to tmux, screen and the terminal. What
+has to be at hand on every screen, over a question and while something is typed, is on an F-key: no letter is free
+there. Every action has an id, by which its key can be changed. Keys that `change` something are dimmed and refused when the board is
 read-only. What acts on the operation shows a plan or asks first, and Enter confirms neither.
 """
 
@@ -39,6 +40,8 @@ class Scope(Enum):
     PROBLEMS = "Problems of the files"
     READINESS = "Readiness"
     WHATIF = "What-if"
+    DRILLS = "Drills"
+    DRILL = "Plan and course of a drill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Action:
 
     keys: default keys, separated by commas, as Textual names them.  hint: shown in the key bar.
     types: what is typed behind it, however fast, is text and no key; so it acts before any other key is handed on.
+    always: it acts over a question and while something is typed, too.
     """
 
     id: str
@@ -57,6 +61,7 @@ class Action:
     changes: bool = False
     hint: bool = True
     types: bool = False
+    always: bool = False
 
 
 _W, _C = Scope.WALL, Scope.COMPONENT
@@ -67,6 +72,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("failover", "f", "failover", "show the plan of a switch to a backup", _COMPONENT, changes=True),
     Action("failback", "F", "failback", "show the plan of the switch back to the primary", _COMPONENT, changes=True),
     Action("degrade", "g", "degrade", "enter or leave a degraded mode that was decided in advance", _COMPONENT, changes=True),
+    Action("drill", "D", "drill", "show the plan of its drill, or the drill that is running", (_W, _C, Scope.DRILLS)),
     Action("runbook", "r", "runbook", "open the runbook of what failed, beside its live status", (_W, _C, Scope.REGISTER, Scope.RUNBOOKS, Scope.INCIDENTS)),
     Action("ack", "a", "ack", "acknowledge the incident: I am on it", (_W, _C, Scope.INCIDENTS), changes=True),
     Action("incident", "i", "incident", "open its incident, or write down a new one", _COMPONENT),
@@ -74,7 +80,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("poll", "R", "poll now", "run all its checks now", (_W, _C, Scope.RUNBOOK), changes=True, hint=False),
     Action("suspend", "P", "pause", "stop polling it for a while, or start again", _COMPONENT, changes=True, hint=False),
     Action("maintenance", "M", "maintenance", "mute its alarms for a while, or end that; its checks go on", _COMPONENT, changes=True, hint=False),
-    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.READINESS, Scope.WHATIF), types=True),
+    Action("filter", "slash", "filter", "show only what matches: text, !not, status:down, tier:essential, owner:maria", (_W, Scope.JOURNAL, Scope.REGISTER, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.READINESS, Scope.WHATIF, Scope.DRILLS), types=True),
     Action("faults", "z", "faults only", "show only what needs attention, or everything again", (_W,)),
     Action("sort", "s", "sort", "order by attention, name, tier, latency or time of change", (_W,)),
     Action("hold", "p", "hold", "hold the screen still, or let it go on; the engine goes on in any case", (_W,), hint=False),
@@ -83,16 +89,21 @@ ACTIONS: tuple[Action, ...] = (
     Action("next", "right_square_bracket", "next", "the component after", (_C,), hint=False),
     Action("more", "m", "more", "more room: full text of every check, or the runbook over the full width", (_C, Scope.RUNBOOK)),
     # plan and progress
-    Action("confirm", "y", "switch", "carry out what is shown", (Scope.PLAN,), changes=True),
+    Action("confirm", "y", "carry out", "carry out what is shown", (Scope.PLAN, Scope.DRILL), changes=True),
     Action("target", "t", "other target", "plan the switch to the next provider instead", (Scope.PLAN,)),
-    Action("reason", "e", "edit reason", "change the reason that is written to the journal", (Scope.PLAN,)),
-    Action("copy", "c", "copy command", "copy the equivalent manual command", (Scope.PLAN, Scope.RUNBOOK, Scope.READINESS), hint=False),
+    Action("reason", "e", "edit reason", "change the reason that is written to the journal", (Scope.PLAN, Scope.DRILL)),
+    Action("copy", "c", "copy command", "copy the equivalent manual command, or what undoes a drill by hand", (Scope.PLAN, Scope.RUNBOOK, Scope.READINESS, Scope.DRILLS, Scope.DRILL), hint=False),
     Action("undo", "u", "undo", "lead it back to where it came from", (Scope.PROGRESS,), changes=True),
     Action("settle", "s", "settle", "state the outcome yourself, with a reason", (Scope.PROGRESS,), changes=True),
     Action("take_over", "t", "take over", "observe again, without firing anything", (Scope.PROGRESS,), changes=True),
     Action("abort", "a", "call off", "call it off before it has done anything, or ask whoever began it to", (Scope.PROGRESS,), changes=True),
     Action("yes", "y", "yes", "answer the question with yes", (Scope.CHOICE,)),
     Action("choose", "enter", "choose", "choose what the cursor is on", (Scope.CHOICE,)),
+    # drills
+    Action("finish", "E", "finish", "say that enough was seen: it is undone, and judged by what has come true", (Scope.DRILL,), changes=True),
+    Action("stop", "X", "stop", "end it before its time: what was broken is undone at once", (Scope.DRILL,), changes=True),
+    Action("gone", "x", "fault is gone", "state that a fault which nobody could verify to be gone is gone, with a reason", (Scope.DRILLS,), changes=True),
+    Action("allow", "A", "allow drills", "let drills begin again after they were halted, with a reason", (Scope.DRILLS,), changes=True),
     # runbook
     Action("tick", "space", "tick", "tick the line, or take the tick back", (Scope.RUNBOOK,), changes=True),
     Action("execute", "x", "run block", "run the block under the cursor (enter does, too), or decide about one that was cut short", (Scope.RUNBOOK,), changes=True),
@@ -120,7 +131,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("away", "w", "away", "say that the person is away, and until when", (Scope.PEOPLE,), changes=True),
     Action("back", "b", "back again", "say that the person is back", (Scope.PEOPLE,), changes=True),
     # lists
-    Action("open", "enter", "open", "open what the cursor is on", (_W, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.REGISTER, Scope.JOURNAL, Scope.READINESS, Scope.WHATIF)),
+    Action("open", "enter", "open", "open what the cursor is on", (_W, Scope.INCIDENTS, Scope.RUNBOOKS, Scope.REGISTER, Scope.JOURNAL, Scope.READINESS, Scope.WHATIF, Scope.DRILLS)),
     Action("up", "up,k", "up", "one up", (Scope.LIST,), hint=False),
     Action("down", "down,j", "down", "one down", (Scope.LIST,), hint=False),
     Action("page_up", "pageup", "page up", "one page up", (Scope.LIST,), hint=False),
@@ -136,13 +147,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("view_register", "4", "register", "every way to fail, and what was decided for it", (Scope.EVERYWHERE,), hint=False),
     Action("view_journal", "5", "journal", "everything that happened", (Scope.EVERYWHERE,), hint=False),
     Action("view_people", "6", "people", "who is away, and what nobody covers", (Scope.EVERYWHERE,), hint=False),
+    Action("view_drills", "7", "drills", "planned failures: what is due, what the latest showed, what may still be broken", (Scope.EVERYWHERE,), hint=False),
     Action("view_readiness", "8", "readiness", "would it survive each of its failures? the gaps, worst first", (Scope.EVERYWHERE,), hint=False),
     Action("view_whatif", "9", "what-if", "what would fail, what would answer, what nobody answers", (Scope.EVERYWHERE,), hint=False),
     Action("view_problems", "exclamation_mark", "problems", "problems of the workspace's files", (Scope.EVERYWHERE,), hint=False),
     Action("last_view", "minus", "last view", "back to the view before this one", (Scope.EVERYWHERE,), hint=False),
     Action("command", "colon,ctrl+p", "command", "type what you want: a view, a component, a runbook, a theme", (Scope.EVERYWHERE,), types=True),
+    Action("halt", "f9", "halt drills", "undo what any drill has broken, and let none begin until somebody allows it; asks first", (Scope.EVERYWHERE,), changes=True, hint=False, always=True),
     Action("help", "question_mark,f1", "help", "all keys", (Scope.EVERYWHERE,)),
 )  # fmt: skip
+
+QUESTIONS = frozenset({Scope.PLAN, Scope.PROGRESS, Scope.CHOICE, Scope.DRILL})
+"""Where a question stands over the screen: the keys of everywhere do not act, but for those that always do."""
 
 BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 
@@ -180,7 +196,7 @@ def bindings(*scopes: Scope, also: tuple[str, ...] = ()) -> list[Binding]:
             tooltip=action.tooltip,
             id=action.id,
             show=False,
-            priority=action.types,
+            priority=action.types or action.always,
         )
         for action in (*actions_of(*scopes), *(BY_ID[name] for name in also))
     ]
@@ -199,8 +215,11 @@ def key_problems(changed: Mapping[str, str]) -> list[str]:
     ]
     for scope in Scope:
         taken: dict[str, str] = {}
-        common = () if scope in {Scope.PLAN, Scope.PROGRESS, Scope.CHOICE} else (Scope.EVERYWHERE, Scope.LIST)
-        pairs = [(action.id, key) for action in actions_of(scope, *common) for key in keys_of(action, changed)]
+        common = () if scope in QUESTIONS else (Scope.EVERYWHERE, Scope.LIST)
+        around = [action for action in ACTIONS if action.always and scope in QUESTIONS]
+        pairs = [
+            (action.id, key) for action in (*actions_of(scope, *common), *around) for key in keys_of(action, changed)
+        ]
         problems += [
             f"{name}: {key} is the key of {taken[key]} there ({scope.value})"
             for name, key in pairs

@@ -16,6 +16,7 @@ from textual.screen import ModalScreen, Screen
 from opsdash.board.head import head_lines
 from opsdash.board.keymap import BY_ID, Scope, actions_of, bindings, keys_of
 from opsdash.board.lines import Line, Role, Row, paragraphs
+from opsdash.board.notices import notices
 from opsdash.board.widgets import Field, KeyBar, Paper, Strips
 from opsdash.service.session import SessionError
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 HOLD_BACK = 0.3
 """Seconds in which a new dialog takes no key."""
+
+
+HEAD_ROWS = 3
+"""Rows of the head on most days, without notices."""
 
 
 class Reloading:
@@ -345,6 +350,10 @@ class Dialog(OnPaper, Reloading, ModalScreen[Result], Generic[Result]):
         """Lines between rows and keys, that never scroll away."""
         return []
 
+    def notices(self, cells: int) -> list[Line]:
+        """What no screen may hide, for when this one covers the head."""
+        return notices(self.state, self.board.clock(), cells)
+
     def hints(self) -> Line:
         """The last line: keys."""
         return self.keys_line()
@@ -360,6 +369,10 @@ class Dialog(OnPaper, Reloading, ModalScreen[Result], Generic[Result]):
         status = [row.line for row in self.status(cells)]
         status = status if low or not status else [[], *status]
         ending = [self.hints()] if low else [[], self.hints()]
+        told = self.notices(cells)
+        free = room.height - 2 - len(rows) - len(heading) - len(status) - len(ending)
+        if free < 2 * (HEAD_ROWS + len(told)):  # the box, in the middle, covers the head
+            heading = [*told, *heading]
         self.query_one("#heading", Strips).show(heading)
         self.query_one("#status", Strips).show(status)
         self.query_one("#hints", Strips).show(ending)

@@ -14,15 +14,13 @@ from __future__ import annotations
 from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid4
 
+from opsdash.board.considered import Considered
 from opsdash.board.keymap import BY_ID, Scope, bindings
 from opsdash.board.lines import Line, Role, Row, cut, left, paragraphs, right, spread, wrap
-from opsdash.board.page import HOLD_BACK, Dialog
-from opsdash.board.widgets import Field
 from opsdash.board.words import GUARD, KIND, sign
 from opsdash.core.switch_views import commands_back
-from opsdash.model.text import LONGEST_COMMAND, clean, clean_lines
+from opsdash.model.text import LONGEST_COMMAND, clean_lines
 from opsdash.model.units import format_duration
 from opsdash.service.session import SessionError
 
@@ -52,10 +50,9 @@ class Count(Enum):
     DONE = "done"
 
 
-class PlanDialog(Dialog[None]):
+class PlanDialog(Considered):
     """Plan, guards, and the key."""
 
-    field_id = "field"
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(Scope.PLAN))
 
     def __init__(self, component: str, kind: str, target: str | None = None) -> None:
@@ -63,16 +60,21 @@ class PlanDialog(Dialog[None]):
         self.component, self.kind, self.target = component, kind, target
         self.plan: PlanView | None = None
         self.planned_at = float("-inf")
-        self.calm_since = float("-inf")
-        self.reason: str | None = None
-        self.editing_reason = False
-        self.name_typed = False
-        self.message = ""
-        self.sending = False
         self.count = Count.IDLE
         self.count_began = 0.0
-        self.key_time = float("-inf")
-        self.request = uuid4().hex
+
+    @property
+    def suggested(self) -> str:
+        return self.plan["reason"] if self.plan is not None else ""
+
+    @property
+    def name_wanted(self) -> str:
+        plan = self.plan
+        return plan["component"] if plan is not None and plan["needs"] != "y" and plan["refused"] is None else ""
+
+    @property
+    def may_be_edited(self) -> bool:
+        return self.plan is not None
 
     def on_mount(self) -> None:
         self.set_interval(COUNT_EVERY, self.count_down)
@@ -87,8 +89,7 @@ class PlanDialog(Dialog[None]):
         """A newer plan is here."""
         now = self.board.clock()
         if self.plan is not None and identity(plan) != identity(self.plan):
-            self.calm_since = now
-            self.request = uuid4().hex
+            self.changed(now)
             if self.count is Count.RUNNING:
                 self.count = Count.CHANGED
         elif self.plan is None:
@@ -96,7 +97,7 @@ class PlanDialog(Dialog[None]):
         self.plan, self.planned_at = plan, now
         if self.count is Count.IDLE and plan["countdown"] is not None and self._all_pass() and not self.obstacle():
             self.count, self.count_began = Count.RUNNING, now
-        self._show_field()
+        self.show_field()
 
     def _all_pass(self) -> bool:
         plan = self.plan
@@ -145,7 +146,7 @@ class PlanDialog(Dialog[None]):
             return f"In the way, and not to be overridden: {'; '.join(blocking)}."
         if plan["needs"] != "y" and not self.name_typed:
             return f"Type {plan['component']} first."
-        if plan["failed"] and not (plan["reason"] if self.reason is None else self.reason):
+        if plan["failed"] and not self.reason_given:
             return "Overriding a guard needs a reason: e."
         return ""
 
@@ -153,7 +154,6 @@ class PlanDialog(Dialog[None]):
 
     def on_key(self, event: Key) -> None:
         """Any key but the confirming one stops a countdown."""
-        self.key_time = self.pressed_at(event)
         if self.count is not Count.RUNNING or not self.armed(event):
             return
         if event.key in self._keys("confirm"):
@@ -166,15 +166,6 @@ class PlanDialog(Dialog[None]):
 
     def _keys(self, action: str) -> list[str]:
         return self.board.keys.get(action, BY_ID[action].keys).split(",")
-
-    def action_confirm(self) -> None:
-        if self.key_time - self.calm_since < HOLD_BACK:
-            self.message = "That was just when the plan changed. Look again."
-        elif obstacle := self.obstacle():
-            self.message = obstacle
-        else:
-            self.send()
-        self.draw()
 
     def send(self) -> None:
         """Submit the plan as it is shown."""
@@ -190,7 +181,7 @@ class PlanDialog(Dialog[None]):
             "generation": plan["generation"],
             "source": plan["source"],
             "target": plan["target"],
-            "reason": plan["reason"] if self.reason is None else self.reason,
+            "reason": self.reason_given,
             "overrides": list(plan["failed"]),
             "typed": plan["component"] if self.name_typed else "",
         }
@@ -209,7 +200,7 @@ class PlanDialog(Dialog[None]):
                     )
                 return
             refused = verdict["refused"]
-            self.request = uuid4().hex  # what is asked next is another request: this one has its verdict
+            self.request = self.new_request()  # what is asked next is another request: this one has its verdict
             self.message = f"Refused: {refused['reason']}" if refused else "Refused."
             if refused and refused["override"] and refused["rule"] == "approval":
                 self.message += f"\n{self._on_the_command_line(plan, refused['override'])}"
@@ -250,48 +241,6 @@ class PlanDialog(Dialog[None]):
             self.message = "The manual command is in the clipboard."
             self.draw()
 
-    # --- typing --------------------------------------------------------------------------------------------------
-
-    def action_reason(self) -> None:
-        if self.plan is None:
-            return
-        self.editing_reason = True
-        field = self.query_one(Field)
-        field.value = self.plan["reason"] if self.reason is None else self.reason
-        self._show_field()
-        self.draw()
-
-    def _asks_name(self) -> bool:
-        plan = self.plan
-        return plan is not None and plan["needs"] != "y" and plan["refused"] is None and not self.name_typed
-
-    def _show_field(self) -> None:
-        if not self.drawable:
-            return
-        field = self.query_one(Field)
-        shown = self.editing_reason or (self._asks_name() and not self.board.read_only)
-        field.set_class(shown, "shown")
-        if shown and self.focused is not field:
-            self.set_focus(field)
-        elif not shown and self.focused is not self.paper:
-            self.set_focus(self.paper)
-
-    def on_input_changed(self, event: Field.Changed) -> None:
-        if not self.editing_reason and self.plan is not None and event.value == self.plan["component"]:
-            self.name_typed = True
-            event.input.value = ""
-            self._show_field()
-            self.draw()
-
-    def on_input_submitted(self, event: Field.Submitted) -> None:
-        if self.editing_reason:
-            self.reason = clean(event.value.strip(), 400)
-            self.editing_reason = False
-            self.message = ""
-            event.input.value = ""
-            self._show_field()
-            self.draw()
-
     # --- drawing -------------------------------------------------------------------------------------------------
 
     def title_line(self, cells: int) -> Line:
@@ -305,47 +254,20 @@ class PlanDialog(Dialog[None]):
         if self.plan is None:
             return [Row([(self.trouble or "planning …", Role.ALERT if self.trouble else Role.DIM)])]
         age = self.board.clock() - self.planned_at
-        return plan_rows(self.plan, age, cells, self.plan["reason"] if self.reason is None else self.reason)
+        return plan_rows(self.plan, age, cells, self.reason_given)
 
     def status(self, cells: int) -> list[Row]:
-        rows: list[Row] = []
         if self.editing_reason:
-            rows.append(Row([("Reason for the journal, then enter:", Role.TEXT)]))
+            rows = self.asking()
         elif self.count is Count.RUNNING:
-            rows.append(
-                Row(
-                    [
-                        (f" SWITCHES BY ITSELF IN {self.remaining():.1f} s ", Role.ALERT),
-                        ("  any key stops it", Role.TEXT),
-                    ]
-                )
-            )
+            going: Line = [(f" SWITCHES BY ITSELF IN {self.remaining():.1f} s ", Role.ALERT)]
+            rows = [Row([*going, ("  any key stops it", Role.TEXT)])]
         elif self.count in {Count.CANCELLED, Count.CHANGED, Count.LOST}:
-            rows.append(
-                Row([(f"Countdown {self.count.value}. ", Role.DEGRADED), ("Nothing has been done.", Role.TEXT)])
-            )
-        elif self._asks_name() and self.plan is not None:
-            rows.append(
-                Row(
-                    [
-                        ("To go on in spite of this, type ", Role.TEXT),
-                        (self.plan["component"], Role.DEGRADED),
-                        (", then ", Role.TEXT),
-                        ("y", Role.KEY),
-                        (":", Role.TEXT),
-                    ]
-                )
-            )
-        elif self.sending:
-            rows.append(Row([("asking the engine …", Role.BACKUP)]))
+            over: Line = [(f"Countdown {self.count.value}. ", Role.DEGRADED)]
+            rows = [Row([*over, ("Nothing has been done.", Role.TEXT)])]
         else:
-            rows.append(Row([("Nothing has been done yet.", Role.DIM)]))
-        if self.message:
-            rows += paragraphs(self.message, cells, Role.DEGRADED)
-        return rows
-
-    def works(self, action: str) -> bool:
-        return super().works(action) and (action != "confirm" or not (self.obstacle() or self.sending))
+            rows = self.asking()
+        return [*rows, *self.told(cells)]
 
     def hints(self) -> Line:
         label = {"failover": "switch", "failback": "switch back", "degrade": "enter it", "restore": "leave it"}
@@ -370,11 +292,7 @@ def plan_rows(plan: PlanView, age: float, cells: int, reason: str) -> list[Row]:
             rows += paragraphs(plan["refused"]["override"], cells, Role.DIM)
         rows.append(Row([]))
     if plan["guards"]:
-        fresh = f"checked again every second, {max(0.0, age):.0f}s ago"
-        rows.append(Row(spread([("BEFORE", Role.HEADING)], [(fresh, Role.DIM)], cells)))
-        for guard in sorted(plan["guards"], key=_worst_first):
-            rows += _guard(guard, age, cells)
-        rows.append(Row([]))
+        rows += [*guard_rows(plan["guards"], age, cells), Row([])]
     rows += _after(plan, cells)
     rows.append(Row([("Reason  ", Role.DIM), (reason or "none given", Role.TEXT if reason else Role.DIM)]))
     return rows
@@ -384,6 +302,15 @@ def _ends(plan: PlanView) -> Line:
     source = plan["source_title"] or plan["source"] or "normal operation"
     target = plan["target_title"] or plan["target"] or "normal operation"
     return [("FROM ", Role.DIM), (source, Role.STRONG), ("   TO ", Role.DIM), (target, Role.BACKUP)]
+
+
+def guard_rows(guards: list[GuardView], age: float, cells: int) -> list[Row]:
+    """The guards of a plan that was made `age` seconds ago, those that stand in the way first."""
+    fresh = f"checked again every second, {max(0.0, age):.0f}s ago"
+    rows = [Row(spread([("BEFORE", Role.HEADING)], [(fresh, Role.DIM)], cells))]
+    for guard in sorted(guards, key=_worst_first):
+        rows += _guard(guard, age, cells)
+    return rows
 
 
 def _worst_first(guard: GuardView) -> int:

@@ -19,9 +19,21 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from opsdash.board.lines import CURSOR, Line, Role, clip, cut, fit, left, right
+from opsdash.board.notices import marked
 from opsdash.board.state import Sort, needs_attention
 from opsdash.board.widgets import board_of, draw
-from opsdash.board.words import TIER_SHORT, ago, badge, count_of, hour, latency, proof_cell, row_sign, spark
+from opsdash.board.words import (
+    DRILL_MARK,
+    TIER_SHORT,
+    ago,
+    badge,
+    count_of,
+    hour,
+    latency,
+    proof_cell,
+    row_sign,
+    spark,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,8 +132,10 @@ def heading(shape: Columns, sort: Sort) -> Line:
     return line
 
 
-def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool, tz: tzinfo | None = None) -> Line:
-    """One component."""
+def row_line(
+    row: WallRow, shape: Columns, now: float, *, stale: bool, tz: tzinfo | None = None, drilled: bool = False
+) -> Line:
+    """One component. drilled: what it shows may be the work of the drill that is running."""
     sign = row_sign(row, stale=stale)
     trouble = needs_attention(row) and not stale
     alert = row["status"] == "down" and not stale
@@ -131,8 +145,10 @@ def row_line(row: WallRow, shape: Columns, now: float, *, stale: bool, tz: tzinf
         (f"{sign.mark} ", sign.role),
         (left(sign.word, shape.status), Role.ALERT if alert else sign.role),
         (" ", Role.TEXT),
-        (left(row["title"], shape.title), Role.STRONG if trouble else Role.TEXT),
     ]
+    line += [DRILL_MARK] if drilled else []
+    title = shape.title - (len(DRILL_MARK[0]) if drilled else 0)
+    line.append((left(row["title"], title), Role.STRONG if trouble else Role.TEXT))
     if shape.tier:
         tier = TIER_SHORT.get(row["tier"], row["tier"])
         line += [(" ", Role.DIM), (left(tier, shape.tier), Role.TEXT if row["tier"] == "essential" else Role.DIM)]
@@ -241,6 +257,7 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
         self._sorted_at = float("-inf")
         self._unsorted = True
         self._stale = True
+        self._drilled: frozenset[str] = frozenset()
         self._strips: dict[str, tuple[tuple[Any, ...], Strip]] = {}
 
     # --- order ---------------------------------------------------------------------------------------------------
@@ -248,6 +265,8 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
     def flush(self, changed: set[str], *, structure: bool = False) -> None:
         """Show what has changed: sort if it is time, refresh the changed lines that can be seen."""
         stale = self.state.stale(self.clock())
+        drilled = marked(self.state)
+        changed, self._drilled = changed | (drilled ^ self._drilled), drilled
         self._unsorted = self._unsorted or bool(changed)
         if structure or (self._unsorted and self._may_sort()):
             self.resort()
@@ -384,11 +403,12 @@ class Wall(ScrollView, can_focus=True, inherit_bindings=False):
         mono = self.clock()
         now, stale = self.state.now(mono), self.state.stale(mono)
         component = row["id"]
-        key = (self.state.versions[component], cells, component == self.selected, stale, ago(row["since"], now))
+        chosen, drilled = component == self.selected, component in marked(self.state)
+        key = (self.state.versions[component], cells, chosen, stale, drilled, ago(row["since"], now))
         kept = self._strips.get(component)
         if kept is not None and kept[0] == key:
             return kept[1]
-        line = row_line(row, self.shape, now, stale=stale, tz=board_of(self).tz)
-        strip = draw(fit(clip(line, cells), cells), palette, selected=component == self.selected, stale=stale)
+        line = row_line(row, self.shape, now, stale=stale, tz=board_of(self).tz, drilled=drilled)
+        strip = draw(fit(clip(line, cells), cells), palette, selected=chosen, stale=stale)
         self._strips[component] = (key, strip)
         return strip

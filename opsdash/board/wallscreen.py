@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from opsdash.board.component_keys import ComponentKeys
 from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import Line, Role, Row, beside, box, clip, fit, plain
+from opsdash.board.notices import notices
 from opsdash.board.page import Page
 from opsdash.board.state import FILTER_HELP, Sort, needs_attention, row_filter
 from opsdash.board.wall import Wall, heading, hint, without
@@ -89,7 +90,7 @@ class WallScreen(ComponentKeys, Page):
         size, stale = self.board.size, self.state.stale(self.board.clock())
         wall = self.wall
         self.query_one("#columns", Strips).show([heading(wall.shape, wall.sort)] if size.height >= 6 else [])
-        room = size.height - 8 - len(wall.order)
+        room = size.height - 8 - len(notices(self.state, self.board.clock(), size.width)) - len(wall.order)
         roomy = size.width >= 80 and size.height >= 28 and room >= 0
         self.query_one("#desk", Strips).show(self._desk(size.width) if roomy else [], stale=stale)
         self.query_one("#note", Strips).show(self._note(size.width, size.height), stale=stale)

@@ -112,6 +112,33 @@ OUTCOME: dict[str, Sign] = {
     "needs_human": Sign("✗", "NEEDS A PERSON", Role.DOWN),
 }
 
+VERDICT: dict[str, Sign] = {
+    "passed": Sign("✓", "PASSED", Role.OK),
+    "late": Sign("!", "LATE: it works, not in time", Role.DEGRADED),
+    "failed": Sign("✗", "FAILED", Role.DOWN),
+    "aborted": Sign("-", "ABORTED: it shows nothing", Role.DEGRADED),
+    "interrupted": Sign("-", "INTERRUPTED by a real failure: it shows nothing", Role.DEGRADED),
+    "inconclusive": Sign("?", "INCONCLUSIVE: nobody knows", Role.UNKNOWN),
+}
+
+DRILL_STATE: dict[str, str] = {
+    "arming": "the guard writes down the way back",
+    "injecting": "the fault is being made",
+    "running": "watching what follows",
+    "undoing": "the fault is being taken back",
+    "restoring": "going back to normal",
+    "ended": "ended",
+}
+
+HOLDS: dict[str, Sign] = {
+    "true": Sign("✓", "yes", Role.OK),
+    "false": Sign("✗", "NO", Role.DOWN),
+    "waiting": Sign("…", "waiting", Role.BACKUP),
+}
+
+DRILL_MARK: Span = ("[DRILL] ", Role.BACKUP)
+"""Stands before everything that is a drill, so that nobody takes it for real."""
+
 TIER_SHORT = {"essential": "ess", "important": "imp", "droppable": "drop"}
 
 
@@ -229,6 +256,11 @@ def hour(at: float, tz: tzinfo | None, now: float) -> str:
 def day(at: float, tz: tzinfo | None) -> str:
     """A date."""
     return _local(at, tz).strftime("%Y-%m-%d")
+
+
+def remaining(until: float, now: float) -> str:
+    """How long it is until then; nothing less than none."""
+    return format_duration(max(0.0, until - now))
 
 
 def _local(at: float, tz: tzinfo | None) -> datetime:

@@ -82,11 +82,24 @@ def _watchers(draft: Draft) -> set[str]:
     return {watcher for name in names for watcher in draft.operation.watchers.get(name, ())}
 
 
+def marked(draft: Draft) -> frozenset[str]:
+    """The components of which a failure right now is one that was planned."""
+    run = open_run(draft)
+    if run is None or run.state not in UNDER_WAY or run.real:
+        return frozenset()
+    return frozenset(each for each in concerned(draft, run) if _is_planned(draft, run, each))
+
+
 def is_drill(draft: Draft, component_id: str) -> bool:
     """Whether a failure of a component right now is one that was planned."""
     run = open_run(draft)
     if run is None or run.state not in UNDER_WAY or run.real or component_id not in concerned(draft, run):
         return False
+    return _is_planned(draft, run, component_id)
+
+
+def _is_planned(draft: Draft, run: DrillRun, component_id: str) -> bool:
+    """Whether a component that a run concerns fails because of that, if it fails."""
     component = draft.component(component_id)
     if component is None or breaks(run.drill) or not run.drill.injections:
         return component is not None

@@ -77,6 +77,7 @@ class DrillViewer:
             "component": "" if run is None else run.component,
             "state": "" if run is None else run.state.value,
             "until": None if run is None else _until(run),
+            "marked": sorted(drill_marks.marked(self._draft)),
             "faults": self.faults(),
             "halted": self._draft.get("lever", "lever") is not None,
             "overdue": sum(is_overdue(self._draft, each, wall) for each in self._draft.operation.drills.values()),

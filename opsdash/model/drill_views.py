@@ -36,6 +36,7 @@ class DrillSummary(TypedDict):
 
     running: id of the open run, "" for none; drill, component, state: of that.  until: when its fault is undone at the
     latest, None where nothing is broken.
+    marked: components whose failures are taken to be the drill's; what really fails is not among them.
     faults: runs whose faults may still be in place.  halted: whether the lever is engaged.  overdue: how many are.
     """
 
@@ -44,6 +45,7 @@ class DrillSummary(TypedDict):
     component: str
     state: str
     until: float | None
+    marked: list[str]
     faults: list[FaultView]
     halted: bool
     overdue: int

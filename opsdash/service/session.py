@@ -124,6 +124,9 @@ class Session(Protocol):
     async def whatif(self, subjects: Sequence[str]) -> WhatIfView:
         """What comes of losing all of `subjects` at once."""
 
+    async def couplings(self, hours: float = 2160.0) -> dict[str, Any]:
+        """Components that failed within the same minute more often than by chance (see `opsdash couplings`)."""
+
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         """Open incidents, newest first; with `closed` the resolved ones too."""
 

@@ -27,15 +27,23 @@ if TYPE_CHECKING:
         ComponentDetail,
         CoverageView,
         CoverView,
+        DrillLine,
+        DrillPlanView,
+        DrillRunView,
+        DrillSummary,
+        DrillsView,
+        DrillView,
         EntryView,
         FactView,
         FailureView,
+        FaultView,
         FeatureView,
         GapView,
         GuardView,
         HandoverView,
         IncidentView,
         JournalLine,
+        LeverView,
         ModeView,
         PersonView,
         PlanView,
@@ -268,6 +276,97 @@ def guards() -> list[GuardView]:
     ]
 
 
+def drill_line(name: str, component: str, **changes: Any) -> DrillLine:
+    """A drill in the list, that passed two weeks ago."""
+    made: dict[str, Any] = {
+        "id": name,
+        "title": f"{component} fails on purpose",
+        "component": component,
+        "failure_mode": "provider-unreachable",
+        "level": "contained",
+        "owner": "maria",
+        "driver": "ken",
+        "due": START + 75 * DAY,
+        "overdue": False,
+        "surprise": False,
+        "missed": "",
+        "standing": "fresh",
+        "proved_at": START - 14 * DAY,
+        "void_at": START + 86 * DAY,
+        "verdict": "passed",
+        "verdict_at": START - 14 * DAY,
+        "verdict_run": "DRILL-0",
+        "running": "",
+        "off": "",
+        "file": f"drills/{name}.yaml",
+    }
+    return cast("DrillLine", made | changes)
+
+
+def drill_run(line: DrillLine, name: str, at: float, **changes: Any) -> DrillRunView:
+    """A run whose fault is in place, and of which nothing was noticed yet."""
+    made: dict[str, Any] = {
+        "id": name,
+        "drill": line["id"],
+        "title": line["title"],
+        "component": line["component"],
+        "level": line["level"],
+        "state": "running",
+        "live": True,
+        "who": "maria",
+        "approved_by": None,
+        "cause": "person",
+        "reason": "",
+        "overrides": [],
+        "started_at": at,
+        "ended_at": None,
+        "steps": [{"at": at, "state": "arming"}, {"at": at, "state": "injecting"}, {"at": at, "state": "running"}],
+        "times": {"injected": at},
+        "measured": {},
+        "expectations": [
+            {"name": "detect", "title": "detected", "took": None, "allowed": 30.0, "holds": "waiting"},
+            {"name": "recover", "title": "service verified", "took": None, "allowed": 300.0, "holds": "waiting"},
+        ],
+        "unaffected": ["crm"],
+        "affected": [],
+        "samples": 12,
+        "missing": 0,
+        "load": 0,
+        "load_failed": 0,
+        "load_wanted": 0,
+        "faulty": True,
+        "until": at + 600,
+        "undone": None,
+        "undo_by": "",
+        "by_hand": ["opsdash faultproxy heal 9101"],
+        "waits": "",
+        "stopped": "",
+        "incident": "INC-40",
+        "switches": [],
+        "runbook": "email-down",
+        "runbook_run": None,
+        "verdict": None,
+        "why": [],
+        "note": "",
+        "valid_until": None,
+    }
+    return cast("DrillRunView", made | changes)
+
+
+def fault_left(run: str = "DRILL-3", **changes: Any) -> FaultView:
+    """A fault of which nobody knows whether it is gone."""
+    made: dict[str, Any] = {
+        "run": run,
+        "drill": "email-quarterly",
+        "component": "email",
+        "since": START - 720,
+        "detail": "the proxy did not answer when it was to be healed",
+        "by_hand": ["opsdash faultproxy heal 9101", "systemctl restart mail-relay"],
+        "guarded": False,
+    }
+    return cast("FaultView", made | changes)
+
+
 def _rows() -> list[WallRow]:
     return [
         row(
@@ -496,6 +595,14 @@ class FakeSession:
         self.records: list[JournalLine] = []
         self.run = self._runbook()
         self.readiness_found: ReadinessView | None = None
+        self.drill_lines: list[DrillLine] = []
+        self.drill_runs: dict[str, DrillRunView] = {}
+        self.drill_plan_changes: dict[str, Any] = {}
+        self.drills_planned = 0
+        self.faults_left: list[FaultView] = []
+        self.lever: LeverView | None = None
+        self.marked: list[str] = []
+        self.coupled: list[dict[str, Any]] = []
         self.texts: dict[str, str] = {}
         self._seq = 0
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
@@ -526,8 +633,8 @@ class FakeSession:
             "undelivered": self.undelivered,
             "readiness": None if self.readiness_found is None else self.readiness_found["score"],
             "incidents": sum(one["resolved_at"] is None for one in self.incident_list),
+            "drills": self.drills_summary(),
             "problems": len(self.problem_list),
-            "drills": None,
             "uncovered": [one["id"] for one in self.rows.values() if not one["covered"]],
             "engine_since": START - 3600,
             "version": "0.1.0",
@@ -535,6 +642,42 @@ class FakeSession:
             "workspace": "/srv/ops",
             "demo": self.is_demo,
         }
+
+    @property
+    def open_drill(self) -> DrillRunView | None:
+        """The run that goes on."""
+        return next((run for run in self.drill_runs.values() if run["live"]), None)
+
+    def drills_summary(self) -> DrillSummary | None:
+        """What the head says of drills."""
+        run = self.open_drill
+        if not (self.drill_lines or self.faults_left or self.lever):
+            return None
+        return {
+            "running": run["id"] if run else "",
+            "drill": run["drill"] if run else "",
+            "component": run["component"] if run else "",
+            "state": run["state"] if run else "",
+            "until": run["until"] if run else None,
+            "marked": list(self.marked),
+            "faults": copy.deepcopy(self.faults_left),
+            "halted": self.lever is not None,
+            "overdue": sum(line["overdue"] for line in self.drill_lines),
+        }
+
+    def run_drill(self, state: str, **changes: Any) -> None:
+        """Let the open run come to `state`, and report it."""
+        run = self.open_drill
+        assert run is not None
+        run["state"] = state
+        run["steps"].append({"at": self.now, "state": state})
+        if state == "ended":
+            run["live"], run["ended_at"], run["until"] = False, self.now, None
+            self.marked = []
+            for line in self.drill_lines:
+                line["running"] = ""
+        run.update(changes)  # type: ignore[typeddict-item] # keys of DrillRunView
+        self.report(run["component"])
 
     def change(self, component: str, **changes: Any) -> None:
         """Change a row and report it."""
@@ -1239,6 +1382,35 @@ class FakeSession:
         self.run["approved"] = arguments["sha256"] == self.run["sha256"]
         return ""
 
+    def _do_start_drill(self, arguments: Mapping[str, Any]) -> str:
+        line = next(each for each in self.drill_lines if each["id"] == arguments["drill"])
+        run = drill_run(line, f"DRILL-{len(self.drill_runs) + 1}", self.now, reason=arguments["reason"])
+        self.drill_runs[run["id"]], line["running"] = run, run["id"]
+        self.marked = [line["component"]]
+        self.report(line["component"])
+        return run["id"]
+
+    def _do_stop_drill(self, arguments: Mapping[str, Any]) -> str:
+        self.run_drill("undoing", stopped=f"maria: {arguments['reason']}")
+        return str(arguments["run"])
+
+    def _do_halt_drills(self, arguments: Mapping[str, Any]) -> str:
+        self.lever = {"at": self.now, "who": "maria", "reason": str(arguments["reason"])}
+        if self.open_drill is not None:
+            self.run_drill("undoing", stopped=f"halted: {arguments['reason']}")
+        self.report("email")
+        return ""
+
+    def _do_allow_drills(self, arguments: Mapping[str, Any]) -> str:
+        self.lever = None
+        self.report("email")
+        return ""
+
+    def _do_fault_gone(self, arguments: Mapping[str, Any]) -> str:
+        self.faults_left = [each for each in self.faults_left if each["run"] != arguments["run"]]
+        self.report("email")
+        return ""
+
     def _do_end_run(self, arguments: Mapping[str, Any]) -> str:
         self.run["id"] = ""
         return ""
@@ -1272,6 +1444,10 @@ class FakeSession:
     async def whatif(self, subjects: Sequence[str]) -> WhatIfView:
         self._reachable()
         return whatif_loss(*subjects, lost=subjects[0].startswith("host:"))
+
+    async def couplings(self, hours: float = 2160.0) -> dict[str, Any]:
+        self._reachable()
+        return {"couplings": copy.deepcopy(self.coupled), "tested": 10, "components": 5}
 
     async def incidents(self, *, closed: bool = False) -> list[IncidentView]:
         self._reachable()
@@ -1333,6 +1509,58 @@ class FakeSession:
     async def runs(self, limit: int = 100) -> list[RunLine]:
         self._reachable()
         return []
+
+    async def drills(self) -> DrillsView:
+        self._reachable()
+        run = self.open_drill
+        return {
+            "drills": copy.deepcopy(self.drill_lines),
+            "running": run["id"] if run else "",
+            "faults": copy.deepcopy(self.faults_left),
+            "lever": copy.deepcopy(self.lever),
+            "at": self.now,
+        }
+
+    async def drill(self, drill: str) -> DrillView | None:
+        self._reachable()
+        run = self.drill_runs.get(drill)
+        name = run["drill"] if run else drill
+        line = next((each for each in self.drill_lines if each["id"] == name), None)
+        if line is None:
+            return None
+        if run is None:
+            run = next((each for each in reversed(self.drill_runs.values()) if each["drill"] == name), None)
+        view: DrillView = {
+            "line": line, "run": run, "fault": None, "absent": ["ken"], "steady": ["email/delivery"],
+            "limit": 600.0, "windows": ["tue 10:00-16:00"], "runbook": "email-down",
+        }  # fmt: skip
+        return copy.deepcopy(view)
+
+    async def drill_plan(self, drill: str) -> DrillPlanView:
+        self._reachable()
+        self.drills_planned += 1
+        line = next(each for each in self.drill_lines if each["id"] == drill)
+        made: dict[str, Any] = {
+            "drill": drill,
+            "title": line["title"],
+            "component": line["component"],
+            "level": line["level"],
+            "latest": line["verdict_run"],
+            "due": line["due"],
+            "steps": ["arm a guard, which undoes everything after 10m at the latest", "inject fault_proxy"],
+            "undo": ["fault_proxy: by its own way back", "verified by email/postmark/api"],
+            "by_hand": ["opsdash faultproxy heal 9101"],
+            "expects": ["detected within 30s", "service verified within 5m", "not affected: crm"],
+            "touches": ["users of email", "the routing of email"],
+            "limit": 600.0,
+            "guards": [guard("running", "no other drill is running", evidence="none is", overridable=False)],
+            "failed": [],
+            "warnings": [],
+            "needs": "y",
+            "refused": None,
+        }
+        made.update(copy.deepcopy(self.drill_plan_changes))
+        return made  # type: ignore[return-value] # built from the keys of DrillPlanView
 
     async def people(self) -> list[PersonView]:
         self._reachable()

@@ -44,6 +44,12 @@ def _people() -> Page:
     return PeoplePage()
 
 
+def _drills() -> Page:
+    from opsdash.board.pages.drills import DrillsPage
+
+    return DrillsPage()
+
+
 def _readiness() -> Page:
     from opsdash.board.pages.readiness import ReadinessPage
 
@@ -68,6 +74,7 @@ VIEWS: dict[str, Callable[[], Page]] = {
     "register": _register,
     "journal": _journal,
     "people": _people,
+    "drills": _drills,
     "readiness": _readiness,
     "whatif": _whatif,
     "problems": _problems,

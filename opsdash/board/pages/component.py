@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from opsdash.board.component_keys import ComponentKeys
 from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import Line, Role, Row, beside, box, clip, cut, left, right, wrap
+from opsdash.board.notices import marked
 from opsdash.board.page import Page
 from opsdash.board.progress import times_line
 from opsdash.board.words import (
+    DRILL_MARK,
     OUTCOME,
     STALE,
     STATUS,
@@ -85,7 +87,8 @@ class ComponentPage(ComponentKeys, Page):
 
     def place(self) -> Line:
         title = self.detail["row"]["title"] if self.detail else self._component
-        return [("wall › ", Role.DIM), (title, Role.STRONG), (f"   {self._component}", Role.DIM)]
+        drilled = [DRILL_MARK] if self._component in marked(self.state) else []
+        return [("wall › ", Role.DIM), *drilled, (title, Role.STRONG), (f"   {self._component}", Role.DIM)]
 
     def body(self, cells: int) -> list[Row]:
         if self.detail is None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 from opsdash.board.dialogs import ChoiceDialog, PromptDialog
 from opsdash.board.editor import compose
 from opsdash.board.keymap import Scope, bindings
-from opsdash.board.lines import CURSOR, Line, Role, Row, box, cut, left, wrap
+from opsdash.board.lines import CURSOR, Line, Role, Row, box, cut, left, width, wrap
 from opsdash.board.page import Page
 from opsdash.board.state import text_filter
-from opsdash.board.words import INCIDENT, ago, date_time, sign
+from opsdash.board.words import DRILL_MARK, INCIDENT, ago, date_time, sign
 from opsdash.core.severity import WORDS as SEVERITY
 from opsdash.model.units import format_duration
 
@@ -230,10 +230,12 @@ def incident_line(incident: IncidentView, now: float, cells: int) -> Line:
     mine = f"   {incident['acknowledged_by']} is on it" if incident["acknowledged_by"] else ""
     if incident["state"] == "open":
         mine = "   nobody is on it"
+    drill: Line = [DRILL_MARK] if incident["kind"] == "drill" else []
+    title = f"{incident['component']}: {incident['title'].removeprefix(DRILL_MARK[0])}"
     return [
         CURSOR, (" ", Role.TEXT), (f"{state.mark} ", state.role), (left(incident["id"], 9) + " ", Role.STRONG),
         (left(state.word, 15), state.role), (left(ago(incident["opened_at"], now), 8), Role.TEXT),
-        (cut(f"{incident['component']}: {incident['title']}", max(10, cells - 56)), Role.TEXT),
+        *drill, (cut(title, max(10, cells - 56 - width(drill))), Role.TEXT),
         (mine, Role.DEGRADED if incident["state"] == "open" else Role.DIM),
     ]  # fmt: skip
 

@@ -1,21 +1,24 @@
 """Readiness: would the operation survive each of its failures today? Scores, and gaps with what closes each.
 
-The lowest scores come first, then the gaps, worst first. `enter` on a score shows that component's gaps alone, `esc`
-goes back to all; `enter` on a gap opens its component.
+The lowest scores come first, then what fails together and should be isolated, then the gaps, worst first. `enter` on a
+score shows that component's gaps alone, `esc` goes back to all; `enter` on a gap opens its component.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.board.keymap import Scope, bindings
 from opsdash.board.lines import CURSOR, Line, Role, Row, cut, left, right, wrap
 from opsdash.board.page import Page
 from opsdash.board.state import text_filter
-from opsdash.board.words import TIER_SHORT, count_of, score_bars, score_role
+from opsdash.board.words import TIER_SHORT, ago, count_of, score_bars, score_role
 from opsdash.model.text import clean
+from opsdash.service.session import SessionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from textual.binding import BindingType
 
     from opsdash.board.state import Changes
@@ -25,6 +28,10 @@ MOST_GAPS = 300
 """Gaps that the page asks for; a component has its own page of them."""
 
 MOST_SCORES = 12
+MOST_COUPLINGS = 5
+COUPLINGS_EVERY = 60.0
+"""Seconds after which it is asked again what fails together: the engine reads three months of history for that."""
+
 TREND_CELLS = 30
 _ALL, _GAP, _SCORE = "", "gap:", "score:"
 
@@ -40,12 +47,27 @@ class ReadinessPage(Page):
         super().__init__()
         self.found: ReadinessView | None = None
         self.component: str | None = None
+        self.together: Mapping[str, Any] | None = None
+        self._together_at = float("-inf")
 
     async def load(self) -> None:
         wanted = self.component
         found = await self.board.session.readiness(wanted, MOST_GAPS)
         if wanted == self.component:
             self.found = found
+        await self._load_couplings()
+
+    async def _load_couplings(self) -> None:
+        """What fails together. Without history the page has everything else."""
+        now = self.board.clock()
+        if now - self._together_at < COUPLINGS_EVERY:
+            return
+        self._together_at = now
+        self.draw()
+        try:
+            self.together = await self.board.session.couplings()
+        except SessionError:
+            self.together = None
 
     def heard(self, changes: Changes) -> None:
         if changes.summary:
@@ -83,6 +105,9 @@ class ReadinessPage(Page):
             more = len(found["components"]) - MOST_SCORES
             rows += [Row([(f"   and {more} with higher scores", Role.DIM)])] if more > 0 else []
             rows.append(Row([]))
+        if not self.filter:
+            now = self.state.now(self.board.clock())
+            rows += coupling_rows(self.together, self.component, now, cells)
         shown = [gap for gap in found["gaps"] if test(_haystack(gap))]
         for gap in shown:
             rows += gap_rows(gap, cells, alone=self.component is not None)
@@ -171,3 +196,26 @@ def gap_rows(gap: GapView, cells: int, *, alone: bool) -> list[Row]:
         for number, line in enumerate(wrap(way, max(20, cells - 14)))
     ]
     return rows
+
+
+def coupling_rows(found: Mapping[str, Any] | None, component: str | None, now: float, cells: int) -> list[Row]:
+    """Pairs that should be isolated and fail together, most certain first; of one component, or of all."""
+    if found is None:
+        return []
+    pairs = [
+        each for each in found["couplings"] if not each["explained"] and component in {None, each["one"], each["other"]}
+    ]
+    if not pairs:
+        return []
+    more = f" {len(pairs)}, the first {MOST_COUPLINGS} shown;" if len(pairs) > MOST_COUPLINGS else ""
+    heading = f"   FAIL TOGETHER, and should be isolated:{more} opsdash couplings has all, with times"
+    rows = [Row([(cut(heading, cells), Role.HEADING)])]
+    for each in pairs[:MOST_COUPLINGS]:
+        first, second = each["failures"]
+        words = (
+            f"{each['together']} of {first} and {second} failures within the same minute; "
+            f"{each['expected']:.2g} by chance, p {each['p_value']:.1g}, last {ago(each['times'][-1], now)} ago"
+        )
+        rows.append(Row([("    ! ", Role.DEGRADED), (f"{each['one']} + {each['other']}", Role.STRONG)]))
+        rows += [Row([(" " * 8 + line, Role.DIM)]) for line in wrap(words, max(20, cells - 10))]
+    return [*rows, Row([])]
