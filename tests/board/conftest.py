@@ -65,7 +65,16 @@ class Stage:
     @property
     def _at_work(self) -> bool:
         loading = any(worker.is_running for worker in self.app.workers if worker.name != "reader")
-        return loading or self.app._flush_waits or self.session.unheard
+        return loading or self.app._flush_waits or self.session.unheard or self._messages_wait
+
+    @property
+    def _messages_wait(self) -> bool:
+        """Whether the app or a screen has something before it: a callback of a dialog that was left, too."""
+        return any(
+            pump._next_callbacks or pump._message_queue.qsize()
+            for pump in (self.app, *self.app.screen_stack)
+            if pump.is_running
+        )
 
     async def live(self, seconds: float = 1.0) -> None:
         """Time passes, and the engine gives signs of life."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from opsdash.model.switch import SwitchKind
-from tests.engine.support import eventually, loaded_from, write_workspace
+from tests.engine.support import eventually, eventually_asked, loaded_from, write_workspace
 from tests.mechanisms.patroni_server import LOGIN, ROOT, StandinServer, patroni
 from tests.mechanisms.patroni_shop import Shop, component, shop, truths
 from tests.nonblocking import nothing_of_ours_blocks
@@ -47,10 +47,17 @@ async def test_there_and_back_with_all_that_is_declared_verified(db: Shop, clust
     assert truths(there) == {"A": "true", "B": "true", "C": "true", "D": "true"}
     assert 'Successfully switched over to "pg1"' in there["detail"]
     assert (db.active, cluster.leader) == ("pg1", "pg1")
+    await eventually_asked(lambda: could_be_carried_out(db, SwitchKind.FAILBACK), hint=cluster.told)
     back = await db.carry_out(SwitchKind.FAILBACK)
     assert back["state"] == "committed", back
     assert (db.active, cluster.leader) == ("pg0", "pg0")
     assert [(post["leader"], post["candidate"]) for post in cluster.told()["posts"]] == [("pg0", "pg1"), ("pg1", "pg0")]
+
+
+async def could_be_carried_out(db: Shop, kind: SwitchKind) -> bool:
+    """Whether the preflight has passed: a member that was a primary until now starts anew as a replica."""
+    guards = (await db.plan(kind))["guards"]
+    return any(guard["rule"] == "preflight" and guard["result"] == "pass" for guard in guards)
 
 
 async def test_a_failover_of_patronis_own_is_noticed_as_nobodys_here(db: Shop, cluster: StandinServer) -> None:
