@@ -57,6 +57,10 @@ class Shop:
         state: dict[str, Any] = await tell(self.control, {})
         return str(state["mode"])
 
+    async def tell(self, mode: str) -> None:
+        """Break it, other than by a drill."""
+        await tell(self.control, {"mode": mode, "for": 600})
+
     async def until_passing(self) -> None:
         """Wait until nothing is broken any more."""
 

@@ -1,4 +1,4 @@
-"""Drills in a real engine with real guards: what is broken is undone, whatever ends it, and what is seen is recorded."""
+"""Drills in a real engine with real guards: what is broken is undone, whatever ends it, and is recorded."""
 
 from __future__ import annotations
 
