@@ -56,6 +56,7 @@ async def test_a_lever_that_is_moved_without_the_engine_undoes_and_is_recorded(t
         assert found.verdict is Verdict.ABORTED
         assert await made.mode() == "pass"
         lever = await eventually(lambda: engine.drilling.viewer().lever(), within=PATIENCE)
+        assert lever is not None
         assert (lever["who"], lever["reason"]) == ("ken", "customers call")
         refused = (await engine.submit("again", "maria", i.StartDrillIntent("refuses", latest=found.id)))["refused"]
         assert refused is not None
