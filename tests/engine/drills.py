@@ -33,6 +33,7 @@ runbook: shop-down
 RUNBOOK = "---\ntitle: The shop is down\ncomponent: shop\n---\n\n# Shop\n\n## Steps\n\n### Look\n\nLook.\n"
 DRILL = """
 title: The shop refuses
+owner: maria
 component: shop
 failure_mode: broken
 level: contained
@@ -83,7 +84,7 @@ class Shop:
 async def shop(folder: Path, *, settings: str = "", **drill: str) -> AsyncIterator[Shop]:
     """The server, the proxy before it, and the workspace."""
     with tempfile.TemporaryDirectory(prefix="fp-") as short:
-        async with serving(status={"ok": True}) as target:
+        async with serving() as target:
             ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
             control = Path(short, "control")
             proxy = FaultProxy(Address("127.0.0.1", 0), Address("127.0.0.1", target.port), control)
