@@ -94,7 +94,8 @@ async def test_a_target_that_really_fails_interrupts_the_drill(tmp_path: Path) -
     folder = tmp_path / "w"
     async with shop(folder, hold="1h", limit="2h") as made:
         (folder / "drills" / "pretends.yaml").write_text(
-            "title: As if\nowner: maria\ncomponent: shop\nfailure_mode: broken\nlevel: synthetic\nexpect: {detect: 5m}\n"
+            "title: As if\nowner: maria\ncomponent: shop\nfailure_mode: broken\n"
+            "level: synthetic\nexpect: {detect: 5m}\n"
             "inject: {pretend: {status: down, target: front}}\nverify_undone: [front]\nlimit: 2h\nhold: 1h\n"
         )
         async with engine(folder) as one:
