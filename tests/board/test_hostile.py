@@ -13,7 +13,7 @@ from textual.color import Color
 
 from opsdash.board.net import ControlFilter
 from opsdash.model.text import clean, clean_lines
-from tests.board.fake_session import FakeSession, guard
+from tests.board.fake_session import FakeSession, drill_line, fault_left, guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "modes": ("g",), "runbook": ("r",), "block": ("r", "x"), "incidents": ("2",), "runbooks": ("3",),
     "register": ("4",), "what-if": ("9",), "loss": ("9", "enter"),
     "journal": ("5", "enter"), "people": ("6",), "problems": ("exclamation_mark",), "help": ("question_mark",),
-    "demo": ("x", "enter"), "palette": ("colon",),
+    "demo": ("x", "enter"), "palette": ("colon",), "drills": ("7", "down"), "drill": ("D",), "drill's run": ("D", "y"),
+    "halt": ("f9",),
 }  # fmt: skip
 
 KEPT = {
@@ -89,6 +90,9 @@ class HostileSession(FakeSession):
         self.guards = [guard(str(number), next(payloads), "warn", next(payloads)) for number in range(5)]
         texts = ("title", "source_title", "target_title", "manual", "undo", "last", "reason")
         self.plan_changes = {key: next(payloads) for key in texts}
+        self.drill_lines = [drill_line("d", "email")]
+        self.faults_left = [poison(fault_left(), payloads)]
+        self.lever = {"at": 0.0, "who": next(payloads), "reason": next(payloads)}
         self.texts = {key: next(payloads) for key in ("detail", "raw", "failure", "output")}
 
     def summary(self) -> Any:
@@ -105,6 +109,19 @@ class HostileSession(FakeSession):
     async def component(self, component: str) -> Any:
         detail = poison(copy.deepcopy(await super().component(component)), self.payloads)
         return {**detail, "runbook": "email-down", "keys": dict.fromkeys(detail["keys"])}
+
+    async def drills(self) -> Any:
+        return poison(await super().drills(), self.payloads) | {"drills": self.drill_lines}
+
+    async def drill(self, drill: str) -> Any:
+        view = await super().drill(drill)
+        return None if view is None else {**poison(view, self.payloads), "line": view["line"]} | self._run(view["run"])
+
+    def _run(self, run: Any) -> Any:
+        return {} if run is None else {"run": {**poison(run, self.payloads), "id": run["id"]}}
+
+    async def drill_plan(self, drill: str) -> Any:
+        return {**poison(await super().drill_plan(drill), self.payloads), "drill": drill, "needs": "y"}
 
     async def register(self) -> Any:
         return poison(await super().register(), self.payloads)

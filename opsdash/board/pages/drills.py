@@ -233,12 +233,16 @@ def lever_rows(lever: LeverView, now: float, cells: int) -> list[Row]:
     return [Row([*head, (cut(words, max(10, cells - 42)), Role.TEXT), *end])]
 
 
+_ROOMY = 70
+
+
 def _widths(cells: int) -> tuple[int, int, int, int]:
-    """Cells for drill, component, level and owner; narrow terminals lose owner and level: they stand below the list."""
+    """Cells for drill, component, level and owner; narrow ones lose the last of these first."""
     level = 10 if cells >= 90 else 0
     owner = 10 if cells >= 96 else 0
-    rest = max(24, cells - 3 - 13 - 14 - 21 - level - owner)
-    component = min(22, rest * 2 // 5)
+    latest = 21 if cells >= _ROOMY else 14
+    rest = max(14, cells - 3 - 13 - 14 - latest - level - owner)
+    component = min(22, rest * 2 // 5) if cells >= _ROOMY else 0
     return rest - component, component, level, owner
 
 
