@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
         "sheet", "emergency sheets: a page for each component, for the day on which this host is what failed"
     ),
     "incident": Entry("incident", "incidents: look after one, write, hand over, resolve; the report"),
+    "drill": Entry("drill", "planned failures: what is due, run one, halt them all, evidence, calendar"),
     "history": Entry("history", "uptime, latency percentiles, changes of a component"),
     "couplings": Entry("couplings", "components that failed within the same minute more often than by chance"),
     "people": Entry("people", "who owns what and can run it, who is on duty or away"),

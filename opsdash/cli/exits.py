@@ -45,3 +45,11 @@ REFUSED: Final = 4
 
 OUTCOME_UNKNOWN: Final = 5
 """The action may have taken effect. Look before anything is done again."""
+
+# --- drill run
+
+NOT_PASSED: Final = 1
+"""The drill has not passed: it was late, failed, stopped, or nobody knows. Also: nobody waited for its verdict."""
+
+FAULT_LEFT: Final = 5
+"""A fault of the drill may still be in place, or it is not known what became of it."""

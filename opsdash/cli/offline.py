@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from opsdash.config.loader import load
+from opsdash.core.drill_views import DrillViewer
 from opsdash.core.evolve import evolve
 from opsdash.core.incident_views import incident_view
 from opsdash.core.readiness import readiness
@@ -17,6 +18,8 @@ from opsdash.core.readiness_views import readiness_view
 from opsdash.core.run_views import run_line
 from opsdash.core.views import Viewer
 from opsdash.engine.clock import system_clock
+from opsdash.engine.drilling import by_hand
+from opsdash.engine.guards import leftovers
 from opsdash.engine.readiness import facts_of
 from opsdash.engine.runviews import About, run_view, runbook_line
 from opsdash.model.world import Live, World
@@ -64,6 +67,12 @@ class Offline:
         draft = self.viewer.draft
         found = readiness(draft, facts_of(self.loaded, trust, measured=False))
         return readiness_view(found, draft, component, measured=False)
+
+    def drills(self) -> DrillViewer:
+        """Drills as files, journal and guards have left them."""
+        left = {each.run: (each.by_hand, each.guarded) for each in leftovers(places(self.loaded.workspace).state)}
+        runbooks = {name: runbook.sha256 for name, runbook in self.loaded.runbooks.items()}
+        return DrillViewer(self.viewer.draft, by_hand, left, runbooks)
 
     def people(self) -> list[PersonView]:
         """All people."""

@@ -16,6 +16,7 @@ from opsdash.core.markdown import cell, line
 from opsdash.core.proofs import CHANGED, FAILED, FRESH, NEVER, OLD
 from opsdash.core.telling import tell, who_of
 from opsdash.model import records as r
+from opsdash.model.drill import PROVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -187,8 +188,9 @@ def markdown(found: Mapping[str, Any], moment: Callable[[float | None], str]) ->
         "",
         *(f"- {line(each)}" for each in found["why"]),
         f"- who: {people} ({found['cause']}){absent}",
-        f"- counts until {moment(found['valid_until'])}, as long as what it proves does not change",
     ]
+    if found["verdict"] in PROVES:
+        lines.append(f"- counts until {moment(found['valid_until'])}, as long as what it proves does not change")
     lines += [f"- why it was run: {line(found['reason'])}"] if found["reason"] else []
     lines += [f"- note: {line(found['note'])}"] if found["note"] else []
     lines += [f"- overridden: {', '.join(found['overrides'])}"] if found["overrides"] else []

@@ -278,9 +278,11 @@ def _no_plan(drill_id: str, refused: Refused) -> DrillPlanView:
 
 
 def is_overdue(draft: Draft, drill: Drill, wall: float) -> bool:
-    """Whether a drill's date has passed and nobody has begun it; a surprise is none before it begins by itself."""
+    """Whether a drill's date has passed for a day and nobody has begun it; a surprise may still begin by itself."""
     known: DrillDue | None = draft.get("drill_dues", drill.id)
-    return known is not None and not known.claimed and known.starts is None and known.due <= wall and not drill.off
+    if known is None or known.claimed or known.starts is not None or drill.off:
+        return False
+    return known.overdue or wall >= known.due + drill_schedule.OVERDUE_AFTER + (drill.surprise or 0.0)
 
 
 def _until(run: DrillRun) -> float | None:
