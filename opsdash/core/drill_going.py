@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from opsdash.model.switch import Switch
     from opsdash.model.world import DrillLive
 
-ARM_WITHIN = 30.0
-"""Seconds within which the guard has to be up."""
+ARM_WITHIN = 120.0
+"""Seconds within which the guard has to be up; before that its engine says why it is not."""
 
 RESTORE_WITHIN = 600.0
 RESTORE_BY_PEOPLE = 1800.0

@@ -103,6 +103,10 @@ class Drilling:
         run = drill_marks.open_run(self._world)
         return [] if run is None or run.drill.level is Level.TABLETOP else [run.id]
 
+    def guard(self, run: str) -> Guard:
+        """The guard of a run. Raises KeyError where it has none (any more)."""
+        return self._guards[run]
+
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
