@@ -1,6 +1,6 @@
 """The drills of the example: each essential component's drill of the quarter really breaks something, and proves it.
 
-They run in two operations beside each other, since one operation has one drill at a time. Only `hold` is shortened.
+They run in two operations beside each other, since one operation has one drill at a time.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ if TYPE_CHECKING:
 LONG = 90.0
 """Seconds in which any of these drills has ended; each takes about fifteen."""
 
-BY_OPSDASH = {
-    "crm-quarterly": "outbox",
-    "automation-quarterly": "essential-flows-only",
-    "pricing-api-quarterly": "cached-prices",
-}
-"""Drills that are answered by a degraded mode, and by which."""
+SHORTER = re.compile(r"(?m)^(hold): \w+")
+PATIENT = re.compile(r"\b(slow_after|max_latency): \w+")
+
+BY_A_MODE = ("crm-quarterly", "automation-quarterly", "pricing-api-quarterly")
+"""Drills that opsdash answers itself, by a degraded mode that really has to serve."""
 
 
 def shortened(workspace: Path, services: DemoServices) -> Mapping[str, str]:
-    """The guard of a drill is told the ports by opsdash.yaml, as in the demo; no backup serves for long."""
+    """The guard of a drill is told the ports by opsdash.yaml, as in the demo. No backup serves for long, and a machine
+    that is busy with other tests is no failure.
+    """
     _write_ports(Example(workspace.parent, workspace, services))
-    for file in (workspace / "drills").iterdir():
-        file.write_text(re.sub(r"(?m)^hold: \w+", "hold: 1s", file.read_text()))
+    for folder in (workspace / "drills", workspace / "checks"):
+        for file in folder.iterdir():
+            file.write_text(SHORTER.sub(r"\1: 1s", PATIENT.sub(r"\1: 5s", file.read_text())))
+    settings = workspace / "opsdash.yaml"
+    settings.write_text(settings.read_text().replace("timeout: 1s", "timeout: 4s"))
     return {}
 
 
@@ -73,13 +77,13 @@ async def ended(desk: Desk, run: str) -> DrillRunView:
 
 async def answered_by_opsdash(folder: Path) -> None:
     async with on_duty(folder, shortened) as desk, served(desk, "maria") as sessions:
-        for drill, mode in BY_OPSDASH.items():
+        for drill in BY_A_MODE:
             found = await ended(desk, await begun(desk, sessions["maria"], drill))
             assert found["verdict"] == "passed", found
             assert (found["undone"], found["undo_by"]) == (True, "guard")
             assert {each["holds"] for each in found["expectations"]} == {"true"}
-            assert desk.row(found["component"])["mode"] is None, f"{mode} was left again"
-            assert desk.works_all(found["component"])
+            assert "mode" in {each["name"] for each in found["expectations"]}
+            assert desk.row(found["component"])["mode"] is None
 
 
 async def answered_by_a_person(folder: Path) -> None:
@@ -160,7 +164,7 @@ async def until_it_can_begin(session: EngineSession, drill: str) -> None:
 async def score(example: Example) -> float:
     _, found, told = await opsdash(example, "readiness", "email")
     assert found is not None, told
-    return float(found["score"])
+    return float(found["readiness"]["score"])
 
 
 def mails_of(example: Example, provider: str) -> int:
@@ -197,7 +201,7 @@ async def test_a_newcomer_sees_mail_break_and_come_back_and_the_score_rise_until
         assert line["standing"] == "fresh"
 
         file = example.workspace / "checks" / "email.yaml"
-        file.write_text(file.read_text().replace("max_latency: 800ms", "max_latency: 900ms"))
+        file.write_text(file.read_text().replace("max_latency: 5s", "max_latency: 6s"))
         async with asyncio.timeout(LONG):
             while (await session.drill("email-quarterly") or {})["line"]["standing"] != "changed":
                 await asyncio.sleep(0.1)
