@@ -1,4 +1,4 @@
-"""The pages about drills: their files are good ones in the example operation, their commands are ones that opsdash takes."""
+"""The pages about drills: their files are good ones in the example operation, their commands are taken."""
 
 from __future__ import annotations
 
