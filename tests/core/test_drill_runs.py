@@ -578,7 +578,7 @@ def test_without_a_guard_nothing_is_broken() -> None:
 def test_a_guard_that_never_answers_ends_it_before_anything_is_broken() -> None:
     timeline = office(drill(), faults=Faults(silent={"arm"}))
     timeline.begin(D)
-    timeline.live_on(40)
+    timeline.live_on(130)
     assert timeline.ended(D).verdict is Verdict.ABORTED
     assert timeline.wanted(Inject) == []
 

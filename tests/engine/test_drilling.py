@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -107,7 +109,7 @@ async def test_a_guard_that_dies_is_replaced_by_the_engine(tmp_path: Path) -> No
     async with shop(tmp_path, hold="1h", limit="2h") as made, running(tmp_path) as engine:
         run = await begin(engine)
         await until_state(engine, "running")
-        await engine.drilling.guard(run).dismiss()
+        os.kill(engine.drilling.guard(run).pid, signal.SIGKILL)
         found = await until_state(engine, "ended")
         assert (found.verdict, found.undone, found.undo_by) == (Verdict.ABORTED, True, "engine")
         assert await made.mode() == "pass"

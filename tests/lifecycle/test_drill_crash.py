@@ -71,7 +71,8 @@ async def test_an_engine_that_is_killed_during_a_drill_leaves_nothing_broken(
     folder = tmp_path / "w"
     lasts = "1h" if state in ("injecting", "running") else "0s"
     async with shop(folder, hold=lasts, limit="2h") as made:
-        async with engine(folder) as one:
+        async with engine(folder, wait=False) as one:
+            await one.until_it_answers(PATIENCE)
             await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
             await begin(one.session)
             await eventually(lambda: has_come_to(folder, state), within=PATIENCE, hint=lambda: one.said)
@@ -80,7 +81,8 @@ async def test_an_engine_that_is_killed_during_a_drill_leaves_nothing_broken(
                 kill_the_guard(folder)
         if whom == "engine":
             await made.until_passing()
-        async with engine(folder) as two:
+        async with engine(folder, wait=False) as two:
+            await two.until_it_answers(PATIENCE)
             await eventually_asked(lambda: is_over(two.session), within=PATIENCE, hint=lambda: two.said)
             found = await two.session.drill("DRILL-1")
             assert found is not None
@@ -94,10 +96,12 @@ async def test_a_target_that_really_fails_interrupts_the_drill(tmp_path: Path) -
     folder = tmp_path / "w"
     async with shop(folder, hold="1h", limit="2h") as made:
         (folder / "drills" / "pretends.yaml").write_text(
-            "title: As if\nowner: maria\ncomponent: shop\nfailure_mode: broken\nlevel: synthetic\nexpect: {detect: 5m}\n"
+            "title: As if\nowner: maria\ncomponent: shop\nfailure_mode: broken\n"
+            "level: synthetic\nexpect: {detect: 5m}\n"
             "inject: {pretend: {status: down, target: front}}\nverify_undone: [front]\nlimit: 2h\nhold: 1h\n"
         )
-        async with engine(folder) as one:
+        async with engine(folder, wait=False) as one:
+            await one.until_it_answers(PATIENCE)
             await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
             verdict = await one.session.submit("start_drill", {"drill": "pretends"})
             assert verdict["accepted"], verdict["refused"]
