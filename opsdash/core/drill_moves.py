@@ -14,7 +14,7 @@ from opsdash.core.drill_states import DrillEvent
 from opsdash.core.reader import OPSDASH
 from opsdash.model.drill import LEVEL_ORDER, PROVES, DrillState, Level, Verdict
 from opsdash.model.effects import ArmGuard, CancelTimer, Inject, Poll, SetTimer, StopLoad, UndoFaults
-from opsdash.model.incident import IncidentState
+from opsdash.model.incident import IncidentKind, IncidentState
 from opsdash.model.records import DrillAdvanced, DrillEnded, IncidentClosed, IncidentResolved, Proved
 from opsdash.model.world import DrillLive
 
@@ -212,8 +212,15 @@ def _prove(draft: Draft, run: DrillRun) -> None:
 
 
 def _close(draft: Draft, run: DrillRun) -> None:
-    """The incident of a drill ends with it, where nothing is out of the ordinary any more."""
+    """The incident of a drill ends with it, where nothing is out of the ordinary any more.
+
+    A note about what is droppable waits for a person to see it; whoever ran the drill has.
+    """
     incident: Incident | None = draft.get("incidents", run.incident or "")
-    if incident is not None and incident.state is IncidentState.RESOLVED:
-        verdict = "" if run.verdict is None else run.verdict.value
-        draft.emit(IncidentClosed(draft.now.wall, incident.id, OPSDASH, f"{run.id} has ended: {verdict}"))
+    if incident is None:
+        return
+    said = f"{run.id} has ended: {'' if run.verdict is None else run.verdict.value}"
+    if incident.state is IncidentState.RESOLVED:
+        draft.emit(IncidentClosed(draft.now.wall, incident.id, OPSDASH, said))
+    elif incident.drill and incident.kind is IncidentKind.NOTE and incident.state is IncidentState.MITIGATED:
+        draft.emit(IncidentResolved(draft.now.wall, incident.id, OPSDASH, said, closed=True))

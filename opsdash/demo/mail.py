@@ -2,7 +2,8 @@
 second.
 
 The mailer is what a switch has to convince. It sends through the provider it was told to use (a register,
-changed by HTTP with compare-and-swap), and reports at its front door who *really* accepted the last mail.
+changed by HTTP with compare-and-swap), and reports at its front door who *really* accepted the last mail. Whoever
+posts to `/mails` gives it one more to send, as the shop does.
 In the mode `transactional-only` (a pointer file) it drops newsletters, which are most of the load.
 """
 
@@ -98,6 +99,7 @@ class Mailer(Service):
                 ("PUT", "/provider"): self._provider.put,
                 ("GET", "/last-delivery"): self._last_delivery,
                 ("GET", "/last-newsletter"): self._last_newsletter_sent,
+                ("POST", "/mails"): self._take_order,
             },
         )
 
@@ -142,6 +144,13 @@ class Mailer(Service):
         self._error = None
         self._last = {"at": stamp(), "provider": accepted_by}
         return True
+
+    def _take_order(self, _request: Request) -> Response:
+        """One more order mail, which is sent in the next round; none while no provider takes the mail we have."""
+        if self._error is not None:
+            return refusal(503, f"the mail that waits is not accepted: {self._error}")
+        self._waiting += 1
+        return json_response({"provider": self._sending_by, "waiting": self._waiting}, status=202)
 
     def _mode_in_force(self) -> str:
         return TRANSACTIONAL_ONLY if self._mode.read() == TRANSACTIONAL_ONLY else "normal"

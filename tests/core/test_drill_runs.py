@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from opsdash.model import inputs as i
 from opsdash.model.channel import Route
 from opsdash.model.drill import Drill, DrillState, Expect, Level, Load, Responder, StopIf, Verdict
 from opsdash.model.effects import ArmGuard, Inject, StartLoad, StopLoad, UndoFaults
-from opsdash.model.incident import IncidentState
+from opsdash.model.incident import IncidentKind, IncidentState
 from opsdash.model.message import Delivery
-from opsdash.model.operation import Component, Response, ResponseKind
+from opsdash.model.operation import Component, Response, ResponseKind, Tier
 from opsdash.model.records import DrillAdvanced, DrillEnded, DrillStarted, IncidentOpened, Proved, SwitchIntended
 from opsdash.model.run import RunMode
 from opsdash.model.status import Reason, Status
@@ -129,6 +130,15 @@ def test_the_incident_of_a_drill_is_marked_and_ends_with_it() -> None:
     told = timeline.inbox.titles("ops")
     assert told
     assert all(title.startswith("[DRILL] ") for title in told)
+
+
+def test_the_note_about_what_is_droppable_ends_with_its_drill_too() -> None:
+    timeline = begun(drill(D), mail=replace(email(), tier=Tier.DROPPABLE))
+    timeline.live_on(60)
+    run = timeline.run(D)
+    assert run.verdict is Verdict.PASSED
+    incident = timeline.world.get("incidents", run.incident)
+    assert (incident.kind, incident.state) == (IncidentKind.NOTE, IncidentState.CLOSED)
 
 
 def test_a_synthetic_drill_touches_nothing_but_what_opsdash_says() -> None:

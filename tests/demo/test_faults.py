@@ -317,3 +317,34 @@ def _as_json(body: bytes) -> dict[str, str] | None:
     except ValueError:
         return None
     return value
+
+
+def test_a_fault_that_is_given_a_time_ends_by_itself(client: Client) -> None:
+    answer = client.send("PUT", "DEMO_CONTROL", "/faults/crm", '{"fault": "down", "for": 1}')
+    assert (answer.status, answer.json["crm"]) == (200, "down")
+    assert client.get("DEMO_CONTROL", "/healthy/crm").status == 409
+    client.until("DEMO_CONTROL", "/faults", lambda faults: faults["crm"] == "ok")
+    assert client.get("DEMO_CONTROL", "/healthy/crm").status == 200
+    assert client.get("CRM_HTTP", "/health").status == 200
+
+
+def test_a_fault_that_is_set_anew_no_longer_ends_with_the_one_before(client: Client) -> None:
+    client.send("PUT", "DEMO_CONTROL", "/faults/crm", '{"fault": "down", "for": 0.2}')
+    client.send("PUT", "DEMO_CONTROL", "/faults/crm", '{"fault": "hang"}')
+    client.send("PUT", "DEMO_CONTROL", "/faults/social", '{"fault": "down", "for": 0.5}')
+    client.until("DEMO_CONTROL", "/faults", lambda faults: faults["social"] == "ok")
+    assert client.get("DEMO_CONTROL", "/faults").json["crm"] == "hang"
+
+
+def test_a_time_that_makes_no_sense_is_refused(client: Client) -> None:
+    for lasts in ("-1", "NaN", '"soon"', "1e9"):
+        answer = client.send("PUT", "DEMO_CONTROL", "/faults/crm", f'{{"fault": "down", "for": {lasts}}}')
+        assert answer.status in (400, 422), lasts
+    assert client.get("DEMO_CONTROL", "/healthy/nobody").status == 404
+
+
+def test_the_mailer_takes_more_orders_as_long_as_mail_is_accepted(client: Client) -> None:
+    assert client.send("POST", "MAILER_HTTP", "/mails").status == 202
+    client.services.inject("postmark", "down")
+    client.until("MAILER_HTTP", "/last-delivery", lambda last: last["error"])
+    assert client.send("POST", "MAILER_HTTP", "/mails").status == 503

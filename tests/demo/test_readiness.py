@@ -10,7 +10,9 @@ from opsdash.config.loader import load
 from opsdash.core.draft import Draft
 from opsdash.core.readiness import readiness
 from opsdash.engine.readiness import facts_of
+from opsdash.model.drill import DAY, Level
 from opsdash.model.now import Now
+from opsdash.model.operation import Tier
 from opsdash.model.world import Live, World
 from opsdash.storage.trust import Trust
 
@@ -23,6 +25,9 @@ WALL = 1_795_000_000.0
 DELIBERATE = {
     "one-owner automation": "only Lena knows how the flows are built, which its file says",
     "single-provider lead-routing": "the router is the one part that is essential, and has neither backup nor mode",
+    "no-drill automation": "nobody but Lena could practise that she is away",
+    "no-drill social": "posts are droppable: their failure is practised by nobody",
+    "no-drill market-data": "that both sources are bad at once is left to the runbook",
     "no-anchors ": "anchors would be targets on other people's machines, which a demonstration does not ask",
     "no-dead-man ": "a demonstration is missed by nobody",
 }
@@ -31,7 +36,8 @@ DELIBERATE = {
 UNTIL_SHOWN = {"backup-unproven", "mode-unproven", "never-red", "runbook-not-approved", "drill-never-run"}
 """Rules about what nobody has done yet in an operation that was never used."""
 
-DRILLS = {"no-drill"}
+NOT_DRILLED = {"automation/expert-away", "market-data/no-good-data", "social/broken"}
+"""Failure modes that nobody practises, on purpose."""
 
 
 def found() -> Readiness:
@@ -45,7 +51,7 @@ def named(gap: Gap) -> str:
 
 
 def test_its_deliberate_gaps_are_named_and_no_other() -> None:
-    of_the_files = {named(gap) for gap in found().gaps if gap.rule not in UNTIL_SHOWN | DRILLS}
+    of_the_files = {named(gap) for gap in found().gaps if gap.rule not in UNTIL_SHOWN}
     assert of_the_files == set(DELIBERATE)
 
 
@@ -72,3 +78,29 @@ def test_that_only_one_person_knows_the_automation_platform_is_said_in_plain_wor
 
 def test_that_all_of_it_runs_on_this_machine_is_no_shared_fate() -> None:
     assert not {gap.rule for gap in found().gaps} & {"shared-fate", "hidden-coupling", "secret-inline"}
+
+
+def test_every_failure_mode_has_a_drill_that_can_be_run_but_for_those_that_deliberately_have_none() -> None:
+    gaps = found().gaps
+    assert {f"{gap.component}/{gap.subject}" for gap in gaps if gap.rule == "no-drill"} == NOT_DRILLED
+    assert not [gap for gap in gaps if gap.rule == "drill-off"]
+
+
+def test_every_essential_component_has_its_drill_of_the_quarter() -> None:
+    operation = load(ROOT, {**os.environ, "USER": "maria"}, WALL).operation
+    essential = {
+        component.id
+        for component in operation.components.values()
+        if Tier.ESSENTIAL in (component.tier, *(feature.tier for feature in component.features.values()))
+    }
+    quarterly = {each.component: each for each in operation.drills.values() if each.id.endswith("-quarterly")}
+    assert set(quarterly) == essential
+    for drill in quarterly.values():
+        assert drill.schedule is not None
+        assert drill.schedule.every == 90 * DAY
+        assert drill.level is Level.CONTAINED
+
+
+def test_there_is_a_drill_of_every_level_but_the_real_one() -> None:
+    drills = load(ROOT, {**os.environ, "USER": "maria"}, WALL).operation.drills.values()
+    assert {each.level for each in drills} == set(Level) - {Level.REAL}
