@@ -415,12 +415,14 @@ LIVE_TABLES = (
     "engine",
     "runs",
     "sessions",
+    "readings",
 )
 """`ended`: when the last switch that may have moved a component ended. `autos`, with the one key "autos": when opsdash
 began switches by itself. `groups`: when a channel is told next. `told`: when a channel was last told or reminded of an
 alarm, by the key of what it knows, and when the first was told, by the alarm's; "looking" while alarms are looked at
-again and again. `sends`: when a channel tries again. `sessions`: since when each client's session listens. All in
-monotonic seconds.
+again and again. `sends`: when a channel tries again. `sessions`: since when each client's session listens.
+`readings`: when the newest reading that was heard of each mechanism was asked for, by component/what. All in monotonic
+seconds.
 """
 
 
