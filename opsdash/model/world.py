@@ -168,10 +168,14 @@ class EngineState:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that was accepted at `at`; subject: what was begun by it, as the answer said."""
+    """A request that was accepted at `at`; subject: what was begun by it, as the answer said.
+
+    number: counts up, so that it is known which are the latest, whatever the clock says.
+    """
 
     at: float
     subject: str = ""
+    number: int = 0
 
 
 TABLES: dict[str, type] = {
