@@ -146,9 +146,11 @@ def _about(alarm: AlarmLine) -> str:
         parts.append(f"acknowledged by {alarm['acknowledged_by']}")
     if alarm["told"]:
         parts.append(f"told: {', '.join(alarm['told'])}")
+    if alarm["undelivered"]:
+        parts.append(f"not delivered: {', '.join(alarm['undelivered'])}")
     if alarm["later"]:
         parts.append(f"told later: {', '.join(alarm['later'])}")
-    if alarm["state"] == "raised" and not (alarm["told"] or alarm["later"]):
+    if alarm["state"] == "raised" and not (alarm["told"] or alarm["undelivered"] or alarm["later"]):
         parts.append("nobody was told yet")
     return " · ".join(part for part in parts if part)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.cli import exits
 from opsdash.cli.base import NoWorkspaceError, workspace_of
-from opsdash.cli.terminal import ask, bold, can_draw, say
+from opsdash.cli.terminal import ask, bold, say, why_no_board
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ OFFER = (
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the board, or what fits the situation better."""
-    if not can_draw():
-        return _plain_status(arguments)
+    if why := why_no_board():
+        return _plain_status(arguments, why)
     try:
         workspace = workspace_of(arguments)
     except NoWorkspaceError as error:
@@ -43,10 +43,10 @@ def show(workspace: Path, arguments: argparse.Namespace) -> int:
     )
 
 
-def _plain_status(arguments: argparse.Namespace) -> int:
+def _plain_status(arguments: argparse.Namespace, why: str) -> int:
     from opsdash.cli import status
 
-    say("no board can be drawn here (it needs a terminal that moves a cursor), so this is `opsdash status`:")
+    say(f"no board can be drawn here ({why}), so this is `opsdash status`:")
     parser = argparse.ArgumentParser()
     status.configure(parser)
     return status.run(parser.parse_args(["--workspace", arguments.workspace] if arguments.workspace else []))

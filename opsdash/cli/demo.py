@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.cli import exits
 from opsdash.cli.base import WORKSPACE_VARIABLE, UsageError, add_json, add_workspace
-from opsdash.cli.terminal import bold, can_draw, dim, out, out_json, say, table
+from opsdash.cli.terminal import bold, dim, out, out_json, say, table, why_no_board
 
 if TYPE_CHECKING:
     import argparse
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show() -> int:
     """The board on the example operation, which ends with it."""
-    if not can_draw():
-        raise UsageError("the board needs a terminal that moves a cursor; `opsdash demo --tour` works without")
+    if why := why_no_board():
+        raise UsageError(f"no board can be drawn here: {why}; `opsdash demo --tour` works without")
     from opsdash.cli.example import running
 
     say("starting the example operation …")

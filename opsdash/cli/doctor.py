@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash import __version__
 from opsdash.cli import exits
 from opsdash.cli.base import NoWorkspaceError, add_json, add_workspace, runs, workspace_of
-from opsdash.cli.terminal import RESULT, bold, can_draw, latency, out, out_json, sign, table
+from opsdash.cli.terminal import RESULT, bold, latency, out, out_json, sign, table, why_no_board
 from opsdash.errors import EngineError, OpsdashError
 from opsdash.service.places import account, is_locked, is_ours, places, read_engine_file
 
@@ -87,9 +87,11 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _terminal() -> Finding:
-    if can_draw():
+    why = why_no_board()
+    if not why:
         return Finding("terminal", "pass", f"the board can be drawn (TERM={os.environ.get('TERM')})")
-    return Finding("terminal", "warn", "no board can be drawn here; `opsdash status` and all commands work without")
+    detail = f"no board can be drawn here: {why}; `opsdash status` and all commands work without"
+    return Finding("terminal", "warn", detail)
 
 
 def _files(workspace: Path) -> Iterator[Finding]:

@@ -148,13 +148,14 @@ def can_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def can_draw() -> bool:
-    """Whether a board can be drawn here."""
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    return all(stream is not None and stream.isatty() for stream in streams) and os.environ.get("TERM", "") not in {
-        "",
-        "dumb",
-    }
+def why_no_board() -> str:
+    """Why no board can be drawn here, "" where one can. It is drawn on standard error, and reads standard input."""
+    streams = {"standard input": sys.stdin, "standard output": sys.stdout, "standard error": sys.stderr}
+    for name, stream in streams.items():
+        if stream is None or not stream.isatty():
+            return f"{name} is no terminal"
+    kind = os.environ.get("TERM", "")
+    return f"TERM={kind} is a terminal that moves no cursor" if kind in {"", "dumb"} else ""
 
 
 def ask(*question: Part) -> str:

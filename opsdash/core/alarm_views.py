@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opsdash.core.draft import Draft
     from opsdash.model.alarm import Alarm
     from opsdash.model.incident import Incident
-    from opsdash.model.message import Outgoing
+    from opsdash.model.message import KnownAlarm, Outgoing
     from opsdash.model.views import AlarmLine, AlarmsView, ChannelView, MessageView
 
 
@@ -75,9 +75,18 @@ def _line(draft: Draft, key: str) -> AlarmLine:
         "until": None if alarm.hold is None else alarm.hold.until,
         "drill": incident is not None and incident.drill,
         "acknowledged_by": acknowledging.looked_after_by(incident, draft.now.wall),
-        "told": [channel for channel, each in known if each is not None and each.told],
+        "told": [channel for channel, each in known if each is not None and each.told and _has_arrived(draft, each)],
+        "undelivered": [
+            channel for channel, each in known if each is not None and each.told and not _has_arrived(draft, each)
+        ],
         "later": [channel for channel, each in known if each is not None and not each.told],
     }
+
+
+def _has_arrived(draft: Draft, known: KnownAlarm) -> bool:
+    """Whether a channel was really told: its message was delivered, and not only made. A reminder comes after that."""
+    message: Outgoing | None = draft.get("messages", known.message)
+    return known.last > known.at or message is None or message.state is MessageState.DELIVERED
 
 
 def _message(item: Outgoing) -> MessageView:

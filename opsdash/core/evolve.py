@@ -424,10 +424,11 @@ def _proved(_world: Reader, record: r.Proved) -> Patch:
 
 
 def _request_accepted(world: Reader, record: r.RequestAccepted) -> Patch:
-    patch: Patch = [("requests", record.key, Request(record.at, record.subject))]
-    known = [key for key in world.keys("requests") if key != record.key]
+    known: dict[str, Request] = {key: world.get("requests", key) for key in world.keys("requests") if key != record.key}
+    number = 1 + max((each.number for each in known.values()), default=0)
+    patch: Patch = [("requests", record.key, Request(record.at, record.subject, number))]
     if len(known) >= REQUESTS_KEPT:
-        patch.append(("requests", min(known, key=lambda key: world.get("requests", key).at), None))
+        patch.append(("requests", min(known, key=lambda key: known[key].number), None))
     return patch
 
 

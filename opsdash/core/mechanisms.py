@@ -1,8 +1,9 @@
 """What the mechanisms say is in force: who serves, which degraded mode. What they say wins over memory.
 
 They are read at a start, after the files have changed, every 30 s and around each switch. One failure keeps the last
-value, two make it unknown. When one says something else than what opsdash did last, somebody else did that: a reload
-that forgot a switch, another tool, a person. It is said at once, with what was seen, and nothing is done about it.
+value, two make it unknown, and what was asked for before the newest answer is no news. When one says something else
+than what opsdash did last, somebody else did that: a reload that forgot a switch, another tool, a person. It is said at
+once, with what was seen, and nothing is done about it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ def after_move(draft: Draft, component: str) -> None:
     for watcher in draft.operation.watchers.get(f"{component}/*", ()):
         if watcher != component:
             health.refresh(draft, watcher)
+
+
+def is_news(draft: Draft, event: ReadDone) -> bool:
+    """Whether a reading was asked for no sooner than the newest that was heard; if so, it is the newest now.
+
+    One that a slow mechanism answers late says what was in force before: heeded, it would undo a switch on the screen,
+    and call it reverted.
+    """
+    key = f"{event.component}/{event.what}"
+    newest: float | None = draft.live("readings", key)
+    if newest is not None and event.requested < newest:
+        return False
+    draft.set_live("readings", key, event.requested)
+    return True
 
 
 def provider_read(draft: Draft, component: Component, event: ReadDone) -> None:

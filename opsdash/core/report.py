@@ -13,6 +13,7 @@ from opsdash.core.figures import DEFINITIONS, figures
 from opsdash.core.incident_views import incident_view
 from opsdash.core.markdown import cell, fenced, line
 from opsdash.core.proofs import REMIND_AFTER, VALID_FOR
+from opsdash.core.reader import OPSDASH
 from opsdash.core.report_runs import followed, moment, proposals, titles, told
 from opsdash.core.run_blocks import ROUTINE
 from opsdash.core.severity import WORDS
@@ -192,7 +193,7 @@ def _belongs(entry: TimelineEntry) -> bool:
     """Whether a line belongs to the story."""
     if entry.kind is EntryKind.RUNBOOK and entry.text.endswith(ROUTINE):
         return entry.pinned
-    return entry.pinned or entry.who != "opsdash" or entry.kind in TOLD
+    return entry.pinned or entry.who != OPSDASH or entry.kind in TOLD
 
 
 def _interruptions(story: Story) -> Iterator[TimelineEntry]:
@@ -200,10 +201,10 @@ def _interruptions(story: Story) -> Iterator[TimelineEntry]:
         gap = format_duration(each.until - each.since)
         how = "was stopped" if each.said_so else "ended without saying so, at this time or later"
         text = f"the engine {how}; the next one began {gap} after that, and nothing was watched in between"
-        yield TimelineEntry(each.since, each.since, "opsdash", EntryKind.STATUS, text)
+        yield TimelineEntry(each.since, each.since, OPSDASH, EntryKind.STATUS, text)
     for jump in story.jumps:
         text = f"{tell(jump)}: times before and after this do not compare"
-        yield TimelineEntry(jump.at, jump.at, "opsdash", EntryKind.STATUS, text)
+        yield TimelineEntry(jump.at, jump.at, OPSDASH, EntryKind.STATUS, text)
 
 
 def _entry(entry: TimelineEntry) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opsdash.core import incidents, runs
+from opsdash.core.reader import OPSDASH
 from opsdash.model.effects import CancelBlock, ReleaseBlock, RunBlock
 from opsdash.model.incident import EntryKind
 from opsdash.model.records import (
@@ -151,7 +152,7 @@ def block_done(draft: Draft, event: BlockDone) -> None:
         draft.emit(RunParameterSet(draft.now.wall, run.id, name, value, result.who, source="captured"))
     detail = f" ({result.detail})" if result.detail else ""
     text = f"{run.runbook}, {run.called(result.step)}: {result.state.value}{detail}"
-    incidents.note(draft, run.component, EntryKind.RUNBOOK, text, result.who or "opsdash")
+    incidents.note(draft, run.component, EntryKind.RUNBOOK, text, result.who or OPSDASH)
     _go_on(draft, run, result)
     draft.touch(run.component)
 

@@ -519,7 +519,7 @@ def _prove(draft: Draft, switch: Switch) -> None:
 def read_done(draft: Draft, event: ReadDone) -> None:
     """A mechanism was read: for a switch in flight, or to know what is in force."""
     component = draft.component(event.component)
-    if component is None:
+    if component is None or not mechanisms.is_news(draft, event):
         return
     switch = draft.switch(event.component)
     if switch is not None and switch.state in LIVE_STATES and _what(switch.plan) == event.what:

@@ -42,7 +42,7 @@ class Preflights:
         self._runner = runner
         self._executor = executor
         self._draft = draft
-        self._running: set[str] = set()
+        self._running: dict[str, tuple[Plan, asyncio.Task[None]]] = {}
 
     async def freshen(self, plan: Plan) -> None:
         """Try the preflight of a plan that somebody is to see, unless its last answer is fresh."""
@@ -53,8 +53,7 @@ class Preflights:
         known = self._runner.live.get("preflights", key)
         if known is not None and self._clock().mono - known.at < FRESH:
             return
-        asked = tasks.spawn(self._executor.preflight(key, plan.call, plan.expected), f"preflight {key}")
-        await asyncio.wait([asked], timeout=PATIENCE)
+        await asyncio.wait([self._under_way(key, plan) or self._begin(key, plan)], timeout=PATIENCE)
         await self._runner.settled()
 
     def look(self, now: Now) -> None:
@@ -68,16 +67,26 @@ class Preflights:
                     continue
                 plan = make_plan(self._draft(), component.id, kind, target)
                 if isinstance(plan, Plan):
-                    self._running.add(key)
-                    tasks.spawn(self._try(key, plan), f"preflight {key}")
+                    self._begin(key, plan)
                     return
+
+    def _under_way(self, key: str, plan: Plan) -> asyncio.Task[None] | None:
+        """The same, being tried: whoever looks at a plan makes it anew every second, and a mechanism may be slow."""
+        other, task = self._running.get(key, (None, None))
+        return task if other is not None and (other.call, other.expected) == (plan.call, plan.expected) else None
+
+    def _begin(self, key: str, plan: Plan) -> asyncio.Task[None]:
+        task = tasks.spawn(self._try(key, plan), f"preflight {key}")
+        self._running[key] = plan, task
+        return task
 
     async def _try(self, key: str, plan: Plan) -> None:
         try:
             if plan.call is not None:
                 await self._executor.preflight(key, plan.call, plan.expected)
         finally:
-            self._running.discard(key)
+            if self._running.get(key, (None,))[0] is plan:
+                del self._running[key]
 
     def _of(self, component: Component) -> Iterator[tuple[str, SwitchKind, str]]:
         """What could be switched to: the key of its preflight, and how to plan it."""

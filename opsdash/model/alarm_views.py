@@ -27,7 +27,8 @@ class AlarmLine(TypedDict):
     """An alarm. state: raised | held; words: why it is held.
 
     topic: "" where it is that the component fails.  component: None where it is about opsdash itself.
-    told: the channels that were told; later: those that will be, once they can be, or quiet hours are over.
+    told: the channels over which it was delivered; undelivered: those whose message has not arrived (yet).
+    later: those that will be told, once they can be, or quiet hours are over.
     """
 
     key: str
@@ -44,6 +45,7 @@ class AlarmLine(TypedDict):
     drill: bool
     acknowledged_by: str | None
     told: list[str]
+    undelivered: list[str]
     later: list[str]
 
 

@@ -177,10 +177,14 @@ class EngineState:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that was accepted at `at`; subject: what was begun by it, as the answer said."""
+    """A request that was accepted at `at`; subject: what was begun by it, as the answer said.
+
+    number: counts up, so that it is known which are the latest, whatever the clock says.
+    """
 
     at: float
     subject: str = ""
+    number: int = 0
 
 
 TABLES: dict[str, type] = {
@@ -480,6 +484,7 @@ LIVE_TABLES = (
     "engine",
     "runs",
     "sessions",
+    "readings",
     "drills",
     "pretended",
     "drill_windows",
@@ -487,9 +492,9 @@ LIVE_TABLES = (
 """`ended`: when the last switch that may have moved a component ended. `autos`, with the one key "autos": when opsdash
 began switches by itself. `groups`: when a channel is told next. `told`: when a channel was last told or reminded of an
 alarm, by the key of what it knows, and when the first was told, by the alarm's; "looking" while alarms are looked at
-again and again. `sends`: when a channel tries again. `sessions`: since when each client's session listens. All in
-monotonic seconds. `pretended` is by check. `drill_windows`, by drill: until when it may be begun, in seconds since 1970
-UTC.
+again and again. `sends`: when a channel tries again. `sessions`: since when each client's session listens.
+`readings`: when the newest reading that was heard of each mechanism was asked for, by component/what. All in monotonic
+seconds. `pretended` is by check. `drill_windows`, by drill: until when it may be begun, in seconds since 1970 UTC.
 """
 
 

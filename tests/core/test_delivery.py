@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from opsdash.core.alarm_views import alarms_view
+from opsdash.core.draft import Draft
 from opsdash.core.grouping import FURTHEST, LOOK_EVERY
 from opsdash.core.outbox import FIRST_RETRY, GIVE_UP_AFTER, LAST_RETRY, LONGEST_RETRY, retry_in
 from opsdash.core.topics import BROKEN_AFTER
@@ -20,6 +22,9 @@ from opsdash.model.records import AlarmsDeferred, MessageGivenUp, MessageQueued,
 from opsdash.model.switch import Refused
 from opsdash.model.window import Occurrence, WindowKind, WindowSpec
 from opsdash.testing import Inbox, Timeline, alarming, component, email, failure, operation
+
+if TYPE_CHECKING:
+    from opsdash.model.alarm_views import AlarmLine
 
 SOON = GROUP_WAIT + 1
 OVER = 2 * GROUP_WAIT + 1
@@ -275,6 +280,22 @@ def test_attempts_keep_distances_that_double_and_bear_the_same_key() -> None:
     inbox(timeline).outcome.clear()
     timeline.advance(LAST_RETRY)
     assert kinds(timeline) == ["problem"]
+
+
+def test_a_channel_counts_as_told_only_when_the_message_has_arrived() -> None:
+    timeline = small(channels=("pager", "mail"))
+
+    def line() -> AlarmLine:
+        (found,) = alarms_view(Draft(timeline.world, timeline.live, timeline.clock()))["alarms"]
+        return found
+
+    inbox(timeline).outcome["pager"] = Delivery.FAILED
+    fails(timeline, "crm")
+    timeline.advance(SOON)
+    assert (line()["told"], line()["undelivered"], line()["later"]) == (["mail"], ["pager"], [])
+    inbox(timeline).outcome.clear()
+    timeline.advance(LAST_RETRY)
+    assert (line()["told"], line()["undelivered"]) == (["pager", "mail"], [])
 
 
 def test_a_channel_that_is_down_for_an_hour_loses_nothing_and_gets_no_flood() -> None:

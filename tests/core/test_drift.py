@@ -23,6 +23,31 @@ def switched(**settings: Any) -> Timeline:
     return timeline
 
 
+def test_a_reading_that_was_asked_for_before_the_switch_and_answered_after_it_takes_nothing_back() -> None:
+    timeline = Timeline(operation(email(switch=mail_switch())), outside=mail_outside())
+    timeline.advance(1)
+    timeline.all_ok()
+    before = timeline.clock.mono
+    timeline.confirm("email")
+    timeline.advance(10)
+    timeline.read("email", "pm-prod", requested=before)
+    assert timeline.switch("email").state is SwitchState.COMMITTED
+    assert timeline.state("email").active == "ses"
+    assert timeline.incident("email") is None
+    timeline.check_replay()
+
+
+def test_of_two_readings_the_one_that_was_asked_for_last_counts_whichever_is_answered_first() -> None:
+    timeline = switched()
+    asked = timeline.clock.mono
+    timeline.advance(1)
+    timeline.read("email", "nobody-we-know")
+    timeline.read("email", "ses-eu", requested=asked)
+    timeline.read("email", None, requested=asked)
+    assert timeline.state("email").active is None
+    assert timeline.state("email").seen == "nobody-we-know"
+
+
 def test_a_reload_that_forgets_the_switch_is_seen_within_half_a_minute() -> None:
     timeline = switched()
     assert timeline.outside is not None

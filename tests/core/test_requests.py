@@ -48,6 +48,18 @@ def test_nothing_is_remembered_of_what_need_not_be_known(intent: i.Intent, *, re
     assert timeline.world.tables["requests"] == {}
 
 
+def test_the_latest_are_known_also_after_the_clock_was_set_back() -> None:
+    timeline = shop()
+    for number in range(REQUESTS_KEPT + 1):
+        want(timeline, f"key-{number}", i.PauseIntent("shop", 60 + number))
+    timeline.clock.jump(-3600)
+    for key in ("then", "and-then"):
+        want(timeline, key, i.PauseIntent("shop", 30))
+    known = timeline.world.tables["requests"]
+    assert {"then", "and-then"} <= known.keys()
+    assert "key-2" not in known
+
+
 def test_the_latest_are_known_and_the_oldest_make_room() -> None:
     timeline = shop()
     for number in range(REQUESTS_KEPT + 3):
