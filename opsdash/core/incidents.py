@@ -292,7 +292,10 @@ def _mark_resolution(draft: Draft, component_id: str) -> None:
     if incident is None or incident.recovered_at is None or incident.kind not in ENDED_BY_ITSELF:
         return
     if all(_is_ordinary(draft, each) for each in incident.components):
-        draft.emit(IncidentResolved(draft.now.wall, incident.id, OPSDASH, closed=False))
+        parts = [component for each in incident.components if (component := draft.component(each)) is not None]
+        had_backups = any(len(each.providers) > 1 for each in parts)
+        text = "" if had_backups else "everything is as it was"
+        draft.emit(IncidentResolved(draft.now.wall, incident.id, OPSDASH, text, closed=False))
         for each in incident.components:
             draft.touch(each)
 

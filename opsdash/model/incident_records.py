@@ -123,6 +123,7 @@ class IncidentUnacknowledged:
 class IncidentResolved:
     """Redundancy is back (`who` is "opsdash"), or a person says that nothing is out of the ordinary any more.
 
+    text: what the person says; of opsdash: what it is where there was no redundancy to come back.
     closed: in journals from before there was `IncidentClosed`, a person closed it by that.
     """
 

@@ -408,6 +408,19 @@ def test_a_switch_that_has_ended_is_told_once_in_a_handover_with_what_came_of_it
     assert told() == ["- maria: failover from postmark to ses: Provider unreachable → committed"]
 
 
+def test_what_came_back_is_called_redundancy_only_where_there_was_some() -> None:
+    timeline = office()
+    timeline.down("shop/a", times=3)
+    timeline.ok("shop/a", times=3)
+    assert found(timeline).entries[-1].text == "resolved: everything is as it was"
+    mail = Timeline(operation(email(switch=mail_switch())), outside=mail_outside())
+    mail.advance(1)
+    mail.all_ok()
+    mail.down(PRIMARY, times=3)
+    mail.ok(PRIMARY, times=3)
+    assert "resolved: redundancy is back" in [entry.text for entry in found(mail).entries]
+
+
 # --- what it is called -----------------------------------------------------------------------------------------------
 
 
