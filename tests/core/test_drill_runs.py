@@ -137,7 +137,7 @@ def test_the_note_about_what_is_droppable_ends_with_its_drill_too() -> None:
     timeline.live_on(60)
     run = timeline.run(D)
     assert run.verdict is Verdict.PASSED
-    incident = timeline.world.get("incidents", run.incident)
+    incident = timeline.world.get("incidents", run.incident or "")
     assert (incident.kind, incident.state) == (IncidentKind.NOTE, IncidentState.CLOSED)
 
 
