@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opsdash.core import planning, switching
+from opsdash.core.drill_marks import breaks, marked, open_run
 from opsdash.core.outcomes import LIVE_STATES
 from opsdash.core.reader import OPSDASH
 from opsdash.model.effects import CancelTimer, SetTimer
@@ -86,7 +87,7 @@ def consider(draft: Draft, component_id: str) -> None:
     if component.switch.auto is Auto.NEVER or live.done:
         return
     plan = planning.plan(draft, component_id, SwitchKind.FAILOVER, None)
-    obstacle = _obstacle(draft, plan)
+    obstacle = _drilled(draft, component, component.switch.auto) or _obstacle(draft, plan)
     if obstacle is not None:
         _blocked(draft, component_id, plan, obstacle)
         draft.effect(SetTimer(("auto", component_id), draft.now.mono + LOOK_AGAIN))
@@ -118,6 +119,21 @@ def _recent(draft: Draft) -> tuple[float, ...]:
     """When opsdash began a switch by itself within the last hour, on the monotonic clock."""
     found: tuple[float, ...] = draft.live("autos", "autos") or ()
     return tuple(at for at in found if draft.now.mono - at < HOUR)
+
+
+def _drilled(draft: Draft, component: Component, auto: Auto) -> Refused | None:
+    """A pretended failure switches nothing by itself, and a planned one says nothing about what people would do.
+
+    Where opsdash may switch by itself, a fault that a drill really makes is for it to answer, like any other.
+    """
+    run = open_run(draft)
+    if run is None or component.id not in marked(draft):
+        return None
+    if not breaks(run.drill):
+        return Refused("drill", f"{run.id} only pretends that it fails")
+    if auto is Auto.SHADOW:
+        return Refused("drill", f"{run.id} makes it fail, and what people do then was decided before")
+    return None
 
 
 def _obstacle(draft: Draft, plan: Plan | Refused) -> Refused | None:

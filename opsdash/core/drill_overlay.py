@@ -36,7 +36,7 @@ def begin(draft: Draft, run: DrillRun) -> None:
         if injection.kind != PRETEND:
             continue
         for check in targets(draft, run, injection):
-            said = str(injection.raw.get("detail", "")) or "a drill pretends that it fails"
+            said = str(injection.raw.get("detail", "")) or "pretended by a drill"
             draft.set_live("pretended", check, Pretended(run.id, _status(injection), said, until))
 
 

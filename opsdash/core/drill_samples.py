@@ -1,7 +1,8 @@
 """The samples of a drill's steady checks: how many results came in while it lasted, and how many slots had none.
 
-A result is missing when none that says anything has come within the check's own time limit after it was due. What a
-check really says counts, not what is pretended of it; `unknown` is no sample.
+A result is missing when none that says anything has come within the check's own time limit after it was due, or within
+its interval where that is longer: a check of once a minute that came seconds late has missed nothing. What a check
+really says counts, not what is pretended of it; `unknown` is no sample.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def sampled(draft: Draft, seen: Observation) -> None:
 
 def _slots(spec: CheckSpec, due: float, at: float) -> int:
     """How many results should have come between `due` and `at`, with the time that the last one may take."""
-    late = at - due - spec.timeout
+    late = at - due - max(spec.timeout, spec.every)
     return 0 if late <= 0 else 1 + int(late // max(spec.every, 0.1))
 
 

@@ -216,7 +216,8 @@ def _renew(draft: Draft, drill: Drill, date: DrillDate) -> None:
 
 
 def _why_not(draft: Draft, at: float) -> str:
-    return "no engine ran at that time" if draft.life().started_at > at else "nobody has run it"
+    """Why a due time led to no run, as far as is known: for a day from then on somebody could have run it."""
+    return "no engine ran at that time" if draft.life().started_at > at + OVERDUE_AFTER else "nobody has run it"
 
 
 def _remind(draft: Draft, drill: Drill, known: DrillDue) -> None:
@@ -260,7 +261,7 @@ def _surprise(draft: Draft, drill: Drill, known: DrillDue) -> None:
     wall = draft.now.wall
     if known.starts is None or wall < known.starts:
         return
-    if draft.life().started_at > known.starts:
+    if draft.life().started_at > known.starts + SURPRISE_WITHIN:
         why = "no engine ran when it was to begin by itself"
     elif takes(draft, drill) > 1:
         why = "it takes two people, who have to begin it"
@@ -277,8 +278,7 @@ def _surprise(draft: Draft, drill: Drill, known: DrillDue) -> None:
 
 def _overdue(draft: Draft, drill: Drill, known: DrillDue) -> None:
     wall = draft.now.wall
-    off = draft.life().started_at > known.due
-    grace = 0.0 if off else OVERDUE_AFTER + (drill.surprise or 0.0)
+    grace = OVERDUE_AFTER + (drill.surprise or 0.0)
     if known.claimed or known.overdue or wall < known.due + grace or known.starts is not None:
         return
     why = known.missed if known.missed_at == known.due else _why_not(draft, known.due)

@@ -15,7 +15,7 @@ from opsdash.model import records as r
 from opsdash.model.alarm import Alarm, HoldReason, alarm_key
 from opsdash.model.change import Change, ChangeKind
 from opsdash.model.operation import Absence
-from opsdash.model.status import Status
+from opsdash.model.status import Reason, Status
 from opsdash.model.switch import MAIN, MOVES_PROVIDER, Fact, FactName, SwitchCause, SwitchKind, SwitchState, Truth
 from opsdash.model.window import FILES, Muted, WindowKind, WindowState
 from opsdash.model.world import (
@@ -77,7 +77,7 @@ def _configured(world: Reader, record: r.Configured) -> Patch:
 def _check_changed(_world: Reader, record: r.CheckChanged) -> Patch:
     state = CheckState(record.status, record.at, record.reason, record.detail)
     patch: Patch = [("checks", record.check, state)]
-    if record.status in (Status.DOWN, Status.DEGRADED):
+    if record.status in (Status.DOWN, Status.DEGRADED) and record.reason is not Reason.PRETENDED:
         patch.append(("seen_red", record.check, record.at))
     return patch
 

@@ -10,14 +10,24 @@ import pytest
 from opsdash.core import drill_marks
 from opsdash.core.drill_going import RESTORE_BY_PEOPLE, RESTORE_WITHIN
 from opsdash.core.drill_moves import UNDO_WITHIN
+from opsdash.core.evolve import evolve
 from opsdash.model import inputs as i
 from opsdash.model.channel import Route
 from opsdash.model.drill import Drill, DrillState, Expect, Level, Load, Responder, StopIf, Verdict
 from opsdash.model.effects import ArmGuard, Inject, StartLoad, StopLoad, UndoFaults
 from opsdash.model.incident import IncidentKind, IncidentState
 from opsdash.model.message import Delivery
-from opsdash.model.operation import Component, Response, ResponseKind, Tier
-from opsdash.model.records import DrillAdvanced, DrillEnded, DrillStarted, IncidentOpened, Proved, SwitchIntended
+from opsdash.model.operation import Auto, Component, Response, ResponseKind, Tier
+from opsdash.model.records import (
+    DrillAdvanced,
+    DrillEnded,
+    DrillStarted,
+    IncidentOpened,
+    Proved,
+    SwitchBlocked,
+    SwitchIntended,
+    WouldSwitch,
+)
 from opsdash.model.run import RunMode
 from opsdash.model.status import Reason, Status
 from opsdash.model.switch import Refused, SwitchCause, SwitchKind
@@ -30,6 +40,7 @@ from opsdash.testing import (
     email,
     failure,
     mail_outside,
+    mail_switch,
     operation,
 )
 from opsdash.testing_drills import DrillTimeline, Faults, drill, pretend, with_drills
@@ -146,6 +157,7 @@ def test_a_synthetic_drill_touches_nothing_but_what_opsdash_says() -> None:
     timeline.live_on(30)
     assert timeline.shown(PRIMARY).reason is Reason.PRETENDED
     assert "really it is ok" in timeline.shown(PRIMARY).detail
+    assert timeline.world.get("seen_red", PRIMARY) is None, "that it can become red has not been shown"
     assert timeline.run(D).times.opened is not None
     assert not (timeline.wanted(ArmGuard))
     assert not (timeline.wanted(Inject))
@@ -157,6 +169,30 @@ def test_a_synthetic_drill_touches_nothing_but_what_opsdash_says() -> None:
     timeline.confirm("email", "failback", who="ken")
     assert timeline.until_ended(D).verdict is Verdict.PASSED
     assert timeline.run(D).times.undone is not None
+
+
+@pytest.mark.parametrize(
+    ("level", "auto", "why", "switched"),
+    [
+        (Level.SYNTHETIC, Auto.ALWAYS, "only pretends", False),
+        (Level.CONTAINED, Auto.SHADOW, "was decided before", False),
+        (Level.CONTAINED, Auto.ALWAYS, "", True),
+    ],
+)
+def test_opsdash_switches_by_itself_in_a_drill_only_what_really_fails(
+    level: Level, auto: Auto, why: str, *, switched: bool
+) -> None:
+    long = drill(level=level, responder=Responder.PEOPLE, limit=300.0, expect=Expect(recover=200.0))
+    timeline = begun(long, mail=email(switch=mail_switch(auto=auto)), anchors=3)
+    proved = Proved(timeline.clock.wall, "email", "ses", "d", timeline.world.operation.components["email"].sha256)
+    timeline.world.apply(evolve(timeline.world, proved))
+    timeline.records.append(proved)
+    timeline.feed(i.PreflightDone("email/ses", True, "fine"))
+    timeline.live_on(60)
+    own = [each for each in timeline.of(SwitchIntended) if each.switch.cause is SwitchCause.AUTO]
+    assert bool(own) is switched
+    assert timeline.of(WouldSwitch) == []
+    assert [each.rule for each in timeline.of(SwitchBlocked) if why and why in each.reason] == ["drill"] * bool(why)
 
 
 def test_a_planned_switch_goes_there_holds_and_comes_back() -> None:

@@ -172,9 +172,20 @@ def test_what_nobody_has_run_a_day_after_it_was_due_is_overdue_once() -> None:
 def test_what_was_due_while_no_engine_ran_is_said_at_once() -> None:
     timeline = timeline_of(drill(schedule=MONTHLY))
     told(timeline)
-    later = timeline.crash(seconds=32 * DAY)
+    later = timeline.crash(seconds=33 * DAY)
     told(later)
     assert [each.why for each in later.of(DrillOverdue)] == ["no engine ran at that time"]
+
+
+def test_an_engine_that_is_started_again_on_the_day_makes_nothing_overdue() -> None:
+    timeline = timeline_of(drill(schedule=QUARTERLY))
+    told(timeline)
+    later = timeline.crash(seconds=HOUR)
+    told(later)
+    assert later.of(DrillOverdue) == []
+    later.clock.advance(DAY)
+    told(later)
+    assert [each.why for each in later.of(DrillOverdue)] == ["nobody has run it"]
 
 
 def test_a_date_that_led_to_no_run_is_missed_when_the_next_one_comes() -> None:
@@ -280,6 +291,19 @@ def test_a_surprise_that_cannot_begin_is_tried_for_an_hour_and_then_said_to_be_m
     told(timeline)
     assert timeline.of(DrillStarted) == [], "a person begins it from now on"
     assert timeline.begin(D) == "DRILL-1"
+
+
+def test_a_surprise_begins_although_its_engine_was_just_started_again() -> None:
+    timeline = timeline_of(SURPRISE)
+    told(timeline)
+    starts = known(timeline).starts
+    assert starts is not None
+    skip(timeline, starts - timeline.clock.wall - 60.0)
+    told(timeline)
+    later = timeline.crash(seconds=120)
+    later.live_on(15)
+    told(later)
+    assert later.until_ended(D).cause == "schedule"
 
 
 def test_a_surprise_whose_time_came_while_no_engine_ran_is_not_made_up_for() -> None:

@@ -69,7 +69,7 @@ def test_every_injection_knows_its_way_back_or_demands_one() -> None:
 
 async def test_pretend_touches_nothing(context: InjectionContext) -> None:
     kind = injection_kind("pretend")
-    options = made(kind, target="postmark/api", status="degraded", detail="slow")
+    options = made(kind, status="degraded", detail="slow")
     assert (await kind.preflight(options, context)).passed is True
     assert (await kind.inject(options, context)).applied is Applied.APPLIED
     assert (await kind.undo(options, context)).applied is Applied.APPLIED

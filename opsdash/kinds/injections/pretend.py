@@ -20,9 +20,6 @@ NOTHING_TOUCHED = "nothing is touched; opsdash pretends"
 
 
 class Options(StrictOptions):
-    target: str = ""
-    """The check (`check`, `provider/check`), provider or component that is concerned; without it the component."""
-
     status: Literal["down", "degraded", "unknown"] = "down"
     """What opsdash takes it for."""
 
