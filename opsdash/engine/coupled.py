@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core.couplings import ALPHA, Found, couplings, worsened
+from opsdash.core.couplings import ALPHA, WITHIN, Found, couplings, worsened
+from opsdash.model.records import DrillEnded, DrillStarted
+from opsdash.storage.codec import decode, record_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opsdash.model.operation import Component
     from opsdash.storage.history import History
+    from opsdash.storage.ports import JournalPort
 
 LOOKED_AT = 20
 """Checks by which it is told in which hours an engine was at work."""
 
 TIMES_TOLD = 20
 """Common failures of a pair whose times are told, the latest ones."""
+
+
+def drill_times(journal: JournalPort) -> list[tuple[float, float]]:
+    """When drills ran, as (since, until), and the minute after each: what fails then does so on purpose.
+
+    Raises JournalTooNew.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for entry in journal.entries(types={record_name(DrillStarted), record_name(DrillEnded)}):
+        record = decode(entry.type, entry.data)
+        if isinstance(record, DrillStarted):
+            found[record.run.id] = (record.at, math.inf)
+        elif isinstance(record, DrillEnded):
+            found[record.run.id] = (record.run.started_at, record.at + WITHIN)
+    return list(found.values())
 
 
 def coupled(

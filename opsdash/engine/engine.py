@@ -23,7 +23,7 @@ from opsdash.engine import tasks
 from opsdash.engine.calendar import Calendar
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
-from opsdash.engine.coupled import coupled
+from opsdash.engine.coupled import coupled, drill_times
 from opsdash.engine.deadman import DeadManSwitch
 from opsdash.engine.drilling import Drilling
 from opsdash.engine.executor import Executor
@@ -639,8 +639,11 @@ class Engine:
         """Components that failed within the same minute over the last `hours`, where that is no chance."""
         until = self._clock().wall + 0.001
         await self.recorder.flush()
+        drilled = await self.journal(drill_times)
         components = self.loaded.operation.components
-        return await self._history_worker.call(coupled, self.stores.history, components, until - hours * 3600, until)
+        return await self._history_worker.call(
+            coupled, self.stores.history, components, until - hours * 3600, until, drilled
+        )
 
     @property
     def in_flight(self) -> list[str]:
