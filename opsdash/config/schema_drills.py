@@ -170,7 +170,9 @@ class DrillModel(Strict):
     expect: ExpectModel = ExpectModel()
     """What has to come true."""
     steady: References = ()
-    """Checks that must be ok before it begins, and are sampled while it lasts."""
+    """Checks that must be ok before it begins, and are sampled while it lasts. Where something is injected and none is
+    named: the checks of the component itself, those of its providers aside.
+    """
     inject: Faults = ()
     """What is broken, or pretended: `{KIND: {…}}`, or a list of these. `opsdash kinds` lists them."""
     undo: Undos = ()
