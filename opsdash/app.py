@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from opsdash.config.loader import Loaded
     from opsdash.config.secrets import Masker
     from opsdash.config.workspace import Retention as Kept
-    from opsdash.engine.engine import Engine, Stores
+    from opsdash.engine.engine import Engine
+    from opsdash.engine.stores import Stores
     from opsdash.engine.systemd import Systemd
     from opsdash.service.client import EngineSession
     from opsdash.service.reach import Reach
@@ -218,7 +219,7 @@ def _let_in(reach: Reach, engine: Engine) -> None:
 
 
 def _stores(where: Places, loaded: Loaded) -> Stores:
-    from opsdash.engine.engine import Stores
+    from opsdash.engine.stores import Stores
     from opsdash.storage.documents import Documents
     from opsdash.storage.journal import Journal
     from opsdash.storage.texts import Texts

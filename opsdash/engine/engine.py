@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import __version__
@@ -23,7 +23,6 @@ from opsdash.engine import tasks
 from opsdash.engine.calendar import Calendar
 from opsdash.engine.clock import JumpDetector, system_clock
 from opsdash.engine.commands import Commands
-from opsdash.engine.coupled import coupled, drill_times
 from opsdash.engine.deadman import DeadManSwitch
 from opsdash.engine.drilling import Drilling
 from opsdash.engine.executor import Executor
@@ -32,7 +31,6 @@ from opsdash.engine.heartbeats import heartbeat_state, next_due
 from opsdash.engine.held import frees, held_runbooks, with_held_runbooks, without_held_runbooks
 from opsdash.engine.hub import Hub
 from opsdash.engine.loopwatch import LoopWatch
-from opsdash.engine.past import past
 from opsdash.engine.poller import TICK, Poller
 from opsdash.engine.preflights import Preflights
 from opsdash.engine.readiness import ReadinessKeeper
@@ -42,7 +40,7 @@ from opsdash.engine.running import Runs
 from opsdash.engine.sender import Sender
 from opsdash.engine.sheets import HOUR, MINUTE, SheetWriter, noting
 from opsdash.engine.sparks import Sparks
-from opsdash.engine.threads import Worker
+from opsdash.engine.stores import Remembered, Threads
 from opsdash.engine.timers import Timers
 from opsdash.engine.verdicts import Verdicts, refusal
 from opsdash.engine.waiting import Waiting
@@ -78,23 +76,18 @@ from opsdash.model.text import clean
 from opsdash.model.world import Live, World
 from opsdash.storage.codec import decode, decode_world, encode_world, record_name
 from opsdash.storage.derived import practice_of
-from opsdash.storage.texts import Texts
-from opsdash.storage.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from opsdash.config.loader import Loaded
     from opsdash.engine.clock import Clock
+    from opsdash.engine.stores import Stores
     from opsdash.model.now import Now
     from opsdash.model.observation import Observation
-    from opsdash.model.operation import CheckSpec
     from opsdash.model.views import PlanView, Summary, Verdict
-    from opsdash.storage.documents import Documents
     from opsdash.storage.entries import Entry
-    from opsdash.storage.history import History
-    from opsdash.storage.ports import JournalPort
 
 log = logging.getLogger(__name__)
 
@@ -120,20 +113,6 @@ OBSERVE_GRACE = 10.0
 
 RING_LIMIT = 300
 """Characters of what a board shows when it rings."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Where an engine remembers: the journal, documents derived from it, history, and the texts that records name.
-
-    trust: what of the workspace may be executed, kept outside of it.
-    """
-
-    journal: JournalPort
-    documents: Documents
-    history: History
-    texts: Texts = field(default_factory=Texts)
-    trust: Trust = field(default_factory=Trust)
 
 
 class Engine:
@@ -163,10 +142,7 @@ class Engine:
         self.stores = stores
         self.demo = demo
         self._clock = clock
-        self._journal_worker = Worker("journal")
-        self._reader_worker = Worker("journal-reader")
-        self._history_worker = Worker("history")
-        self._documents_worker = Worker("documents")
+        self._threads = Threads()
         self._resolver = Resolver()
         self._calendar = calendar or Calendar()
         self._verdicts = Verdicts()
@@ -182,7 +158,7 @@ class Engine:
             live=Live(),
             clock=clock,
             journal=stores.journal,
-            worker=self._journal_worker,
+            worker=self._threads.journal,
             perform=self._perform,
             publish=self._publish,
         )
@@ -247,10 +223,11 @@ class Engine:
         )
         self.recorder = Recorder(
             history=stores.history,
-            history_worker=self._history_worker,
+            history_worker=self._threads.history,
             documents=stores.documents,
-            documents_worker=self._documents_worker,
+            documents_worker=self._threads.documents,
         )
+        self.remembered = Remembered(stores, self._threads, self.recorder, clock)
         self.sheets = SheetWriter(
             default=sheets,
             loaded=lambda: self.loaded,
@@ -274,7 +251,7 @@ class Engine:
 
     async def start(self) -> None:
         """Replay the journal, take over what was in flight, and begin to poll. Raises JournalError."""
-        replay = await self._journal_worker.call(self.stores.journal.replay)
+        replay = await self._threads.journal.call(self.stores.journal.replay)
         for notice in (*replay.notices, *replay.problems):
             log.warning("journal: %s", notice)
         if replay.checkpoint is not None:
@@ -322,7 +299,7 @@ class Engine:
         if checkpoint is None or "practice" in checkpoint:
             return
         journal = self.stores.journal
-        learned = await self._journal_worker.call(practice_of, lambda types: journal.entries(types=types))
+        learned = await self._threads.journal.call(practice_of, lambda types: journal.entries(types=types))
         self.runner.world.tables["practice"] = learned
 
     def reload(self, loaded: Loaded) -> None:
@@ -381,7 +358,7 @@ class Engine:
         await _within(STORE_WITHIN, self.recorder.flush(), "the last samples and documents")
         await tasks.cancel(*self._background)
         self._resolver.close()
-        await _within(STORE_WITHIN, self._close_stores(), "the end of the stores")
+        await _within(STORE_WITHIN, self._threads.close(self.stores), "the end of the stores")
 
     async def _let_end(self) -> None:
         """Give running actions and blocks their time. A block is ended after it, with its whole process group."""
@@ -390,13 +367,6 @@ class Engine:
         if not actions.done() or not actions.result():
             log.warning("an action was still running after %.0f s; the next start finds it in doubt", GRACE)
         await tasks.cancel(*self.runs.running)
-
-    async def _close_stores(self) -> None:
-        await self._journal_worker.call(self.stores.journal.close)
-        await self._history_worker.call(self.stores.history.close)
-        workers = (self._journal_worker, self._reader_worker, self._history_worker, self._documents_worker)
-        for worker in workers:
-            await worker.close()
 
     async def _watch(self) -> None:
         """Look at the clock, at silent checks, and keep the preflights of all year fresh."""
@@ -444,10 +414,10 @@ class Engine:
         from datetime import UTC, datetime
 
         at = datetime.fromtimestamp(self._clock().wall, UTC)
-        if await self._journal_worker.call(self.stores.journal.needs_checkpoint, at):
+        if await self._threads.journal.call(self.stores.journal.needs_checkpoint, at):
             async with self.runner.between_batches():
                 state = encode_world(self.runner.world)
-                await self._journal_worker.call(self.stores.journal.checkpoint, state, at)
+                await self._threads.journal.call(self.stores.journal.checkpoint, state, at)
 
     # --- from the world outside to inputs ------------------------------------------------------------------------
 
@@ -617,33 +587,6 @@ class Engine:
                 return seen
         except TimeoutError:
             raise EngineError(f"{check} did not come to its turn within {within:.0f} s") from None
-
-    async def documents(self, ask: Callable[[Documents], T]) -> T:
-        """Ask the documents something, of which all that is known by now is written."""
-        await self.recorder.flush()
-        return await self._documents_worker.call(ask, self.stores.documents)
-
-    async def journal(self, ask: Callable[[JournalPort], T]) -> T:
-        """Ask the journal something, in a thread of its own: looking back does not hold up what is written."""
-        return await self._reader_worker.call(ask, self.stores.journal)
-
-    async def history(self, component: str, checks: Sequence[CheckSpec], hours: float) -> dict[str, Any]:
-        """Uptime, latency percentiles and changes over the last `hours`."""
-        until = self._clock().wall + 0.001  # history counts in milliseconds, and the present one belongs to it
-        await self.recorder.flush()
-        return await self._history_worker.call(
-            past, self.stores.history, component, checks, until - hours * 3600, until
-        )
-
-    async def couplings(self, hours: float) -> dict[str, Any]:
-        """Components that failed within the same minute over the last `hours`, where that is no chance."""
-        until = self._clock().wall + 0.001
-        await self.recorder.flush()
-        drilled = await self.journal(drill_times)
-        components = self.loaded.operation.components
-        return await self._history_worker.call(
-            coupled, self.stores.history, components, until - hours * 3600, until, drilled
-        )
 
     @property
     def in_flight(self) -> list[str]:

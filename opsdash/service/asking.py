@@ -74,7 +74,7 @@ async def incidents(engine: Engine, *, closed: bool) -> list[IncidentView]:
 
 async def journal(engine: Engine, before: int | None, limit: int, component: str | None) -> list[JournalLine]:
     """Journal entries, newest first."""
-    return await engine.journal(lambda port: _journal(port, before, limit, component))
+    return await engine.remembered.journal(lambda port: _journal(port, before, limit, component))
 
 
 def _journal(port: Any, before: int | None, limit: int, component: str | None) -> list[JournalLine]:
@@ -121,7 +121,7 @@ async def runs(engine: Engine, limit: int) -> list[RunLine]:
     """Open runs and the latest that were closed, newest first."""
     titles: dict[str, str] = {key: runbook.title for key, runbook in engine.loaded.runbooks.items()}
     await engine.written()
-    kept = await engine.documents(lambda documents: documents.find(RUNS, limit=limit))
+    kept = await engine.remembered.documents(lambda documents: documents.find(RUNS, limit=limit))
     tables = engine.runner.world.tables
     found = {
         run.id: run_line(run, titles.get(run.runbook, run.runbook))
@@ -140,7 +140,7 @@ async def run(engine: Engine, name: str) -> dict[str, Any] | None:
     known = {run.id: run for run in (*tables["last_runs"].values(), *tables["runs"].values())}
     if name in known:
         return run_document(known[name])
-    kept = await engine.documents(lambda documents: documents.get(RUNS, name))
+    kept = await engine.remembered.documents(lambda documents: documents.get(RUNS, name))
     return None if kept is None else dict(kept.document)
 
 
@@ -152,12 +152,12 @@ def problems(engine: Engine) -> list[ProblemView]:
 async def history(engine: Engine, component: str, hours: float) -> dict[str, Any]:
     """Uptime, latency percentiles and changes of a component's checks, over the last `hours`."""
     checks = [spec for spec in engine.loaded.operation.checks.values() if spec.component == component]
-    return await engine.history(component, checks, min(max(hours, 0.1), 24 * 400.0))
+    return await engine.remembered.history(component, checks, min(max(hours, 0.1), 24 * 400.0))
 
 
 async def couplings(engine: Engine, hours: float) -> dict[str, Any]:
     """Components that failed together over the last `hours`."""
-    return await engine.couplings(min(max(hours, 0.1), 24 * 400.0))
+    return await engine.remembered.couplings(engine.loaded.operation.components, min(max(hours, 0.1), 24 * 400.0))
 
 
 def about(engine: Engine) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash.config.loader import load
 from opsdash.engine.clock import system_clock
-from opsdash.engine.engine import Engine, Stores
+from opsdash.engine.engine import Engine
+from opsdash.engine.stores import Stores
 from opsdash.model.now import Now
 from opsdash.storage.documents import Documents
 from opsdash.storage.history import History

@@ -341,7 +341,7 @@ async def test_looking_back_does_not_hold_up_what_is_written(tmp_path: Path) -> 
     async with serving() as target:
         folder = write_workspace(tmp_path, web=web(f"{target.url}/home"))
         async with running(folder) as engine:
-            looking = asyncio.ensure_future(engine.journal(lambda _: release.wait(5)))
+            looking = asyncio.ensure_future(engine.remembered.journal(lambda _: release.wait(5)))
             async with asyncio.timeout(2):
                 assert (await engine.submit("k", "maria", i.PauseIntent("web", 60.0)))["accepted"]
             release.set()

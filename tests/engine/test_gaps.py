@@ -46,7 +46,7 @@ async def test_an_hour_that_passed_at_once_is_a_gap_in_chart_and_history(
             assert drawn() <= target.hits["GET /"] - before + 1
 
             async def gaps() -> list[dict[str, float]]:
-                found = await engine.history("web", list(loaded.operation.checks.values()), 24.0)
+                found = await engine.remembered.history("web", list(loaded.operation.checks.values()), 24.0)
                 return list(found["gaps"])
 
             (gap,) = await eventually_asked(gaps)

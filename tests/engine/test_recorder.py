@@ -36,7 +36,7 @@ async def test_results_are_in_history_with_their_latency_and_reason(tmp_path: Pa
         folder = write_workspace(tmp_path, web=web(f"{target.url}/home", every="200ms"))
         async with running(folder) as engine:
             await eventually(lambda: engine.poller.stats.runs >= 3)
-            past = await engine.history("web", list(engine.loaded.operation.checks.values()), 1.0)
+            past = await engine.remembered.history("web", list(engine.loaded.operation.checks.values()), 1.0)
     (check,) = past["checks"]
     assert check["check"] == "web/home"
     assert check["uptime"]["counts"]["ok"] >= 3

@@ -12,8 +12,9 @@ from opsdash.core.sheet import INDEX, MARK
 from opsdash.engine import sheets
 from opsdash.engine.calendar import Calendar
 from opsdash.engine.clock import system_clock
-from opsdash.engine.engine import Engine, Stores
+from opsdash.engine.engine import Engine
 from opsdash.engine.sheets import PATIENCE
+from opsdash.engine.stores import Stores
 from opsdash.storage.documents import Documents
 from opsdash.storage.history import History
 from tests.engine.support import (

@@ -311,7 +311,7 @@ async def test_a_store_that_cannot_answer_is_said_to_be_unable(tmp_path: Path, m
         async def unable(*_: Any) -> Any:
             raise HistoryError("the history in x cannot be used: disk I/O error")
 
-        monkeypatch.setattr(s.engine, "history", unable)
+        monkeypatch.setattr(s.engine.remembered, "history", unable)
         reply = await s.get("/v1/history/web")
         assert (reply.status, reply.body) == (503, {"error": "the history in x cannot be used: disk I/O error"})
 
