@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Ended
 
-ABSENT = ("drill", "readiness")
-
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(run: Callable[..., Ended], name: str) -> None:
@@ -27,13 +25,6 @@ def test_every_command_has_help_with_an_example(run: Callable[..., Ended], name:
     assert ended.code == exits.OK
     assert f"opsdash {name}" in ended.out
     assert "example:\n  opsdash" in ended.out
-
-
-@pytest.mark.parametrize("name", ABSENT)
-def test_commands_of_later_versions_are_absent(run: Callable[..., Ended], name: str) -> None:
-    ended = run(name)
-    assert ended.code == exits.USAGE
-    assert "there is no command" in ended.err
 
 
 def test_the_overview_names_every_command(run: Callable[..., Ended]) -> None:

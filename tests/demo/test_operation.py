@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = sorted((ROOT / "checks").glob("*.yaml"))
 RUNBOOKS = sorted((ROOT / "runbooks").glob("*.md"))
+DRILLS = sorted((ROOT / "drills").glob("*.yaml"))
 VARIABLE = re.compile(r"\$\{([A-Z_]+)\}")
 
 PROMISED = {
@@ -72,7 +73,7 @@ def test_every_promised_failure_is_an_entry_of_the_register(failure: str) -> Non
 
 
 def test_every_variable_is_one_that_the_services_set_and_has_a_default() -> None:
-    used = {name for path in CHECKS for name in VARIABLE.findall(path.read_text(encoding="utf-8"))}
+    used = {name for path in (*CHECKS, *DRILLS) for name in VARIABLE.findall(path.read_text(encoding="utf-8"))}
     defaults = load(ROOT / "opsdash.yaml")["vars"]
 
     assert used == set(defaults)

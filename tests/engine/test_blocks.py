@@ -167,7 +167,7 @@ async def test_a_check_with_for_is_tried_until_it_passes(bench: Bench) -> None:
 
 
 async def test_a_check_with_for_fails_after_that_time_and_not_after_its_timeout(bench: Bench) -> None:
-    result = await bench.run("echo tried; exit 7", for_=0.4, every=0.05)
+    result = await bench.run("echo tried; exit 7", for_=2.0, every=0.5)
     assert result.state is BlockState.FAILED
     assert result.detail == "exit status 7, expected 0"
     assert result.output == "tried"
