@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from opsdash.board.pages.drills import drill_line as drawn
 from tests.board.fake_session import DAY, START, FakeSession, drill_line, drill_run, fault_left, guard
 
 if TYPE_CHECKING:
@@ -74,6 +75,15 @@ async def test_the_page_lists_drills_with_what_is_due_and_what_the_latest_showed
             "1 overdue",
         ):
             assert part in stage.screen, part
+
+
+@pytest.mark.parametrize(
+    ("due", "words"),
+    [(START - 60, "due now"), (START, "due now"), (START + 3600, "in 1h"), (None, "by hand")],
+)
+def test_a_drill_says_when_it_is_due(due: float | None, words: str) -> None:
+    line = drawn(drill_line("email-quarterly", "email", due=due), START, 120)
+    assert words in "".join(text for text, _ in line)
 
 
 async def test_below_the_list_stands_the_latest_evidence_of_the_drill_under_the_cursor(board: Board) -> None:

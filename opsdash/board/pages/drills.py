@@ -265,6 +265,8 @@ def _due(line: DrillLine, now: float) -> tuple[str, Role]:
         return f"! late {ago(due, now)}", Role.DEGRADED
     if line["surprise"]:
         return "a surprise", Role.DIM
+    if due <= now:
+        return "due now", Role.STRONG
     return (f"in {ago(now, due)}" if due - now < _SOON else day(due, None)), Role.TEXT
 
 
