@@ -1,9 +1,9 @@
-"""Draws the pictures of the documentation: the board on the example operation, whose mail provider has just failed.
+"""Draws the pictures of the documentation: the board on the example operation, in an outage and in a drill.
 
     python -m tools.pictures
 
-Nothing is staged: the example operation runs, the provider is really broken, the switch really happens. So times and
-latencies differ from run to run, and the pictures are drawn by hand when the board has changed.
+Nothing is staged: the example operation runs, the provider is really broken, the switch and the drill really happen. So
+times and latencies differ from run to run, and the pictures are drawn by hand when the board has changed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from opsdash.board.app import BoardApp
 from opsdash.cli.example import Example, running
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from textual.pilot import Pilot
+
+    Scene = Callable[["Photographer", Example], Awaitable[None]]
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 SIZE = (124, 36)
@@ -80,24 +82,23 @@ class Photographer:
         return html.unescape(" ".join(found)).replace("\u00a0", " ")
 
 
-async def draw(example: Example) -> None:
-    """All pictures, in the order of the story."""
+async def draw(example: Example, scenes: Sequence[Scene]) -> None:
+    """The pictures of a story, in its order."""
     example.start_engine()
     session = await example.attach()
     app = BoardApp(session, tz=ZoneInfo("Europe/Berlin"))
     async with app.run_test(size=SIZE) as pilot:
-        await story(Photographer(app, pilot), example)
+        board = Photographer(app, pilot)
+        await board.until_shown("Transactional email")
+        await board.wait(RUNS_FOR)
+        for scene in scenes:
+            await scene(board, example)
 
 
-async def story(board: Photographer, example: Example) -> None:
-    """The provider fails, the operator looks, switches, opens the runbook, and looks after the incident."""
-    await board.until_shown("Transactional email")
-    for scene in SCENES:
-        await scene(board, example)
+# --- an outage: the operator looks, switches, opens the runbook, and looks after the incident -----------------------
 
 
 async def the_wall(board: Photographer, example: Example) -> None:
-    await board.wait(RUNS_FOR)
     await asyncio.to_thread(example.services.inject, "postmark", "down")
     await board.until_shown("does not answer", "NOT WORKING")
     await board.take("wall")
@@ -135,20 +136,45 @@ async def the_incident(board: Photographer, _example: Example) -> None:
     await board.take("incidents")
 
 
-SCENES: tuple[Callable[[Photographer, Example], Awaitable[None]], ...] = (
-    the_wall,
-    the_component,
-    the_plan,
-    the_switch,
-    the_runbook,
-    the_incident,
+# --- a drill: the backup is tested on purpose, and what is still to be done is looked at ------------------------------
+
+
+async def the_drill(board: Photographer, _example: Example) -> None:
+    await board.press("7", "slash", *"email-quarterly", "enter", "D")
+    await board.until_shown("WHAT UNDOES IT")
+    await board.press("y")
+    await board.until_shown("service verified", "switched")
+    await board.take("drill")
+
+
+async def the_verdict(board: Photographer, _example: Example) -> None:
+    await board.until_shown("PASSED")
+    await board.take("drill-passed")
+
+
+async def the_readiness(board: Photographer, _example: Example) -> None:
+    await board.press("escape", "escape", "escape", "8")
+    await board.until_shown("of 100", "Transactional email")
+    await board.take("readiness")
+
+
+async def the_what_if(board: Photographer, _example: Example) -> None:
+    await board.press("escape", "9")
+    await board.until_shown("single points of failure")
+    await board.take("what-if")
+
+
+STORIES: tuple[tuple[Scene, ...], ...] = (
+    (the_wall, the_component, the_plan, the_switch, the_runbook, the_incident),
+    (the_drill, the_verdict, the_readiness, the_what_if),
 )
 
 
 def main() -> int:
     """The command line."""
-    with running() as example:
-        asyncio.run(draw(example))
+    for scenes in STORIES:
+        with running() as example:
+            asyncio.run(draw(example, scenes))
     return 0
 
 
