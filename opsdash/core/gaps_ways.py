@@ -12,6 +12,7 @@ from opsdash.core.gaps_register import named
 from opsdash.core.hosts import domain_of
 from opsdash.core.readiness_look import Found
 from opsdash.core.traces import declared
+from opsdash.model.drill import Goal
 from opsdash.model.operation import Tier
 from opsdash.model.status import Status
 from opsdash.model.units import format_duration
@@ -70,7 +71,7 @@ def backup_unproven(look: Look, component: Component) -> Iterator[Found]:
     for provider, share, state, _ in _backups(look, component):
         if state == proofs.NEVER:
             text = f"{provider.title} has never been shown to work as the backup of {component.title}"
-            yield _switch(component, provider, text, share)
+            yield _switch(look, component, provider, text, share)
 
 
 def backup_old(look: Look, component: Component) -> Iterator[Found]:
@@ -79,7 +80,7 @@ def backup_old(look: Look, component: Component) -> Iterator[Found]:
         if state == proofs.OLD:
             age = _ago(look, at)
             text = f"{provider.title} was last shown to work as a backup {age} ago; a proof counts for 100 days"
-            yield _switch(component, provider, text, share)
+            yield _switch(look, component, provider, text, share)
 
 
 def backup_changed(look: Look, component: Component) -> Iterator[Found]:
@@ -87,7 +88,7 @@ def backup_changed(look: Look, component: Component) -> Iterator[Found]:
     for provider, share, state, at in _backups(look, component):
         if state == proofs.CHANGED:
             text = f"{component.file or component.id} has changed since {provider.title} was shown to work, "
-            yield _switch(component, provider, f"{text}{_ago(look, at)} ago", share)
+            yield _switch(look, component, provider, f"{text}{_ago(look, at)} ago", share)
 
 
 def _backups(look: Look, component: Component) -> Iterator[Judged]:
@@ -97,9 +98,16 @@ def _backups(look: Look, component: Component) -> Iterator[Judged]:
         yield provider, 1 / len(backups), *proofs.proof_of(look.draft, component, provider.id, look.wall)
 
 
-def _switch(component: Component, provider: Provider, text: str, share: float) -> Found:
-    command = f"opsdash failover {component.id} --to {provider.id}"
-    return Found(text, "switch to it and back", subject=provider.id, command=command, file="", share=share)
+def _switch(look: Look, component: Component, provider: Provider, text: str, share: float) -> Found:
+    by_hand = "switch to it and back", f"opsdash failover {component.id} --to {provider.id}"
+    return _shown(look, Goal(component.id, provider.id), text, share, by_hand)
+
+
+def _shown(look: Look, goal: Goal, text: str, share: float, by_hand: tuple[str, str]) -> Found:
+    """A response has to be shown to work: by its drill, which comes back by itself, or by hand where there is none."""
+    drill = look.proving.get(goal)
+    closes, command = by_hand if drill is None else ("run its drill", f"opsdash drill run {drill.id}")
+    return Found(text, closes, subject=goal.target or "", command=command, file="", share=share)
 
 
 def _ago(look: Look, at: float | None) -> str:
@@ -242,7 +250,8 @@ def mode_unproven(look: Look, component: Component) -> Iterator[Found]:
     """A degraded mode that was never entered and verified."""
     for mode, share, state, _ in _modes(look, component):
         if state == proofs.NEVER:
-            yield _enter(component, mode, f"the degraded mode {mode.title!r} was never entered and verified", share)
+            text = f"the degraded mode {mode.title!r} was never entered and verified"
+            yield _enter(look, component, mode, text, share)
 
 
 def mode_old(look: Look, component: Component) -> Iterator[Found]:
@@ -250,7 +259,7 @@ def mode_old(look: Look, component: Component) -> Iterator[Found]:
     for mode, share, state, at in _modes(look, component):
         if state == proofs.OLD:
             text = f"the degraded mode {mode.title!r} was last shown to work {_ago(look, at)} ago"
-            yield _enter(component, mode, f"{text}; a proof counts for 100 days", share)
+            yield _enter(look, component, mode, f"{text}; a proof counts for 100 days", share)
 
 
 def mode_changed(look: Look, component: Component) -> Iterator[Found]:
@@ -258,7 +267,7 @@ def mode_changed(look: Look, component: Component) -> Iterator[Found]:
     for mode, share, state, at in _modes(look, component):
         if state == proofs.CHANGED:
             text = f"{component.file or component.id} has changed since the degraded mode {mode.title!r} was shown to "
-            yield _enter(component, mode, f"{text}work, {_ago(look, at)} ago", share)
+            yield _enter(look, component, mode, f"{text}work, {_ago(look, at)} ago", share)
 
 
 def _modes(look: Look, component: Component) -> Iterator[tuple[DegradedMode, float, str, float | None]]:
@@ -267,6 +276,6 @@ def _modes(look: Look, component: Component) -> Iterator[tuple[DegradedMode, flo
         yield mode, 1 / len(component.modes), *proof
 
 
-def _enter(component: Component, mode: DegradedMode, text: str, share: float) -> Found:
-    command = f"opsdash degrade {component.id} {mode.id}"
-    return Found(text, "enter and leave it once, verified", subject=mode.id, command=command, file="", share=share)
+def _enter(look: Look, component: Component, mode: DegradedMode, text: str, share: float) -> Found:
+    by_hand = "enter and leave it once, verified", f"opsdash degrade {component.id} {mode.id}"
+    return _shown(look, Goal(component.id, mode.id, degrades=True), text, share, by_hand)

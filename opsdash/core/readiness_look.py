@@ -13,16 +13,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from opsdash.core.drill_plans import goal_of, resolved
 from opsdash.core.hosts import domain_of, hosts_in, is_loopback
+from opsdash.model.drill import Level, Responder
 from opsdash.model.operation import ANCHORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from opsdash.core.draft import Draft
-    from opsdash.model.drill import Drill
+    from opsdash.model.drill import Drill, Goal
     from opsdash.model.operation import Component, DegradedMode, Operation, Provider, Raw, SwitchSpec
     from opsdash.model.readiness import Facts
+
+PROVES = (Level.SWITCH, Level.CONTAINED, Level.REAL)
+"""Levels at which a response is really carried out, the least first."""
 
 HOUSE_AT_LEAST = 4
 """A domain to which so many components go, and at least half of all that go anywhere, is the house's own. That they
@@ -81,6 +86,17 @@ class Look:
         found: defaultdict[tuple[str, str], list[Drill]] = defaultdict(list)
         for drill in self.operation.drills.values():
             found[drill.component, drill.failure_mode].append(drill)
+        return found
+
+    @cached_property
+    def proving(self) -> Mapping[Goal, Drill]:
+        """For where a response leads, the drill that would prove it: what touches least, and needs nobody to answer."""
+        drills = (each for each in self.operation.drills.values() if not each.off and each.level in PROVES)
+        found: dict[Goal, Drill] = {}
+        for drill in sorted(drills, key=_effort):
+            goal = resolved(self.draft, goal_of(self.draft, drill))
+            if goal is not None:
+                found.setdefault(goal, drill)
         return found
 
     # --- what is shared ----------------------------------------------------------------------------------------
@@ -195,6 +211,10 @@ def _parents(component: Component | None) -> tuple[str, ...]:
 def domains_of(ground: Ground) -> frozenset[str]:
     """The registrable domains of what something stands on."""
     return frozenset(domain for host in ground.hosts if (domain := domain_of(host)) is not None)
+
+
+def _effort(drill: Drill) -> tuple[int, bool, str]:
+    return PROVES.index(drill.level), drill.responder is Responder.PEOPLE, drill.id
 
 
 def _of_switch(spec: SwitchSpec) -> Iterator[tuple[str, Raw]]:

@@ -9,7 +9,7 @@ import pytest
 
 from opsdash.core.readiness_rules import BY_ID
 from opsdash.model.channel import Audience, Channel
-from opsdash.model.drill import Schedule, Verdict
+from opsdash.model.drill import Level, Responder, Schedule, Verdict
 from opsdash.model.operation import Absence, CheckSpec, Component, Feature, Person, Response, ResponseKind, Tier
 from opsdash.model.status import Status
 from opsdash.model.world import CheckLive, CheckState, ComponentLive, ComponentState, Pause
@@ -519,6 +519,21 @@ def test_the_command_leads_to_the_backup_and_degraded_mode_that_are_meant() -> N
     assert backup.command == "opsdash failover shop --to spare"
     assert degraded.command == "opsdash degrade shop small"
     assert drilled.command == "opsdash drill run shop-drill"
+
+
+def test_where_a_drill_would_prove_it_that_is_the_command() -> None:
+    drills = (
+        drill(level=Level.SYNTHETIC),
+        replace(drill(level=Level.REAL), id="real"),
+        replace(drill(level=Level.CONTAINED), id="by-people"),
+        replace(drill(level=Level.CONTAINED, responder=Responder.OPSDASH), id="contained"),
+        replace(drill(level=Level.SWITCH, off="it has no owner"), id="off"),
+        replace(drill(level=Level.CONTAINED, to="small"), id="less"),
+    )
+    (backup,) = Stage(drills=drills, rows={("proofs", "shop/spare"): None}).gaps("backup-unproven")
+    (degraded,) = Stage(drills=drills, rows={("proofs", "shop/mode:small"): None}).gaps("mode-unproven")
+    assert backup.command == "opsdash drill run contained"
+    assert degraded.command == "opsdash drill run less"
 
 
 def test_what_is_shared_is_named() -> None:
