@@ -82,3 +82,7 @@ class HistoryError(StorageError):
 
 class SheetsError(StorageError):
     """Emergency sheets could not be written. Nothing depends on it but the day on which they are needed."""
+
+
+class DemoError(OpsdashError):
+    """The example operation could not be started or reached; the text says what to look at."""

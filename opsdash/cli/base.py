@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from opsdash.cli.terminal import dim, say
 from opsdash.errors import EngineError
-from opsdash.service.places import Places, account, connects, find_workspace, places
+from opsdash.service.places import Places, account, connects, find_workspace, is_locked, places
 
 if TYPE_CHECKING:
     import argparse
@@ -58,9 +59,18 @@ def add_as(parser: argparse.ArgumentParser) -> None:
 
 
 def workspace_of(arguments: argparse.Namespace) -> Path:
-    """The workspace that is meant. Raises NoWorkspaceError."""
+    """The workspace that is meant. Raises NoWorkspaceError.
+
+    Where nobody names one, and there is none but the example's own files, whose services run only in a demo, it is the
+    demo that runs.
+    """
     named = arguments.workspace or os.environ.get(WORKSPACE_VARIABLE)
     found = find_workspace(here(), named)
+    demo = None if named else _demo_beside(found)
+    if demo is not None:
+        say(dim(f"the running demo (-w {demo})"))
+        arguments.workspace = str(demo)
+        return demo
     if found is None:
         raise NoWorkspaceError(
             f"there is no workspace here: neither {here()} nor a folder above it has an {WORKSPACE_FILE}. Name one "
@@ -69,6 +79,16 @@ def workspace_of(arguments: argparse.Namespace) -> Path:
     if not (found / WORKSPACE_FILE).is_file():
         raise NoWorkspaceError(f"{found} is no workspace: it has no {WORKSPACE_FILE}. `opsdash init {found}` makes one")
     return found.resolve()
+
+
+def _demo_beside(found: Path | None) -> Path | None:
+    from opsdash.demo.example import is_example
+
+    if found is not None and (not is_example(found) or is_locked(places(found.resolve()))):
+        return None
+    from opsdash.cli.example import running_demo
+
+    return running_demo()
 
 
 def here() -> Path:

@@ -53,9 +53,10 @@ def show() -> int:
 
         asyncio.run(example.attach())
         out("In another terminal:")
-        out(f"  export {WORKSPACE_VARIABLE}={example.workspace}")
         out("  opsdash demo inject postmark down      breaks the mail provider; `ok` heals it")
+        out("  opsdash drill run email-quarterly      breaks it on purpose, and keeps the proof")
         out("  opsdash status --watch")
+        out(f"  export {WORKSPACE_VARIABLE}={example.workspace}      where another workspace is nearer")
         return run_board(example.workspace, environment=example.environment, ephemeral=True)
 
 

@@ -197,13 +197,20 @@ def services_of(workspace: Path | None) -> Path:
     """Where the services of a demo keep their ports: of the one that is named, else of the newest. Raises DemoError."""
     if workspace is not None:
         return workspace.resolve().parent / SERVICES
+    demo = running_demo()
+    if demo is None:
+        raise DemoError("no demo is running: start one with `opsdash demo`")
+    return demo.parent / SERVICES
+
+
+def running_demo() -> Path | None:
+    """The workspace of the demo of this account that runs, the newest one of several; None where none does."""
     mine = [folder for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{SERVICES}") if _is_mine(folder)]
-    running_ones = sorted(mine, key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in running_ones:
+    for folder in sorted(mine, key=lambda folder: folder.stat().st_mtime, reverse=True):
         with contextlib.suppress(DemoError):
             ports_of(folder)
-            return folder
-    raise DemoError("no demo is running: start one with `opsdash demo`")
+            return folder.resolve().parent / WORKSPACE
+    return None
 
 
 def _is_mine(folder: Path) -> bool:

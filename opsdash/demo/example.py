@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from opsdash.demo.process import DemoError
+from opsdash.errors import DemoError
 
 _BESIDE_US = Path(__file__).resolve().parent / "operation"
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -21,6 +21,11 @@ def example() -> Path:
         if (folder / "opsdash.yaml").is_file():
             return folder
     raise DemoError(f"the example operation is missing: neither {_BESIDE_US} nor {_REPOSITORY} holds opsdash.yaml")
+
+
+def is_example(folder: Path) -> bool:
+    """Whether a folder is the one that holds the example operation, and no copy of it."""
+    return folder.resolve() in (_BESIDE_US, _REPOSITORY)
 
 
 def copy_example(into: Path) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from opsdash.demo.catalog import CONTROL, STATE, UnknownFaultError, catalog
-from opsdash.errors import OpsdashError
+from opsdash.errors import DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,10 +46,6 @@ _PORTS_FILE = "ports.json"
 _START_WITHIN = 10.0
 _END_WITHIN = 2.0
 _CONTROL_WITHIN = 5.0
-
-
-class DemoError(OpsdashError):
-    """The example services could not be started or reached; the text says what to look at."""
 
 
 def start(state: Path) -> DemoServices:

@@ -8,6 +8,7 @@ import pty
 import select
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from dataclasses import dataclass
@@ -51,9 +52,18 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "TERM": "xterm-256color", **more}
 
 
+@pytest.fixture(scope="session")
+def own_temporary() -> Iterator[str]:
+    """A temporary folder in which no demo runs but the test's own. Its path is short, as sockets want it."""
+    with tempfile.TemporaryDirectory(prefix="ot-") as folder:
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_temporary: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TMPDIR", own_temporary)
+    monkeypatch.setattr(tempfile, "tempdir", own_temporary)
     for name in [name for name in os.environ if name.startswith("OPSDASH_")]:
         monkeypatch.delenv(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from opsdash.cli import exits
 from opsdash.cli.example import ENDED_BY_FORCE, running
+from opsdash.config.starter import write_starter
+from opsdash.demo.example import example as example_files
 from tests.cli.conftest import OPSDASH, Terminal, environment, process
 
 if TYPE_CHECKING:
@@ -99,6 +102,24 @@ def test_a_demo_is_found_broken_and_healed_from_another_terminal(temporary: Path
         assert (healed.code, healed.out) == (exits.OK, "all services work\n")
         assert process("demo", "inject", "crm", "tired", **there).code == exits.USAGE
     assert process("demo", "inject", "crm", "500", **there).code == exits.FAILED
+
+
+def test_a_command_that_names_no_workspace_is_about_the_demo_that_runs(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running() as example:
+        example.start_engine()
+        asyncio.run(example.attach())
+        for folder in (example_files(), tmp_path):
+            monkeypatch.chdir(folder)
+            ended = process("engine", "status", "--json", TMPDIR=str(temporary))
+            assert ended.json["workspace"] == str(example.workspace)
+            assert f"the running demo (-w {example.workspace})" in ended.err
+        write_starter(tmp_path / "own")
+        monkeypatch.chdir(tmp_path / "own")
+        assert "the running demo" not in process("validate", TMPDIR=str(temporary)).err
+    monkeypatch.chdir(tmp_path)
+    assert process("engine", "status", TMPDIR=str(temporary)).code == exits.USAGE
 
 
 def test_what_a_service_sends_cannot_command_the_terminal(temporary: Path) -> None:
