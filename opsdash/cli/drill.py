@@ -170,8 +170,11 @@ def _row(line: DrillLine, now: float) -> list[Part]:
     elif line["verdict"] is not None:
         known = sign(VERDICT, line["verdict"])
         latest = Painted(f"{known.text} {ago(line['verdict_at'], now)} ago", known.role)
-    return [line["id"], line["component"], line["level"], _due(line, now), sign(STANDING, line["standing"]), latest,
-            Painted(line["off"], Role.DOWN) if line["off"] else dim(line["driver"] or line["owner"])]  # fmt: skip
+    last: Part = dim(f"next: {line['driver']}" if line["driver"] else f"owner: {line['owner']}")
+    if line["off"]:
+        last = Painted(line["off"], Role.DOWN)
+    proof = sign(STANDING, line["standing"])
+    return [line["id"], line["component"], line["level"], _due(line, now), proof, latest, last]
 
 
 def _due(line: DrillLine, now: float) -> Part:

@@ -23,6 +23,7 @@ TABLETOP = """
 title: Talk about it
 component: shop
 failure_mode: broken
+level: tabletop
 owner: maria
 schedule: {every: 90d}
 """
@@ -49,7 +50,9 @@ def test_drills_are_listed_without_an_engine(folder: Path, capsys: pytest.Captur
     (found,) = json.loads(capsys.readouterr().out)["drills"]
     assert (found["id"], found["level"], found["standing"], found["verdict"]) == ("talk", "tabletop", "never", None)
     assert drill(folder, "list") == exits.OK
-    assert "never run" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "never run" in said
+    assert "owner: maria" in said, "nobody owns the component, so it is not known whose turn it is"
 
 
 def test_a_drill_that_does_not_exist_is_named_with_the_nearest(
