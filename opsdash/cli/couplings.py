@@ -52,18 +52,20 @@ def run(arguments: argparse.Namespace) -> int:
 def _from_files(workspace: Path, hours: float) -> dict[str, Any]:
     from opsdash.cli.offline import read_files
     from opsdash.engine.clock import system_clock
-    from opsdash.engine.coupled import coupled
+    from opsdash.engine.coupled import coupled, drill_times
     from opsdash.errors import HistoryError
     from opsdash.service.places import places
     from opsdash.storage.history import History
+    from opsdash.storage.segments import read_entries
 
-    path = places(workspace).history
-    if not path.exists():
-        raise HistoryError(f"there is no history yet ({path}): no engine has ever run here")
+    where = places(workspace)
+    if not where.history.exists():
+        raise HistoryError(f"there is no history yet ({where.history}): no engine has ever run here")
     until = system_clock().wall
-    history = History(path, read_only=True)
+    drilled = drill_times(lambda types: read_entries(where.journal, types=types))
+    history = History(where.history, read_only=True)
     try:
-        return coupled(history, read_files(workspace).operation.components, until - hours * HOUR, until)
+        return coupled(history, read_files(workspace).operation.components, until - hours * HOUR, until, drilled)
     finally:
         history.close()
 

@@ -10,11 +10,11 @@ from opsdash.model.records import DrillEnded, DrillStarted
 from opsdash.storage.codec import decode, record_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from opsdash.model.operation import Component
+    from opsdash.storage.entries import Entry
     from opsdash.storage.history import History
-    from opsdash.storage.ports import JournalPort
 
 LOOKED_AT = 20
 """Checks by which it is told in which hours an engine was at work."""
@@ -23,13 +23,13 @@ TIMES_TOLD = 20
 """Common failures of a pair whose times are told, the latest ones."""
 
 
-def drill_times(journal: JournalPort) -> list[tuple[float, float]]:
+def drill_times(entries: Callable[[Collection[str]], Iterable[Entry]]) -> list[tuple[float, float]]:
     """When drills ran, as (since, until), and the minute after each: what fails then does so on purpose.
 
-    Raises JournalTooNew.
+    entries: those of a journal that are of the given types, oldest first.  Raises JournalTooNew.
     """
     found: dict[str, tuple[float, float]] = {}
-    for entry in journal.entries(types={record_name(DrillStarted), record_name(DrillEnded)}):
+    for entry in entries({record_name(DrillStarted), record_name(DrillEnded)}):
         record = decode(entry.type, entry.data)
         if isinstance(record, DrillStarted):
             found[record.run.id] = (record.at, math.inf)
@@ -43,7 +43,7 @@ def coupled(
     components: Mapping[str, Component],
     since: float,
     until: float,
-    left_out: Sequence[tuple[float, float]] = (),
+    left_out: Sequence[tuple[float, float]],
 ) -> dict[str, Any]:
     """The report on couplings from `since` to `until`, in seconds since 1970 UTC. left_out: times of drills.
 

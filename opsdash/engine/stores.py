@@ -85,7 +85,7 @@ class Remembered:
 
     async def couplings(self, components: Mapping[str, Component], hours: float) -> dict[str, Any]:
         """Components that failed within the same minute over the last `hours`, where that is no chance."""
-        drilled = await self.journal(drill_times)
+        drilled = await self.journal(lambda journal: drill_times(lambda types: journal.entries(types=types)))
         since, until = await self._span(hours)
         return await self._threads.history.call(coupled, self._stores.history, components, since, until, drilled)
 

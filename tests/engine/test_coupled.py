@@ -24,10 +24,10 @@ def timeline() -> DrillTimeline:
     return found
 
 
-def journal(story: DrillTimeline) -> MemoryJournal:
-    found = MemoryJournal()
-    found.append([encode(record) for record in story.records], datetime(2026, 11, 23, tzinfo=UTC))
-    return found
+def times_of(story: DrillTimeline) -> list[tuple[float, float]]:
+    journal = MemoryJournal()
+    journal.append([encode(record) for record in story.records], datetime(2026, 11, 23, tzinfo=UTC))
+    return drill_times(lambda types: journal.entries(types=types))
 
 
 def test_the_time_of_a_drill_and_the_minute_after_it_are_known() -> None:
@@ -35,9 +35,9 @@ def test_the_time_of_a_drill_and_the_minute_after_it_are_known() -> None:
     began = story.clock.wall
     run = story.until_ended("once")
     assert run.ended_at is not None
-    assert drill_times(journal(story)) == [(began, run.ended_at + 60.0)]
+    assert times_of(story) == [(began, run.ended_at + 60.0)]
 
 
 def test_a_drill_that_goes_on_has_no_end_yet() -> None:
     story = timeline()
-    assert drill_times(journal(story)) == [(story.clock.wall, math.inf)]
+    assert times_of(story) == [(story.clock.wall, math.inf)]
