@@ -199,7 +199,7 @@ def show_faults(faults: Sequence[FaultView]) -> None:
             Painted("✗ A FAULT MAY STILL BE IN PLACE: ", Role.DOWN),
             f"{fault['component']}, {fault['run']} of drill {fault['drill']}, since {since}",
         )
-        out("  ", fault["detail"])
+        out("  ", fault["detail"], "; its guard is at work on it" if fault["guarded"] else "")
         for command in fault["by_hand"]:
             out(dim("  undo by hand:  "), bold(command))
         out(dim(f"  then: opsdash drill gone {fault['run']} --reason TEXT"))

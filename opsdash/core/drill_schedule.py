@@ -210,13 +210,20 @@ def _renew(draft: Draft, drill: Drill, date: DrillDate) -> None:
     if known is not None and known.due == date.due:
         return
     if known is not None and not known.claimed and known.due <= draft.now.wall and date.due > known.due:
-        why = f"{_why_not(draft, known.due)}, and the next date has come"
+        why = f"{_why_not(draft, known)}, and the next date has come"
         draft.emit(DrillMissed(draft.now.wall, drill.id, drill.component, known.due, why))
     _set(draft, drill.id, date.due, date.starts)
 
 
-def _why_not(draft: Draft, at: float) -> str:
-    return "no engine ran at that time" if draft.life().started_at > at else "nobody has run it"
+def _why_not(draft: Draft, known: DrillDue) -> str:
+    return "no engine ran at that time" if _was_off(draft, known) else "nobody has run it"
+
+
+def _was_off(draft: Draft, known: DrillDue) -> bool:
+    """Whether no engine ran when a drill was due, as far as is known: one that was killed has not said when."""
+    life = draft.life()
+    ran = known.due <= known.set_at or (life.off_since is not None and known.due < life.off_since)
+    return life.started_at > known.due and not ran
 
 
 def _remind(draft: Draft, drill: Drill, known: DrillDue) -> None:
@@ -277,11 +284,10 @@ def _surprise(draft: Draft, drill: Drill, known: DrillDue) -> None:
 
 def _overdue(draft: Draft, drill: Drill, known: DrillDue) -> None:
     wall = draft.now.wall
-    off = draft.life().started_at > known.due
-    grace = 0.0 if off else OVERDUE_AFTER + (drill.surprise or 0.0)
+    grace = 0.0 if _was_off(draft, known) else OVERDUE_AFTER + (drill.surprise or 0.0)
     if known.claimed or known.overdue or wall < known.due + grace or known.starts is not None:
         return
-    why = known.missed if known.missed_at == known.due else _why_not(draft, known.due)
+    why = known.missed if known.missed_at == known.due else _why_not(draft, known)
     draft.emit(DrillOverdue(wall, drill.id, drill.component, known.due, why))
     draft.touch(drill.component)
     _message(draft, drill, f"drill {drill.id} is overdue: {why}")

@@ -49,7 +49,7 @@ AUTOS_KEPT = 86400.0
 
 
 def _engine_started(world: Reader, record: r.EngineStarted) -> Patch:
-    engine = replace(_engine(world), started_at=record.at, stopped_at=None)
+    engine = replace(_engine(world), started_at=record.at, stopped_at=None, off_since=record.stopped_at)
     faded = practice.forgotten(world, record.at)
     void = evolve_runs.times_are_void(world)
     return [("engine", "engine", engine), *forgotten(world, record.at), *void, *faded]

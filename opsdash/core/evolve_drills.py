@@ -216,7 +216,7 @@ def _due_set(world: Reader, record: r.DrillDueSet) -> Patch:
     if record.due is None:
         return [("drill_dues", record.drill, None)]
     before: DrillDue | None = world.get("drill_dues", record.drill)
-    due = DrillDue(record.due, record.starts)
+    due = DrillDue(record.due, record.starts, set_at=record.at)
     if before is not None:
         due = replace(due, missed=before.missed, missed_at=before.missed_at)
     return [("drill_dues", record.drill, due)]

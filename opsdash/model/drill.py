@@ -383,6 +383,7 @@ class DrillDue:
     starts: when it begins by itself (a surprise), None where a person begins it.  claimed: the run that it led to.
     reminded: the reminders that were given, by their names.  overdue: that it is has been said.
     missed: why the latest due time before this one led to no run, "" if it did.  missed_at: which that was.
+    set_at: when it was set.
     """
 
     due: float
@@ -392,6 +393,7 @@ class DrillDue:
     overdue: bool = False
     missed: str = ""
     missed_at: float | None = None
+    set_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,7 @@ class EngineState:
 
     auto_stopped: why opsdash no longer switches by itself, "" while it may; auto_stopped_by: of which component the
     switch was that ended it.  autos: when it did lately.
+    off_since: when the engine before this one ended; None where there was none, or it did not say so.
     drills: how many were begun; drill: the run that is open, "" for none: there is never more than one.
     """
 
@@ -173,6 +174,7 @@ class EngineState:
     messages: int = 0
     drills: int = 0
     drill: str = ""
+    off_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +451,7 @@ class DrillLive:
         or what was to be noticed has been: from then on it holds.
     samples, dues: by steady check, how many results came in, and when the next is due; missing: slots without any.
     bad: the stop conditions that hold, as (place, since when).
-    undone: what was answered to the undoing, None as long as nothing was; undone_at: when; by, detail: of that.
+    undone: what was answered to the undoing, None as long as nothing was; undone_at: when; by, detail, flaw: of that.
     refused: why the response, or the way back, could not be begun when that was last tried.
     loading: the load was started.
     """
@@ -465,6 +467,7 @@ class DrillLive:
     undone_at: float | None = None
     by: str = ""
     detail: str = ""
+    flaw: str = ""
     refused: str = ""
     loading: bool = False
 
