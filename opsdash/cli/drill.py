@@ -312,14 +312,16 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 async def plan_of(session: EngineSession, drill: str) -> DrillPlanView:
-    """The plan of a drill, once its component has been looked at. Raises UsageError where there is no such drill."""
+    """The plan of a drill, once all that it is judged by was looked at. Raises UsageError where there is none."""
     from opsdash.cli.base import first_results
 
-    known = {each["id"]: each["component"] for each in (await session.drills())["drills"]}
-    if drill not in known:
-        raise _missing(drill, known)
-    with contextlib.suppress(SessionError):  # its component is not in the files; the plan says so
-        await first_results(session, known[drill])
+    view = await session.drill(drill)
+    if view is None or view["line"]["id"] != drill:
+        raise _missing(drill, [each["id"] for each in (await session.drills())["drills"]])
+    judged = (view["line"]["component"], *view["unaffected"], *(check.partition("/")[0] for check in view["steady"]))
+    for component in dict.fromkeys(judged):
+        with contextlib.suppress(SessionError):  # it is not in the files; the plan says so
+            await first_results(session, component)
     return await session.drill_plan(drill)
 
 

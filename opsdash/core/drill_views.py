@@ -146,6 +146,7 @@ class DrillViewer:
             "fault": left,
             "absent": list(shown.absent),
             "steady": list(shown.steady),
+            "unaffected": list(shown.expect.unaffected),
             "limit": shown.limit,
             "windows": [] if shown.schedule is None else list(shown.schedule.windows),
             "runbook": shown.runbook,
