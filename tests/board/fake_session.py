@@ -1531,8 +1531,8 @@ class FakeSession:
         if run is None:
             run = next((each for each in reversed(self.drill_runs.values()) if each["drill"] == name), None)
         view: DrillView = {
-            "line": line, "run": run, "fault": None, "absent": ["ken"], "steady": ["email/delivery"], "unaffected": ["crm"],
-            "limit": 600.0, "windows": ["tue 10:00-16:00"], "runbook": "email-down",
+            "line": line, "run": run, "fault": None, "absent": ["ken"], "steady": ["email/delivery"],
+            "unaffected": ["crm"], "limit": 600.0, "windows": ["tue 10:00-16:00"], "runbook": "email-down",
         }  # fmt: skip
         return copy.deepcopy(view)
 
