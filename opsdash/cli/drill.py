@@ -85,9 +85,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run_it.add_argument(
         "--override", action="append", default=[], metavar="RULE", help="go ahead although this guard fails"
     )
+    watch = verbs.add_parser("watch", help="follow the drill that runs to its verdict; Ctrl-C stops following alone")
     stop = verbs.add_parser("stop", help="stop the drill that runs: what it has broken is undone at once")
     finish = verbs.add_parser("finish", help="enough was seen of it: undo it, and judge it by what has come true")
-    for each in (stop, finish):
+    for each in (watch, stop, finish):
         each.add_argument("run", nargs="?", default="", metavar="RUN", help="default: the one that runs")
     stop.add_argument("--reason", default="", metavar="TEXT")
     finish.add_argument("--text", default="", metavar="TEXT", help="what was seen")
@@ -105,9 +106,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     history.add_argument("drill", nargs="?", metavar="DRILL", help="only this one's")
     evidence = verbs.add_parser("evidence", help="what a run has shown, out of the journal, as Markdown")
     evidence.add_argument("run", metavar="RUN", help="id of a run, or a drill: its latest run")
+    verify = verbs.add_parser("verify", help="is a file with evidence what the journal says? lists every other place")
+    verify.add_argument("file", type=Path, metavar="FILE", help="as `opsdash drill evidence` has written it")
     calendar = verbs.add_parser("calendar", help="when drills are due, as iCalendar")
     calendar.add_argument("-o", "--output", type=Path, metavar="FILE", help="into this file")
-    for each in (*readers, history, evidence):
+    for each in (*readers, watch, history, evidence, verify):
         add_json(each)
     for each in verbs.choices.values():
         add_workspace(each)
@@ -125,7 +128,11 @@ def run(arguments: argparse.Namespace) -> int:
         from opsdash.cli.drill_run import run as run_drill
 
         return run_drill(arguments)
-    if verb in ("history", "evidence", "calendar"):
+    if verb == "watch":
+        from opsdash.cli.drill_run import watch
+
+        return watch(arguments)
+    if verb in ("history", "evidence", "verify", "calendar"):
         from opsdash.cli import drill_records
 
         return drill_records.run(arguments)
@@ -195,7 +202,7 @@ def show_faults(faults: Sequence[FaultView]) -> None:
             Painted("✗ A FAULT MAY STILL BE IN PLACE: ", Role.DOWN),
             f"{fault['component']}, {fault['run']} of drill {fault['drill']}, since {since}",
         )
-        out("  ", fault["detail"])
+        out("  ", fault["detail"], "; its guard is at work on it" if fault["guarded"] else "")
         for command in fault["by_hand"]:
             out(dim("  undo by hand:  "), bold(command))
         out(dim(f"  then: opsdash drill gone {fault['run']} --reason TEXT"))
@@ -308,14 +315,16 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 async def plan_of(session: EngineSession, drill: str) -> DrillPlanView:
-    """The plan of a drill, once its component has been looked at. Raises UsageError where there is no such drill."""
+    """The plan of a drill, once all that it is judged by was looked at. Raises UsageError where there is none."""
     from opsdash.cli.base import first_results
 
-    known = {each["id"]: each["component"] for each in (await session.drills())["drills"]}
-    if drill not in known:
-        raise _missing(drill, known)
-    with contextlib.suppress(SessionError):  # its component is not in the files; the plan says so
-        await first_results(session, known[drill])
+    view = await session.drill(drill)
+    if view is None or view["line"]["id"] != drill:
+        raise _missing(drill, [each["id"] for each in (await session.drills())["drills"]])
+    judged = (view["line"]["component"], *view["unaffected"], *(check.partition("/")[0] for check in view["steady"]))
+    for component in dict.fromkeys(judged):
+        with contextlib.suppress(SessionError):  # it is not in the files; the plan says so
+            await first_results(session, component)
     return await session.drill_plan(drill)
 
 
@@ -350,12 +359,18 @@ def _finish(arguments: argparse.Namespace) -> int:
 
 def _about_the_run(arguments: argparse.Namespace, intent: str, given: dict[str, Any], said: str) -> int:
     async def work(session: EngineSession) -> int:
-        run_id = arguments.run or (await session.drills())["running"]
-        if not run_id:
-            raise UsageError("no drill is running")
+        run_id = await run_meant(session, arguments)
         return await _submit(session, arguments, intent, {"run": run_id, **given}, f"{run_id} {said}")
 
     return with_engine(arguments, work)
+
+
+async def run_meant(session: EngineSession, arguments: argparse.Namespace) -> str:
+    """The run that the command line names, else the one that runs. Raises UsageError where none does."""
+    found: str = arguments.run or (await session.drills())["running"]
+    if not found:
+        raise UsageError("no drill is running")
+    return found
 
 
 def _allow(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from opsdash.cli import exits
@@ -9,6 +10,7 @@ from opsdash.cli.base import UsageError, places_of, workspace_of
 from opsdash.cli.drill import VERDICT
 from opsdash.cli.terminal import Painted, Role, dim, moment, out_json, out_lines, say, sign, table
 from opsdash.core import drill_calendar, drill_evidence
+from opsdash.core.report_runs import moment as moment_in_utc
 from opsdash.errors import EngineError, JournalTooNew
 from opsdash.model import records as r
 from opsdash.storage import segments
@@ -29,11 +31,15 @@ OF_DRILLS = frozenset({name for name in RECORD_TYPES if name.startswith("drill_"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """History, evidence, or the calendar."""
+    """History, evidence, whether that was edited, or the calendar."""
     if arguments.verb == "calendar":
         return _calendar(arguments)
+    if arguments.verb == "verify":
+        from opsdash.cli import drill_verify
+
+        return drill_verify.run(arguments)
     folder = places_of(arguments).journal
-    found = list(_records(folder))
+    found = list(records_of_drills(folder))
     problems = [str(problem) for problem in segments.verify(folder)]
     if arguments.verb == "history":
         _history(arguments, _ended(found))
@@ -44,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     return exits.FAILED if problems else exits.OK
 
 
-def _records(folder: Path) -> Iterator[tuple[Entry, Record]]:
+def records_of_drills(folder: Path) -> Iterator[tuple[Entry, Record]]:
+    """The journal's entries about drills, oldest first. Raises JournalError where it cannot be read."""
     for entry in segments.read_entries(folder):
         if entry.type == CHECKPOINT or entry.type not in OF_DRILLS:
             continue
@@ -81,32 +88,45 @@ def _row(each: DrillRun) -> list[Part]:
 
 
 def _evidence(arguments: argparse.Namespace, found: list[tuple[Entry, Record]], problems: list[str]) -> None:
-    name = _meant(arguments.run, _ended(found))
-    about = [(entry, record) for entry, record in found if drill_evidence.is_about(record, name)]
+    name = _meant(arguments.run, _ended(found), problems)
+    if name is None:
+        return
+    document = document_of(name, found)
+    assert document is not None  # noqa: S101 - it is among those that have ended
+    if arguments.json:
+        out_json({**with_the_usual(document), "journal_problems": problems})
+    else:
+        out_lines(drill_evidence.markdown(document, moment_in_utc))
+
+
+def document_of(run: str, found: list[tuple[Entry, Record]]) -> dict[str, Any] | None:
+    """The evidence of a run out of the journal's entries about drills; None where its end is not among them."""
+    about = [(entry, record) for entry, record in found if drill_evidence.is_about(record, run)]
     records = [record for _, record in about]
     ended = drill_evidence.gather(records)
-    assert ended is not None  # noqa: S101 - it is among those that have ended
-    entries = [
-        {"seq": entry.seq, "at": entry.at.timestamp(), "type": entry.type, "hash": entry.hash, "prev": entry.prev}
-        for entry, _ in about
-    ]
-    document: dict[str, Any] = drill_evidence.document(ended, records, entries)
-    if arguments.json:
-        reason = "; ".join(document["why"]) or None
-        out_json({**document, "status": document["verdict"], "reason_given": document["reason"], "reason": reason,
-                  "journal_problems": problems})  # fmt: skip
-    else:
-        out_lines(drill_evidence.markdown(document, moment))
+    if ended is None:
+        return None
+    return drill_evidence.document(ended, records, [json.loads(entry.line()) for entry, _ in about])
 
 
-def _meant(name: str, ended: list[DrillRun]) -> str:
-    """The id of a run, by its id or that of its drill."""
+def with_the_usual(document: dict[str, Any]) -> dict[str, Any]:
+    """The evidence with `status` and `reason`, which every command has at the top of its JSON."""
+    reason = "; ".join(document["why"]) or None
+    return {**document, "status": document["verdict"], "reason_given": document["reason"], "reason": reason}
+
+
+def _meant(name: str, ended: list[DrillRun], problems: list[str]) -> str | None:
+    """The id of a run, by its id or that of its drill. None: it may be what is not as it was written."""
     of_drill = [each.id for each in ended if each.drill.id == name]
     if any(each.id == name for each in ended):
         return name
-    if not of_drill:
-        raise UsageError(f"no run {name!r} has ended, by the journal; `opsdash drill history` lists them")
-    return of_drill[-1]
+    if of_drill:
+        return of_drill[-1]
+    missing = f"no run {name!r} has ended, by the journal; `opsdash drill history` lists them"
+    if not problems:
+        raise UsageError(missing)
+    say(missing)
+    return None
 
 
 def _calendar(arguments: argparse.Namespace) -> int:

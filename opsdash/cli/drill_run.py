@@ -7,18 +7,20 @@ it running. Where nobody can be asked, Ctrl-C stops and undoes it: nothing stays
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from opsdash.cli import exits
-from opsdash.cli.base import refusal, with_engine
+from opsdash.cli.base import UsageError, refusal, with_engine, with_files_or_engine
 from opsdash.cli.conversation import INTERRUPTED, Person
-from opsdash.cli.drill import plan_of, show_faults, show_plan, show_run
+from opsdash.cli.drill import plan_of, run_meant, show_faults, show_plan, show_run
 from opsdash.cli.terminal import Painted, Role, ask, bold, can_ask, dim, out_json, say
 from opsdash.service.session import SessionError
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from opsdash.model.views import DrillPlanView, DrillRunView, DrillView
     from opsdash.service.client import EngineSession
@@ -52,6 +54,23 @@ def run(arguments: argparse.Namespace) -> int:
     return with_engine(arguments, lambda session: _drill(session, arguments))
 
 
+def watch(arguments: argparse.Namespace) -> int:
+    """Follow a run that somebody has begun. Ctrl-C ends the following, and nothing else."""
+
+    async def work(session: EngineSession) -> int:
+        run_id = await run_meant(session, arguments)
+        found = await session.drill(run_id)
+        if found is None or found["run"] is None or found["run"]["id"] != run_id:
+            raise UsageError(f"there is no run {run_id!r}; `opsdash drill history` lists those that have ended")
+        return await _Follower(session, arguments, run_id, ours=False).follow()
+
+    return with_files_or_engine(arguments, work, _no_engine)
+
+
+def _no_engine(_workspace: Path) -> int:
+    raise UsageError("no engine runs, so no drill does; `opsdash drill history` lists those that have ended")
+
+
 async def _drill(session: EngineSession, arguments: argparse.Namespace) -> int:
     plan = await plan_of(session, arguments.drill)
     if plan["refused"] is not None:
@@ -59,6 +78,7 @@ async def _drill(session: EngineSession, arguments: argparse.Namespace) -> int:
     show_plan(plan, to_stderr=True)
     obstacle = _obstacle(arguments, plan)
     if obstacle:
+        await _say_who_was_first(session)
         return _refused(arguments, plan, obstacle)
     typed = ""
     if arguments.yes:
@@ -81,13 +101,22 @@ async def _drill(session: EngineSession, arguments: argparse.Namespace) -> int:
         say("look with `opsdash drill list` before you do anything again")
         return exits.FAULT_LEFT
     if verdict["refused"] is not None:
+        await _say_who_was_first(session)
         return _refused(arguments, plan, refusal(verdict["refused"]))
     if arguments.no_wait:
-        say(f"{verdict['subject']} has begun; `opsdash drill show {verdict['subject']}` shows it")
+        say(f"{verdict['subject']} has begun; `opsdash drill watch {verdict['subject']}` follows it")
         if arguments.json:
             out_json({"component": plan["component"], "status": "begun", "reason": None, "run": verdict["subject"]})
         return exits.OK
     return await _Follower(session, arguments, verdict["subject"]).follow()
+
+
+async def _say_who_was_first(session: EngineSession) -> None:
+    """One drill at a time: whoever comes second is told how to see the first one."""
+    with contextlib.suppress(SessionError):
+        running = (await session.drills())["running"]
+        if running:
+            say(f"{running} is running; `opsdash drill watch {running}` follows it")
 
 
 def _obstacle(arguments: argparse.Namespace, plan: DrillPlanView) -> str:
@@ -124,12 +153,13 @@ def _confirmed(plan: DrillPlanView) -> str:
 
 
 class _Follower:
-    """Follows one run, and tells what is new about it on standard error."""
+    """Follows one run, and tells what is new about it on standard error. ours: whether it was begun here."""
 
-    def __init__(self, session: EngineSession, arguments: argparse.Namespace, run: str) -> None:
+    def __init__(self, session: EngineSession, arguments: argparse.Namespace, run: str, *, ours: bool = True) -> None:
         self._session = session
         self._arguments = arguments
         self._run = run
+        self._ours = ours
         self._person = Person()
         self._told: set[tuple[str, str]] = set()
         self._seen: DrillRunView | None = None
@@ -183,6 +213,9 @@ class _Follower:
     async def _interrupted(self) -> None:
         """Ctrl-C: what is meant? A second one, like Enter, stops and undoes."""
         self._person.interrupted.clear()
+        if not self._ours:
+            self._leave = True
+            return
         answer: str | None = ""
         if can_ask():
             answer = await self._person.ask(
@@ -204,7 +237,7 @@ class _Follower:
             say(refusal(verdict["refused"]))
 
     def _left(self) -> int:
-        say(f"{self._run} goes on without this window; `opsdash drill show {self._run}` shows it")
+        say(f"{self._run} goes on without this window; `opsdash drill watch {self._run}` follows it")
         faulty = self._seen is not None and self._seen["faulty"] and self._seen["undone"] is not True
         return exits.FAULT_LEFT if faulty else exits.NOT_PASSED
 

@@ -72,7 +72,7 @@ class Offline:
         """Drills as files, journal and guards have left them."""
         left = {each.run: (each.by_hand, each.guarded) for each in leftovers(places(self.loaded.workspace).state)}
         runbooks = {name: runbook.sha256 for name, runbook in self.loaded.runbooks.items()}
-        return DrillViewer(self.viewer.draft, by_hand, left, runbooks)
+        return DrillViewer(self.viewer.draft, by_hand, left, runbooks, alone=True)
 
     def people(self) -> list[PersonView]:
         """All people."""

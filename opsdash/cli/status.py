@@ -35,6 +35,8 @@ EXAMPLE = "opsdash status email --nagios"
 
 ANSWER_WITHIN = 5.0
 NAGIOS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+DRILL = "[DRILL]"
+FINE = frozenset({"ok", "paused"})
 _SEVERITY = {"ok": 0, "paused": 0, "degraded": 1, "unknown": 2, "down": 3}
 
 
@@ -131,7 +133,7 @@ def exit_code(rows: Iterable[WallRow]) -> int:
     statuses = {row["status"] for row in rows}
     if statuses & {"down", "degraded"}:
         return exits.NOT_OK
-    return exits.OK if statuses <= {"ok", "paused"} else exits.NOT_KNOWN
+    return exits.OK if statuses <= FINE else exits.NOT_KNOWN
 
 
 # --- as text -----------------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ def _text(snapshot: Snapshot, rows: Sequence[WallRow]) -> None:
     summary = snapshot["summary"]
     for warning in _warnings(summary):
         out(Painted(warning, Role.DOWN))
-    table([_row(row, snapshot["at"]) for row in rows])
+    table([_row(row, snapshot["at"], planned=row["id"] in _planned(summary)) for row in rows])
     if not rows:
         out(dim("no components: checks/ has no file"))
     broken = [each["title"] for each in summary["features"] if each["works"] != "yes"]
@@ -175,16 +177,35 @@ def _warnings(summary: Summary) -> Iterable[str]:
         yield f"the journal cannot be written: {summary['journal_error']}; nothing can be switched"
     if summary["undelivered"]:
         yield f"{summary['undelivered']}; `opsdash alarms` shows every attempt"
+    yield from _of_drills(summary)
 
 
-def _row(row: WallRow, now: float) -> list[str | Painted]:
+def _of_drills(summary: Summary) -> Iterable[str]:
+    """A fault that may still be in place, and halted drills."""
+    for fault in _faults_left(summary):
+        yield f"{fault}; `opsdash drill list` shows how to undo it by hand"
+    if summary["drills"] is not None and summary["drills"]["halted"]:
+        yield "drills are halted; `opsdash drill allow` lets them begin again"
+
+
+def _faults_left(summary: Summary) -> Iterable[str]:
+    for fault in () if summary["drills"] is None else summary["drills"]["faults"]:
+        yield f"A FAULT MAY STILL BE IN PLACE: {fault['component']}, {fault['run']} of drill {fault['drill']}"
+
+
+def _planned(summary: Summary) -> list[str]:
+    """The components of which a failure right now is a drill's."""
+    return [] if summary["drills"] is None else summary["drills"]["marked"]
+
+
+def _row(row: WallRow, now: float, *, planned: bool) -> list[str | Painted]:
     return [
         status_sign(row),
         row["id"],
         latency(row["latency"]),
         dim(ago(row["since"], now)),
         _provider(row),
-        _words(row, now),
+        " · ".join(part for part in (DRILL if planned else "", _words(row, now)) if part),
     ]
 
 
@@ -287,8 +308,12 @@ def _nagios(component: str | None, rows: Sequence[WallRow], summary: Summary) ->
         text = f"{component} {row['status']}" + (f" ({row['cause']})" if row["cause"] and code else "")
         perf = f"latency={row['latency'] or 0:.6f}s;;;0"
     else:
-        bad = [f"{row['id']} {row['status']}" for row in rows if row["status"] not in {"ok", "paused"}]
-        text = ", ".join(bad) or f"{len(rows)} components ok"
+        planned = _planned(summary)
+        marks = {row["id"]: f" {DRILL}" if row["id"] in planned else "" for row in rows}
+        bad = [f"{row['id']} {row['status']}{marks[row['id']]}" for row in rows if row["status"] not in FINE]
+        left = list(_faults_left(summary))
+        code = max(code, 1) if left else code
+        text = ", ".join([*left, *bad]) or f"{len(rows)} components ok"
         counts = {word: sum(row["status"] == word for row in rows) for word in STATUS}
         perf = " ".join(f"{word}={count};;;0;{len(rows)}" for word, count in counts.items())
         perf += f" incidents={summary['incidents']};;;0"

@@ -50,7 +50,7 @@ def badge_of(draft: Draft, component: Component, provider: str) -> Badge:
     if source is None and planning.needs_source(component.switch):
         return Badge(NOT_READY, planning.SOURCE_UNKNOWN)
     names = planning.template_names(component, source, target)
-    found = guards.of_provider_switch(draft, component, source, target, names)
+    found = guards.of_provider_switch(draft, component, source, target, names, observed=False)
     lasting = [guard for guard in found if guard.rule not in OF_THE_MOMENT]
     failed = _first(lasting, GuardResult.FAIL)
     if failed is not None:

@@ -4,8 +4,9 @@ Evidence counts until it is older than its validity, or what it proves has chang
 drill's, the runbook's text. A run that failed takes away what an earlier one has shown; one that was aborted,
 interrupted or inconclusive shows nothing either way.
 
-The document is made from the journal's records alone, and carries the hashes of the entries that it was made from:
-whoever has the journal can check that nothing was left out or changed.
+The document is made from the journal's records alone, and carries the entries that it was made from, as they were
+written: whoever has it can reckon their hashes again, and whoever has the journal as well can see that nothing was left
+out.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def measured(run: DrillRun) -> dict[str, float]:
 def document(run: DrillRun, records: Sequence[Record], entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The evidence of a run as JSON.
 
-    entries: number, time, type, hash and previous hash of the journal's entries behind `records`.
+    entries: the journal's entries behind `records`, as they were written.
     """
     drill, expect = run.drill, run.drill.expect
     ended = run.started_at if run.ended_at is None else run.ended_at
@@ -175,12 +176,12 @@ def document(run: DrillRun, records: Sequence[Record], entries: Iterable[Mapping
 
 
 def markdown(found: Mapping[str, Any], moment: Callable[[float | None], str]) -> str:
-    """The same for people. moment: a time in words."""
+    """The same for people. moment: a time in words, of UTC: evidence is read in other zones, too."""
     who, undo, samples = found["who"], found["undo"], found["samples"]
     people = line(who["driver"]) + (f", agreed by {line(who['approver'])}" if who["approver"] else "")
     absent = f"; absent on purpose: {', '.join(map(line, who['absent']))}" if who["absent"] else ""
     gone = {True: "verified to be gone", False: "found not to be gone", None: "not verified to be gone"}
-    began = moment(found["started_at"])
+    began = f"{moment(found['started_at'])} UTC"
     lines = [
         f"# Drill of {found['component']}: {line(found['title'])}",
         "",
@@ -190,7 +191,7 @@ def markdown(found: Mapping[str, Any], moment: Callable[[float | None], str]) ->
         f"- who: {people} ({found['cause']}){absent}",
     ]
     if found["verdict"] in PROVES:
-        lines.append(f"- counts until {moment(found['valid_until'])}, as long as what it proves does not change")
+        lines.append(f"- counts until {moment(found['valid_until'])} UTC, as long as what it proves does not change")
     lines += [f"- why it was run: {line(found['reason'])}"] if found["reason"] else []
     lines += [f"- note: {line(found['note'])}"] if found["note"] else []
     lines += [f"- overridden: {', '.join(found['overrides'])}"] if found["overrides"] else []
@@ -199,7 +200,7 @@ def markdown(found: Mapping[str, Any], moment: Callable[[float | None], str]) ->
         [f"- the fault: {gone[undo['verified']]}, taken back by {undo['by'] or 'nobody'}"] if undo["needed"] else []
     )
     lines += [f"- samples of the steady checks: {samples['taken']}, missing: {samples['missing']}"]
-    lines += ["", "## Times", "", "| what | when |", "|---|---|"]
+    lines += ["", "## Times", "", "| what | when (UTC) |", "|---|---|"]
     lines += [f"| {name.replace('_', ' ')} | {moment(at)} |" for name, at in found["times"].items() if at is not None]
     lines += ["", "| measured | seconds | expected |", "|---|---|---|"]
     expected = {**found["expected"], "recovery": found["expected"]["recover"]}
@@ -208,8 +209,8 @@ def markdown(found: Mapping[str, Any], moment: Callable[[float | None], str]) ->
     lines += [f"- {moment(each['at'])} {each['who']}: {line(each['what'])}" for each in found["history"]]
     lines += ["", "## Hashes", "", "| of | sha256 |", "|---|---|"]
     lines += [f"| {cell(name)} | `{sha256}` |" for name, sha256 in found["hashes"].items()]
-    lines += ["", "## Journal", "", "| entry | type | sha256 |", "|---|---|---|"]
-    lines += [f"| {each['seq']} | {each['type']} | `{each['hash']}` |" for each in found["journal"]]
+    lines += ["", "## Journal", "", "| entry | type | sha256 | of the one before |", "|---|---|---|---|"]
+    lines += [f"| {each['seq']} | {each['type']} | `{each['hash']}` | `{each['prev']}` |" for each in found["journal"]]
     return "\n".join(lines) + "\n"
 
 

@@ -314,7 +314,10 @@ def _judge(draft: Draft, run: DrillRun, live: DrillLive, *, verified: bool | Non
         said = f"not ok since: {', '.join(failing)}" if failing else "nobody could verify that it is gone"
         detail = "; ".join(part for part in (detail, said) if part)
     draft.emit(DrillUndone(draft.now.wall, run.id, run.component, verified, live.by or "guard", detail))
-    advance(draft, draft.get("drills", run.id), DrillEvent.UNDONE if verified else DrillEvent.NOT_UNDONE, detail=detail)
+    event = DrillEvent.UNDONE if verified else DrillEvent.NOT_UNDONE
+    flaw = f"a fault was not made as a whole: {live.flaw}" if live.flaw else ""
+    stopped_as = Verdict.ABORTED if flaw else None
+    advance(draft, draft.get("drills", run.id), event, detail=detail, stopped=flaw, stopped_as=stopped_as)
 
 
 def _restoring(draft: Draft, run: DrillRun, live: DrillLive) -> None:

@@ -50,6 +50,7 @@ RULES: dict[str, Rule] = {
     "primary": Rule("the component works, by its primary and without a degraded mode", False),
     "backup": Rule("the backup is ready now", False),
     "steady": Rule("every steady check passes", False),
+    "unaffected": Rule("what is to stay as it is is measured", False),
     "absent": Rule("whoever begins it may take part in it", False),
     "present": Rule("somebody who may take part in it is there"),
     "below": Rule("the level below has fresh evidence"),
@@ -248,8 +249,21 @@ def _steady(draft: Draft, drill: Drill, _component: Component) -> Guard | None:
     return _guard("steady", title, PASS, f"{len(drill.steady)} checks pass")
 
 
+def _unaffected(draft: Draft, drill: Drill, _component: Component) -> Guard | None:
+    """Of what nobody measures nobody could say that it has not changed; and a first result is a change, too."""
+    names = drill.expect.unaffected
+    if not names:
+        return None
+    title = "what is to stay as it is is measured"
+    for name in names:
+        status = draft.health(name).status
+        if status in (Status.UNKNOWN, Status.PAUSED):
+            return _guard("unaffected", title, FAIL, f"{name} is {status.value}")
+    return _guard("unaffected", title, PASS, f"{', '.join(names)}")
+
+
 OF_THE_COMPONENT: tuple[Callable[[Draft, Drill, Component], Guard | None], ...] = (
-    _freeze, _window, _polled, _maintenance, _switch, _primary, _steady,
+    _freeze, _window, _polled, _maintenance, _switch, _primary, _steady, _unaffected,
 )  # fmt: skip
 
 

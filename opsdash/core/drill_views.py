@@ -51,6 +51,7 @@ class DrillViewer:
 
     by_hand: what undoes a drill's faults by hand.  left: what guards have left on the disk, by run: what undoes it by
     hand, and whether a guard is at work on it.  runbooks: the hashes of runbooks, by id.
+    alone: no engine is at work, which would undo what the run that is open has broken.
     """
 
     def __init__(
@@ -59,11 +60,14 @@ class DrillViewer:
         by_hand: ByHand,
         left: Mapping[str, tuple[tuple[str, ...], bool]],
         runbooks: Mapping[str, str],
+        *,
+        alone: bool = False,
     ) -> None:
         self._draft = draft
         self._by_hand = by_hand
         self._left = left
         self._runbooks = runbooks
+        self._alone = alone
 
     # --- all of them -----------------------------------------------------------------------------------------------
 
@@ -101,7 +105,10 @@ class DrillViewer:
 
     def faults(self) -> list[FaultView]:
         """What may still be in place, the oldest first."""
-        return [self._fault(each) for each in sorted(drill_marks.red(self._draft), key=lambda each: each.since)]
+        draft = self._draft
+        left = [draft.get("drill_faults", key) for key in draft.keys("drill_faults")]
+        found: list[FaultLeft] = left if self._alone else drill_marks.red(draft)
+        return [self._fault(each) for each in sorted(found, key=lambda each: each.since)]
 
     def _fault(self, left: FaultLeft) -> FaultView:
         by_hand, guarded = self._left.get(left.run, ((), False))
@@ -139,6 +146,7 @@ class DrillViewer:
             "fault": left,
             "absent": list(shown.absent),
             "steady": list(shown.steady),
+            "unaffected": list(shown.expect.unaffected),
             "limit": shown.limit,
             "windows": [] if shown.schedule is None else list(shown.schedule.windows),
             "runbook": shown.runbook,

@@ -251,7 +251,14 @@ def undone(draft: Draft, event: i.Undone) -> None:
     run: DrillRun | None = draft.get("drills", event.run)
     if run is not None and run.is_open and run.state is DrillState.UNDOING:
         live = live_of(draft, run)
-        after = replace(live, undone=event.verified, undone_at=draft.now.mono, by=event.by, detail=event.detail)
+        after = replace(
+            live,
+            undone=event.verified,
+            undone_at=draft.now.mono,
+            by=event.by,
+            detail=event.detail,
+            flaw=event.flaw or live.flaw,
+        )
         draft.set_live("drills", run.id, after)
         draft.touch(run.component)
         for check in run.drill.verify_undone:

@@ -88,9 +88,18 @@ def guard(rule: str, title: str, result: GuardResult, evidence: str, age: float 
 
 
 def of_provider_switch(
-    draft: Draft, component: Component, source: Provider | None, target: Provider, names: Mapping[str, str]
+    draft: Draft,
+    component: Component,
+    source: Provider | None,
+    target: Provider,
+    names: Mapping[str, str],
+    *,
+    observed: bool = True,
 ) -> tuple[Guard, ...]:
-    """The guards of a failover or failback."""
+    """The guards of a failover or failback.
+
+    observed: whether all other components are looked at, too; that takes the longer the more there are.
+    """
     spec = component.switch
     if spec is None:
         return ()
@@ -108,7 +117,7 @@ def of_provider_switch(
         _shared_fate(draft, source, target),
         _capacity(target, spec),
         _online(draft),
-        _observer(draft, component),
+        _observer(draft, component) if observed else None,
         _freeze(draft, component),
         _maintenance(draft, component),
         _steady(draft, component, target, spec) if back else _needed(draft, component, source),

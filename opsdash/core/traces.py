@@ -35,6 +35,8 @@ SHARED_KEYS = (
     "credential",
     "domain",
     "issuer",
+    "label",
+    "parent",
 )
 """Values of providers by which two of them share a fate, if they have the same."""
 

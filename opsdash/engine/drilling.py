@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from opsdash.engine.executor import Executor
     from opsdash.engine.guards import Guard, Hands
     from opsdash.engine.runner import Runner
-    from opsdash.model.drill import Drill, DrillRun, Lever
+    from opsdash.model.drill import Drill, DrillRun, FaultLeft, Lever
     from opsdash.model.effects import ArmGuard, Inject, StartLoad, StopLoad, UndoFaults
     from opsdash.model.now import Now
     from opsdash.model.records import Record
@@ -113,7 +113,8 @@ class Drilling:
         """See what an earlier engine has left behind: faults, which are taken back, and the lever."""
         await self._compare_lever(starting=True)
         for left in await self._look_for_leftovers():
-            if self._world.get("drill_faults", left.run) is None:
+            known: FaultLeft | None = self._world.get("drill_faults", left.run)
+            if known is None or not known.detail:
                 self._runner.put(i.FaultFound(left.run, left.drill, self._component_of(left), _found(left)))
             self._undo(left.run, "it was found at the engine's start")
 
@@ -255,9 +256,11 @@ class Drilling:
         await self._look_for_leftovers()
         by = "engine" if outcome.by == "engine" else "guard"
         known: DrillRun | None = self._world.get("drills", run)
+        guard = self._guards.get(run)
+        flaw = "" if guard is None or not guard.broken else await guard.flaws()
         if outcome.verified is True and (known is None or not known.is_open):
             self._guards.pop(run, None)
-        self._runner.put(i.Undone(run, outcome.verified, by, outcome.detail))
+        self._runner.put(i.Undone(run, outcome.verified, by, outcome.detail, flaw))
 
     async def _look_for_leftovers(self) -> tuple[Leftover, ...]:
         found = await in_thread(("guards", self._state), lambda: guards.leftovers(self._state))

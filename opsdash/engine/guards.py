@@ -41,6 +41,7 @@ from opsdash.engine.undoing import (
     Account,
     UnusableError,
     context_for,
+    flaws,
     inject,
     make_ready,
     manual_undo,
@@ -396,6 +397,12 @@ class Guard:
         if not self._outcome.done():  # it may be about to write that faults are made, and none will be
             await self._replace("the guard did not answer and was ended", by_force=True)
         return "the guard is not there any more"
+
+    async def flaws(self) -> str:
+        """What of the faults turned out not to have come about, once they are undone; mostly nothing."""
+        context = context_for(self.arming, self.folder, self._hands.resolver, self._hands.clock().wall)
+        found = [await flaws(ready, context) for ready in self._injections]
+        return said(self._hands.mask, "; ".join(filter(None, found)))
 
     # --- undoing -------------------------------------------------------------------------------------------------
 

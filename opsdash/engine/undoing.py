@@ -125,6 +125,17 @@ async def take_back(ready: Ready, context: InjectionContext) -> Tried:
     return Tried(done.applied, gone, "; ".join(part for part in (done.detail, words) if part))
 
 
+async def flaws(ready: Ready, context: InjectionContext) -> str:
+    """What of a fault turned out not to have come about, "" where nothing is known of that. Never raises."""
+    if ready.kind.flaws is None:
+        return ""
+    try:
+        async with asyncio.timeout(context.deadline):
+            return await ready.kind.flaws(ready.options, context)
+    except Exception as error:  # noqa: BLE001 - whether it is gone is known all the same
+        return f"{type(error).__name__}: {error}"
+
+
 async def _answered(work: Any, context: InjectionContext, sent: Callable[[], bool]) -> ActionResult:
     try:
         async with asyncio.timeout(context.deadline):

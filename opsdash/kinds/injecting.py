@@ -55,6 +55,12 @@ class InjectionVerify(Protocol):
     def __call__(self, options: Any, context: InjectionContext, /) -> Awaitable[Gone]: ...
 
 
+class InjectionFlaws(Protocol):
+    """`flaws` of an injection kind."""
+
+    def __call__(self, options: Any, context: InjectionContext, /) -> Awaitable[str]: ...
+
+
 class InjectionPreflight(Protocol):
     """`preflight` of an injection kind."""
 
@@ -70,6 +76,8 @@ class InjectionKind:
     self_undoing: whether nothing has to be undone, since nothing is touched.
     needs: what has to be installed or running besides opsdash, for people; "" for nothing.
     manual: given *raw* options of the undo (secrets still as references), the equivalent command for a person's shell.
+    flaws: of a kind whose fault goes on happening after `inject`: what did not come about, asked once it was undone; ""
+        where nothing is known to be missing.
     way_back: given raw options of `inject`, those of `undo`; read only where `knows_way_back`.
     extra: as of a check kind.
     """
@@ -87,6 +95,7 @@ class InjectionKind:
     self_undoing: bool = False
     needs: str = ""
     way_back: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=lambda raw: raw)
+    flaws: InjectionFlaws | None = None
     extra: str | None = None
 
     def undo_options(self, raw: Mapping[str, Any], undo: Mapping[str, Any] | None) -> Mapping[str, Any]:

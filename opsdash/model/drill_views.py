@@ -190,6 +190,7 @@ class DrillView(TypedDict):
     fault: FaultView | None
     absent: list[str]
     steady: list[str]
+    unaffected: list[str]
     limit: float
     windows: list[str]
     runbook: str | None

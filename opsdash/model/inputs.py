@@ -319,13 +319,14 @@ class Injected:
 class Undone:
     """The faults of a run were taken back, as far as that could be done. verified: whether they are shown to be gone.
 
-    by: `engine`, or `guard`.
+    by: `engine`, or `guard`.  flaw: which of them turned out not to have been made as a whole.
     """
 
     run: str
     verified: bool | None
     by: str = "guard"
     detail: str = ""
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -449,7 +449,7 @@ class DrillLive:
         or what was to be noticed has been: from then on it holds.
     samples, dues: by steady check, how many results came in, and when the next is due; missing: slots without any.
     bad: the stop conditions that hold, as (place, since when).
-    undone: what was answered to the undoing, None as long as nothing was; undone_at: when; by, detail: of that.
+    undone: what was answered to the undoing, None as long as nothing was; undone_at: when; by, detail, flaw: of that.
     refused: why the response, or the way back, could not be begun when that was last tried.
     loading: the load was started.
     """
@@ -465,6 +465,7 @@ class DrillLive:
     undone_at: float | None = None
     by: str = ""
     detail: str = ""
+    flaw: str = ""
     refused: str = ""
     loading: bool = False
 

@@ -1532,7 +1532,7 @@ class FakeSession:
             run = next((each for each in reversed(self.drill_runs.values()) if each["drill"] == name), None)
         view: DrillView = {
             "line": line, "run": run, "fault": None, "absent": ["ken"], "steady": ["email/delivery"],
-            "limit": 600.0, "windows": ["tue 10:00-16:00"], "runbook": "email-down",
+            "unaffected": ["crm"], "limit": 600.0, "windows": ["tue 10:00-16:00"], "runbook": "email-down",
         }  # fmt: skip
         return copy.deepcopy(view)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from opsdash.core.badges import best_badge
+from opsdash.core.draft import Draft
 from opsdash.core.evolve import evolve
 from opsdash.model.inputs import PreflightDone
 from opsdash.model.operation import Limit
@@ -48,6 +50,20 @@ def test_a_backup_whose_credentials_are_refused_is_not_ready_long_before_anybody
     state, why = badge(timeline)
     assert state == "not ready"
     assert "401 Unauthorized" in why
+
+
+def test_however_many_components_there_are_a_badge_looks_at_its_own() -> None:
+    """Each row of the wall has one, so a badge that looked at all others would cost their square."""
+
+    def looks(others: int) -> int:
+        more = [component(f"other-{number}") for number in range(others)]
+        timeline = Timeline(operation(email(switch=mail_switch()), *more), outside=mail_outside())
+        draft = timeline.draft()
+        with patch.object(Draft, "live", autospec=True, side_effect=Draft.live) as live:
+            best_badge(draft, timeline.world.operation.components["email"])
+        return live.call_count
+
+    assert looks(50) == looks(5) > 0
 
 
 def test_a_backup_that_does_not_work_is_not_ready() -> None:

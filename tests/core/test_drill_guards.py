@@ -73,6 +73,10 @@ IN_THE_WAY: dict[str, tuple[dict[str, Any], Callable[[DrillTimeline], object]]] 
     "primary": ({}, on_the_backup),
     "backup": ({}, backup_down),
     "steady": ({"steady": (CRM,)}, lambda timeline: timeline.observe(CRM, Status.UNKNOWN, Reason.PROBE_ERROR)),
+    "unaffected": (
+        {"expect": Expect(unaffected=("crm",))},
+        lambda timeline: timeline.want(i.PauseIntent("crm", 600.0)),
+    ),
     "absent": ({"absent": ("maria",)}, lambda _timeline: None),
     "off": ({"off": "its injection has no undo"}, lambda _timeline: None),
 }
@@ -95,10 +99,16 @@ def test_a_rule_stands_in_the_way_with_its_evidence(name: str) -> None:
 
 
 def test_nothing_stands_in_the_way_of_a_drill_when_all_is_well() -> None:
-    timeline = office(drill(steady=(CRM,)), anchors=1)
+    timeline = office(drill(steady=(CRM,), expect=Expect(unaffected=("crm",))), anchors=1)
     plan = timeline.drill_plan(D)
     assert {each.result for each in plan.guards} <= {GuardResult.PASS, GuardResult.WARN}
     assert set(RULES) >= {each.rule for each in plan.guards}
+
+
+def test_what_has_no_result_yet_is_no_witness_of_having_stayed_as_it_was() -> None:
+    timeline = office(drill(expect=Expect(unaffected=("crm",))))
+    assert result(timeline, "unaffected") == "pass"
+    assert result(timeline.crash(), "unaffected") == "fail"
 
 
 def test_offline_no_drill_begins() -> None:

@@ -188,6 +188,32 @@ def test_an_engine_that_is_started_again_on_the_day_makes_nothing_overdue() -> N
     assert [each.why for each in later.of(DrillOverdue)] == ["nobody has run it"]
 
 
+def test_a_drill_that_is_new_is_due_and_not_overdue_from_the_first_moment() -> None:
+    timeline = timeline_of(drill(schedule=QUARTERLY))
+    found = dates(timeline.world, timeline.clock.wall - 0.2, Almanac())
+    timeline.feed(i.Started("1", 1))
+    timeline.feed(i.DrillDates(found))
+    assert known(timeline).due < timeline.clock.wall
+    later = timeline.crash(seconds=HOUR)
+    told(later)
+    assert (timeline.of(DrillOverdue), later.of(DrillOverdue)) == ([], [])
+
+
+def test_an_engine_that_ran_at_a_date_and_was_started_again_since_does_not_say_that_none_ran() -> None:
+    timeline = timeline_of(drill(schedule=MONTHLY))
+    told(timeline)
+    timeline.clock.advance(31 * DAY + 10 * HOUR)
+    told(timeline)
+    timeline.feed(i.Stopping("a new version"))
+    later = timeline.crash(seconds=60.0)
+    told(later)
+    assert known(later).due < later.clock.wall
+    assert later.of(DrillOverdue) == []
+    later.clock.advance(DAY)
+    told(later)
+    assert [each.why for each in later.of(DrillOverdue)] == ["nobody has run it"]
+
+
 def test_a_date_that_led_to_no_run_is_missed_when_the_next_one_comes() -> None:
     timeline = timeline_of(drill(schedule=MONTHLY))
     told(timeline)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsdash.core.drill_views import DrillViewer, is_overdue
-from opsdash.model.drill import DrillDue, FaultLeft, Lever
+from opsdash.model.drill import DrillDue, DrillRun, DrillState, FaultLeft, Lever
+from opsdash.model.world import EngineState
 from tests.core.ready import DAY, NOW, Stage, drill, past
 
 if TYPE_CHECKING:
@@ -55,6 +56,20 @@ def test_a_fault_that_was_left_says_how_it_is_undone_by_hand() -> None:
     assert (known["by_hand"], known["guarded"], known["detail"]) == (["mend shop-drill"], False, "it hung")
     (written,) = viewer(stage, {"DRILL-7": (("plug it in",), True)}).summary()["faults"]
     assert (written["by_hand"], written["guarded"]) == (["plug it in"], True)
+
+
+def test_what_the_open_run_has_broken_is_red_only_where_no_engine_is_there_to_undo_it() -> None:
+    run = DrillRun("DRILL-7", drill(), DrillState.RUNNING, "maria", NOW, faulty=True)
+    stage = Stage(
+        rows={
+            ("drill_faults", "DRILL-7"): FaultLeft("DRILL-7", "shop-drill", "shop", NOW),
+            ("drills", "DRILL-7"): run,
+            ("engine", "engine"): EngineState(drill="DRILL-7"),
+        }
+    )
+    assert viewer(stage).faults() == []
+    (known,) = DrillViewer(stage.draft(), by_hand, {}, {}, alone=True).faults()
+    assert known["run"] == "DRILL-7"
 
 
 def test_the_lever_is_in_everybodys_face() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from opsdash.core.readiness_rules import BY_ID
+from opsdash.core.traces import SHARED_KEYS
 from opsdash.model.channel import Audience, Channel
 from opsdash.model.drill import Level, Responder, Schedule, Verdict
 from opsdash.model.operation import Absence, CheckSpec, Component, Feature, Person, Response, ResponseKind, Tier
@@ -539,6 +540,17 @@ def test_where_a_drill_would_prove_it_that_is_the_command() -> None:
 def test_what_is_shared_is_named() -> None:
     (gap,) = Stage(checks=looks_at("shop/spare/api", "https://api.one.example/x")).gaps("shared-fate")
     assert gap.text == "what takes main out may take spare out as well: both have host api.one.example"
+
+
+@pytest.mark.parametrize("key", SHARED_KEYS)
+def test_what_the_file_says_of_both_providers_is_shared_by_its_key(key: str) -> None:
+    def both(main: str, spare: str) -> Stage:
+        ways = (provider("main", "api", values={key: main}), provider("spare", "api", values={key: spare}))
+        return Stage(shop(providers=ways))
+
+    (gap,) = both("one", "one").gaps("shared-fate")
+    assert gap.text.endswith(f"both have {key} one")
+    assert both("one", "other").gaps("shared-fate") == []
 
 
 def test_a_thousand_components_on_one_host_are_named_by_the_first_few() -> None:

@@ -27,6 +27,8 @@ break) : >broken;;
 mend)
   if [ -s failures ]; then tail -n +2 failures >rest; mv rest failures; printf '%0300d' 0; exit 1; fi
   if [ -e hang ]; then rm hang; exec sleep 60; fi
+  [ -e stuck ] && exec sleep 60
+  [ -e wrecked ] && exit 3
   [ -e deaf ] || rm -f broken;;
 gone) [ -e unclear ] && exit 7; [ ! -e broken ];;
 esac
@@ -63,7 +65,7 @@ class Thing:
             return []
 
     def misbehave(self, how: str, text: str = "") -> None:
-        """`failures` (a line for each), `hang`, `deaf`, `unclear`."""
+        """`failures` (a line for each), `hang` (once), `stuck` (always), `wrecked`, `deaf`, `unclear`."""
         (self.folder / how).write_text(text)
 
     def injection(self, **more: Any) -> Injection:

@@ -8,7 +8,8 @@ way back is to interrupt it (SIGUSR1, then SIGTERM), so no `undo` has to be writ
 fault until then, with a pause at the end of its method.
 
 Its exit code and its journal are kept beside the drill's evidence, and are never the verdict. Its journal calls an
-action "succeeded" whose program exited with 1; here such an action is a failed injection, whatever the exit code.
+action "succeeded" whose program exited with 1; here such an action is a failed injection, whatever the exit code. One
+that fails at once aborts the drill; of one that failed later, the drill ends without having passed.
 Whether a rollback had its effect it does not check, so the best that is known of it is "not known": the drill's own
 checks tell. The undo lives in the guard process: when this host loses its power, the fault stays.
 """
@@ -115,6 +116,12 @@ async def undo(options: Options, context: InjectionContext) -> ActionResult:
 async def verify_undone(options: Options, context: InjectionContext) -> Gone:
     run = _Run(options, context)
     return await in_thread(("chaos", run.record), run.is_gone)
+
+
+async def flaws(options: Options, context: InjectionContext) -> str:
+    run = _Run(options, context)
+    failed = await in_thread(("chaos", run.record), run.failed_actions)
+    return f"{options.experiment}: {failed}" if failed else ""
 
 
 class _Run:
@@ -261,5 +268,6 @@ KIND = InjectionKind(
     verify_undone=verify_undone,
     manual=manual,
     knows_way_back=True,
+    flaws=flaws,
     needs="chaos on the path (pip install chaostoolkit)",
 )
