@@ -19,7 +19,7 @@ from opsdash.storage.segments import read_entries
 from tests.engine.support import eventually_asked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from opsdash.service.places import Places
@@ -80,20 +80,28 @@ class EngineProcess:
         await self.ended()
 
 
-def command(folder: Path, *more: str) -> list[str]:
+OPSDASH = (sys.executable, "-P", "-m", "opsdash")
+
+
+def command(folder: Path, *more: str, program: Sequence[str] = OPSDASH) -> list[str]:
     """The engine's command line."""
-    return [sys.executable, "-P", "-m", "opsdash", "engine", "-w", str(folder), *more]
+    return [*program, "engine", "-w", str(folder), *more]
 
 
 @asynccontextmanager
 async def engine(
-    folder: Path, *more: str, wait: bool = True, environment: dict[str, str] | None = None, **settings: Any
+    folder: Path,
+    *more: str,
+    wait: bool = True,
+    environment: dict[str, str] | None = None,
+    program: Sequence[str] = OPSDASH,
+    **settings: Any,
 ) -> AsyncIterator[EngineProcess]:
     """An engine in the foreground of a session of its own. It is killed at the end if it still runs."""
     log = folder.parent / f"{folder.name}-{os.urandom(3).hex()}.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *command(folder, *more),
+            *command(folder, *more, program=program),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
