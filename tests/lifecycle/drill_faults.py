@@ -57,7 +57,7 @@ limit: 2h
 class Fault:
     """What a kind can break in a workspace. is_broken: asks the target.
 
-    check: of the component.  inject: options of the kind.  undo: those of its undo, where it does not know the way back.
+    check: of the component.  inject: options of the kind.  undo: those of its undo, where it has to be written.
     """
 
     kind: str

@@ -1,8 +1,9 @@
 """The crash matrix of drills: whoever dies at whatever point of a drill, its fault does not stay, and nothing lies.
 
 A real engine with a real guard runs a drill that really breaks something. The engine, the guard, both, or the client
-from which the drill was begun gets `kill -9` at one point of it. When the engine is dead and its guard lives, nobody
-starts another one before the target itself says that the fault is gone. Then the next engine is started, and asked.
+from which it was begun (a command in a terminal, or the board) gets `kill -9` at one point of it. When the engine is
+dead and its guard lives, nobody starts another one before the target itself says that the fault is gone. Then the next
+engine is started, and asked.
 
 What counts as a wrong end: the fault is in place when all is over; it is in place, and opsdash does not show that in
 red; a run is called `passed` that was cut short; a run is changed by the death of its client; or it never ends.
@@ -12,21 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opsdash.model.drill import Verdict
-from opsdash.service.places import places
 from opsdash.service.session import SessionError
-from tests.cli.conftest import Terminal
+from tests.cli.conftest import Terminal as Command
 from tests.lifecycle.drill_faults import FAULTS
-from tests.lifecycle.dying_engine import LINES, MAKING, POINTS, RECORDS
+from tests.lifecycle.dying_engine import LINES, MAKING, RECORDS
 from tests.lifecycle.support import OPSDASH, engine, of
+from tests.terminal.conftest import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from opsdash.service.client import EngineSession
     from tests.lifecycle.drill_faults import Fault
@@ -46,6 +50,9 @@ NOBODY_YET: Final = frozenset({"arming"})
 NOBODY_ANY_MORE: Final = frozenset({"taken back", "restoring", "ended", "guard: undone", "guard: settled"})
 """Points at which the guard has done its work, and ended or is about to."""
 
+CLIENT_DIES_AT: Final = ("arming", "injecting", "running", "undoing", "restoring")
+"""Its death matters to nobody, so that the states are enough."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -64,11 +71,13 @@ def cells(kind: str) -> list[Cell]:
     lines = [] if kind == BREAKS_NOTHING else [f"guard: {line}" for line in LINES if _comes(kind, line)]
     making = [] if kind == BREAKS_NOTHING else [MAKING]
     points = [*RECORDS, *making, *lines]
-    found = [Cell(kind, "engine", point) for point in points]
-    if kind != BREAKS_NOTHING:
-        found += [Cell(kind, "both", point) for point in points if point not in NOBODY_YET | NOBODY_ANY_MORE]
-        found += [Cell(kind, "guard", point) for point in points if point not in NOBODY_YET | NOBODY_ANY_MORE]
-    return [*found, *(Cell(kind, "client", point) for point in RECORDS if point != "ended")]
+    guarded = [] if kind == BREAKS_NOTHING else [each for each in points if each not in NOBODY_YET | NOBODY_ANY_MORE]
+    return [
+        *(Cell(kind, "engine", point) for point in points),
+        *(Cell(kind, whom, point) for whom in ("both", "guard") for point in guarded),
+        *(Cell(kind, "client", state) for state in CLIENT_DIES_AT),
+        Cell(kind, "board", "running"),
+    ]
 
 
 def _comes(kind: str, line: str) -> bool:
@@ -125,7 +134,7 @@ class _Case:
 
     async def play(self) -> None:
         """From the start of the first engine to the answers of the last. Raises _WrongError."""
-        if self._cell.whom == "client":
+        if self._cell.whom in ("client", "board"):
             await self._lose_the_client()
             return
         async with engine(self._folder, wait=False, program=self._trap(), cwd=ROOT) as one:
@@ -171,11 +180,11 @@ class _Case:
 
         async with engine(self._folder, wait=False) as one:
             await self._until_it_serves(one)
-            words = ("drill", "run", "breaks", "--yes", "-w", self._folder)
-            with await asyncio.to_thread(Terminal, *words) as terminal:
+            opened = _a_board if self._cell.whom == "board" else _a_command
+            async with opened(self._folder) as kill:
                 await self._until(came, f"the drill did not come to {self._cell.point}", one)
-                terminal.kill()
-                self.killed = "client"
+                await asyncio.to_thread(kill)
+                self.killed = self._cell.whom
                 self.broken = await self._fault.is_broken()
             await self._until_over(one, cut=False)
             if self.verdict != Verdict.PASSED:
@@ -203,16 +212,47 @@ class _Case:
         if cut and self.verdict == Verdict.PASSED:
             raise _WrongError("it was cut short, and is called passed")
 
-    async def _until(self, what: Callable[[], Awaitable[bool]], else_wrong: str, one: EngineProcess | None = None) -> None:
+    async def _until(
+        self, what: Callable[[], Awaitable[bool]], else_wrong: str, one: EngineProcess | None = None
+    ) -> None:
         """Wait until something is so. Raises _WrongError with what it means when it never is."""
         try:
             async with asyncio.timeout(PATIENCE):
-                while not await what():
+                while not await what():  # noqa: ASYNC110 - other processes
                     await asyncio.sleep(LOOK_EVERY)
         except TimeoutError:
             state = "broken" if await self._fault.is_broken() else "whole"
             said = "" if one is None else f"; {await _shown(one.session)}; {one.said[-600:]}"
             raise _WrongError(f"{else_wrong} (the target is {state}{said})") from None
+
+
+@asynccontextmanager
+async def _a_command(folder: Path) -> AsyncIterator[Callable[[], None]]:
+    """`opsdash drill run` at work in a terminal; gives what kills it."""
+    with await asyncio.to_thread(Command, "drill", "run", "breaks", "--yes", "-w", folder) as command:
+        yield command.kill
+
+
+@asynccontextmanager
+async def _a_board(folder: Path) -> AsyncIterator[Callable[[], None]]:
+    """A board on which the drill was begun by its keys; gives what kills it."""
+    board = Terminal(folder.parent / "tmux", 130, 45)
+
+    def begin() -> None:
+        board.run(*OPSDASH, "-w", str(folder))
+        board.press_until("7", "never run")
+        board.press_until("D", "Nothing has been done yet")
+        board.press_until("y", gone="Nothing has been done yet")
+
+    def kill() -> None:
+        os.kill(board.pid(), signal.SIGKILL)
+        board.wait_until_ended()
+
+    try:
+        await asyncio.to_thread(begin)
+        yield kill
+    finally:
+        await asyncio.to_thread(board.close)
 
 
 async def _serves(one: EngineProcess) -> bool:

@@ -2,7 +2,7 @@
 
     python -m tests.lifecycle.dying_engine POINT WHOM FILE engine -w WORKSPACE
 
-POINT: one of `POINTS`.  WHOM: `engine`, `guard` or `both`.  FILE: gets the names of those that were killed, right before.
+POINT: one of `POINTS`.  WHOM: `engine`, `guard` or `both`.  FILE: gets the names of those that are killed.
 
 A record is a point once it is on the disk, before anything that follows from it; a line of the guard, as soon as the
 engine has heard of it.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opsdash.cli import main as opsdash
 from opsdash.engine import guards
+from opsdash.engine.undoing import inject
 from opsdash.model.drill import DrillState, Sight
 from opsdash.storage.journal import Journal
 
@@ -69,7 +70,7 @@ class Trap:
         if self._sprung:
             return
         self._sprung = True
-        guard = next((each for each in guards._alive if each.poll() is None), None)  # noqa: SLF001 - nobody else knows
+        guard = next((each for each in guards._alive if each.poll() is None), None)
         killed = [name for name in ("guard", "engine") if self._whom in (name, "both")]
         if guard is None:
             killed = [name for name in killed if name != "guard"]
@@ -101,8 +102,6 @@ class Trap:
         replace(Journal, "append", append_and_look)
 
     def _wait_for_the_fault(self) -> None:
-        inject = guards.inject
-
         async def inject_and_die(ready: Ready, context: InjectionContext) -> ActionResult:
             asyncio.get_running_loop().call_later(MAKING_FOR, self.spring)
             return await inject(ready, context)
@@ -110,7 +109,7 @@ class Trap:
         replace(guards, "inject", inject_and_die)
 
     def _wait_for_the_line(self, line: str) -> None:
-        heard, settle = guards.Guard._heard, guards.settle  # noqa: SLF001 - nobody else hears it
+        heard, settle = guards.Guard._heard, guards.settle
 
         def hear_and_look(guard: guards.Guard, entry: dict[str, Any]) -> None:
             if entry.get("event") == {"armed": "ready"}.get(line, line):
