@@ -49,10 +49,11 @@ async def end_all(folder: Path) -> str:
     running = await _still_running(folder)
     if not running:
         return ""
+    groups = tuple(running)
     for number, within in ((signal.SIGTERM, GRACE), (signal.SIGKILL, _KILLED_WITHIN)):
-        for pid in running:
+        for group in groups:  # one whose leader has ended by the first signal may have members that did not hear it
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, number)
+                os.killpg(group, number)
         until = asyncio.get_running_loop().time() + within
         while running and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(_LOOK_EVERY)  # nothing tells of the end of somebody else's child

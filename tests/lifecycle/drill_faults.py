@@ -50,6 +50,7 @@ inject: {inject}
 {undo}
 verify_undone: [front]
 limit: 2h
+hold: 700ms
 """
 
 

@@ -44,6 +44,9 @@ LOOK_EVERY: Final = 0.02
 RUN: Final = "DRILL-1"
 
 BREAKS_NOTHING: Final = "pretend"
+CANNOT_TELL: Final = "chaostoolkit"
+"""A kind that cannot verify that its fault is gone, so that the drill's own checks have to state it: `settled`."""
+
 NOBODY_YET: Final = frozenset({"arming"})
 """Points at which no guard has been started."""
 
@@ -68,10 +71,13 @@ class Cell:
 
 def cells(kind: str) -> list[Cell]:
     """All cases of a kind."""
-    lines = [] if kind == BREAKS_NOTHING else [f"guard: {line}" for line in LINES if _comes(kind, line)]
-    making = [] if kind == BREAKS_NOTHING else [MAKING]
-    points = [*RECORDS, *making, *lines]
-    guarded = [] if kind == BREAKS_NOTHING else [each for each in points if each not in NOBODY_YET | NOBODY_ANY_MORE]
+    if kind == BREAKS_NOTHING:
+        points = [point for point in RECORDS if point != "taken back"]
+        guarded = []
+    else:
+        lines = [line for line in LINES if line != "settled" or kind == CANNOT_TELL]
+        points = [*RECORDS, MAKING, *(f"guard: {line}" for line in lines)]
+        guarded = [point for point in points if point not in NOBODY_YET | NOBODY_ANY_MORE]
     return [
         *(Cell(kind, "engine", point) for point in points),
         *(Cell(kind, whom, point) for whom in ("both", "guard") for point in guarded),
@@ -80,9 +86,9 @@ def cells(kind: str) -> list[Cell]:
     ]
 
 
-def _comes(kind: str, line: str) -> bool:
-    """Whether a line comes in this kind's drills: where it is verified that a fault is gone, nobody has to state it."""
-    return line != "settled" or kind == "chaostoolkit"
+def trap(cell: Cell, told: Path) -> tuple[str, ...]:
+    """The program of an engine in which somebody dies. told: gets the names of those who do."""
+    return (sys.executable, "-m", "tests.lifecycle.dying_engine", cell.point, cell.whom, str(told))
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class _Case:
         if self._cell.whom in ("client", "board"):
             await self._lose_the_client()
             return
-        async with engine(self._folder, wait=False, program=self._trap(), cwd=ROOT) as one:
+        async with engine(self._folder, wait=False, program=trap(self._cell, self._told), cwd=ROOT) as one:
             await self._until_it_serves(one)
             with contextlib.suppress(SessionError):  # it may die before it has answered
                 await one.session.submit("start_drill", {"drill": "breaks"})
@@ -155,10 +161,6 @@ class _Case:
         async with engine(self._folder, wait=False) as two:
             await two.until_it_answers(PATIENCE)
             await self._until_over(two, cut=not over)
-
-    def _trap(self) -> tuple[str, ...]:
-        module = ("-m", "tests.lifecycle.dying_engine")
-        return (sys.executable, *module, self._cell.point, self._cell.whom, str(self._told))
 
     async def _was_sprung(self) -> bool:
         return await asyncio.to_thread(self._told.exists)

@@ -8,12 +8,14 @@ import pytest
 
 from tests.engine.drills import PATIENCE, shop
 from tests.engine.support import eventually_asked
-from tests.lifecycle.drill_matrix import Cell, tried
+from tests.lifecycle.drill_faults import FAULTS
+from tests.lifecycle.drill_matrix import ROOT, Cell, trap, tried
 from tests.lifecycle.support import engine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from opsdash.service.client import EngineSession
     from tests.lifecycle.support import EngineProcess
 
 CELLS = [
@@ -38,8 +40,39 @@ async def test_whoever_is_killed_during_a_drill_nothing_stays_broken_and_nothing
     assert end.killed.split() == {"both": ["guard", "engine"]}.get(cell.whom, [cell.whom])
 
 
+async def test_a_fault_that_cannot_be_taken_back_is_shown_in_red_by_the_next_engine_until_it_is(tmp_path: Path) -> None:
+    folder, told = tmp_path / "w", tmp_path / "killed"
+    async with FAULTS["command"](folder) as fault:
+        fault.write(folder)
+        deaf = folder / "thing" / "deaf"
+        deaf.touch()
+        async with engine(folder, wait=False, program=trap(Cell("command", "both", "running"), told), cwd=ROOT) as one:
+            await one.until_it_answers(PATIENCE)
+            await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
+            await begin(one.session, "breaks")
+            await one.ended(PATIENCE)
+        async with engine(folder, wait=False) as two:
+            await two.until_it_answers(PATIENCE)
+            [left] = (await two.session.drills())["faults"]
+            assert await fault.is_broken()
+            assert (left["run"], left["component"], left["by_hand"]) == ("DRILL-1", "shop", ["thing/fault mend"])
+            deaf.unlink()
+            await eventually_asked(lambda: is_over(two.session), within=PATIENCE, hint=lambda: two.said)
+            assert not await fault.is_broken()
+
+
 async def works(one: EngineProcess) -> bool:
     return await one.status("shop") == "ok"
+
+
+async def begin(session: EngineSession, drill: str) -> None:
+    verdict = await session.submit("start_drill", {"drill": drill})
+    assert verdict["accepted"], verdict["refused"]
+
+
+async def is_over(session: EngineSession) -> bool:
+    found = await session.drills()
+    return not found["running"] and not found["faults"]
 
 
 async def test_a_target_that_really_fails_interrupts_the_drill(tmp_path: Path) -> None:
@@ -53,8 +86,7 @@ async def test_a_target_that_really_fails_interrupts_the_drill(tmp_path: Path) -
         async with engine(folder, wait=False) as one:
             await one.until_it_answers(PATIENCE)
             await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
-            verdict = await one.session.submit("start_drill", {"drill": "pretends"})
-            assert verdict["accepted"], verdict["refused"]
+            await begin(one.session, "pretends")
 
             async def noticed() -> bool:
                 return await one.status("shop") == "down"

@@ -15,6 +15,7 @@ import pytest
 from opsdash.engine import guards
 from opsdash.kinds.base import Applied
 from tests.engine.faults import Desk, Thing
+from tests.engine.support import eventually_asked
 from tests.lifecycle import guard_kills
 from tests.lifecycle.drill_driver import STEPS
 from tests.lifecycle.guard_kills import BEFORE_ANYTHING_IS_BROKEN, all_is_well, drive
@@ -74,6 +75,25 @@ async def test_a_guard_killed_at_any_of_its_lines_is_replaced_by_the_engine(
     if line == "armed":
         assert results[0].applied is Applied.NOT_STARTED
         assert thing.calls() == []
+
+
+async def test_what_a_guard_has_given_up_is_found_by_the_next_engine_and_taken_back_when_that_works_again(
+    desk: Desk, thing: Thing
+) -> None:
+    thing.misbehave("deaf")
+    guard = await desk.arm(thing.injection())
+    await guard.inject()
+    guard.let_go()
+    await eventually_asked(lambda: has_written(desk, "given_up"), within=guard_kills.PATIENCE)
+    [left] = await desk.leftovers()
+    assert left.by_hand == ("thing/fault mend",)
+    assert thing.is_broken
+    (thing.folder / "deaf").unlink()
+    await all_is_well(desk, thing, by_the_guard=False)
+
+
+async def has_written(desk: Desk, event: str) -> bool:
+    return event in desk.events()
 
 
 # --- a disk that is full -----------------------------------------------------------------------------------------
