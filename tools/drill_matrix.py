@@ -154,7 +154,7 @@ def try_row(row: DrillRow, pool: Executor, kills: int) -> None:
 
 def _alone(cell: Cell) -> End | str:
     """One case; why it could not be tried, where a server is missing."""
-    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+    with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         try:
             return asyncio.run(tried(Path(folder, "w"), cell))
         except pytest.skip.Exception as why:
@@ -162,5 +162,5 @@ def _alone(cell: Cell) -> End | str:
 
 
 def _random(seed: int) -> RandomEnd:
-    with tempfile.TemporaryDirectory(prefix="guard-") as folder:
+    with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         return asyncio.run(at_random(Path(folder), seed))

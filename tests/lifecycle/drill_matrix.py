@@ -160,7 +160,7 @@ class _Case:
             await self._until(self._is_whole, "the guard alone has not taken the fault back")
         async with engine(self._folder, wait=False) as two:
             await two.until_it_answers(PATIENCE)
-            await self._until_over(two, cut=not over)
+            await self._until_over(two, cut=not over, after_a_kill=True)
 
     async def _was_sprung(self) -> bool:
         return await asyncio.to_thread(self._told.exists)
@@ -192,18 +192,24 @@ class _Case:
             if self.verdict != Verdict.PASSED:
                 raise _WrongError(f"its client died, and so it is {self.verdict}")
 
-    async def _until_over(self, one: EngineProcess, *, cut: bool) -> None:
-        """Look on until the drill has ended, and its fault is gone for opsdash and in truth. cut: it may not pass."""
+    async def _until_over(self, one: EngineProcess, *, cut: bool, after_a_kill: bool = False) -> None:
+        """Look on until the drill has ended, and its fault is gone for opsdash and in truth. cut: it may not pass.
+
+        after_a_kill: of the engine before, so that the fault has to be shown in red, whatever the run itself shows.
+        """
         session = one.session
 
         async def over() -> bool:
             before = await self._fault.is_broken()
-            found = await session.drills()
-            shown = bool(found["faults"]) or bool(found["running"])
+            try:
+                found, serves = await session.drills(), await _serves(one)
+            except SessionError:
+                return False
+            shown = bool(found["faults"]) or bool(found["running"] and not after_a_kill)
             after = await self._fault.is_broken()
             if before and after and not shown:
                 raise _WrongError("the fault is in place, and opsdash shows nothing in red")
-            return not shown and not after and await _serves(one)
+            return not shown and not found["running"] and not after and serves
 
         await self._until(over, "it never came to an end", one)
         seen = await session.drill(RUN)

@@ -74,7 +74,9 @@ class Trap:
         killed = [name for name in ("guard", "engine") if self._whom in (name, "both")]
         if guard is None:
             killed = [name for name in killed if name != "guard"]
-        self._told.write_text(" ".join(killed))
+        beside = self._told.with_suffix(".new")
+        beside.write_text(" ".join(killed))
+        beside.replace(self._told)
         if guard is not None and "guard" in killed:
             guard.send_signal(signal.SIGKILL)
         if "engine" in killed:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from opsdash.kinds.identity import identity_of
+from opsdash.service.places import places
 from tests.engine.drills import PATIENCE, shop
-from tests.engine.support import eventually_asked
+from tests.engine.support import eventually, eventually_asked
 from tests.lifecycle.drill_faults import FAULTS
 from tests.lifecycle.drill_matrix import ROOT, Cell, trap, tried
 from tests.lifecycle.support import engine
@@ -59,6 +65,36 @@ async def test_a_fault_that_cannot_be_taken_back_is_shown_in_red_by_the_next_eng
             deaf.unlink()
             await eventually_asked(lambda: is_over(two.session), within=PATIENCE, hint=lambda: two.said)
             assert not await fault.is_broken()
+
+
+async def test_an_experiment_that_was_lost_with_the_machine_stays_red_until_its_fault_is_gone(tmp_path: Path) -> None:
+    folder, told = tmp_path / "w", tmp_path / "killed"
+    async with FAULTS["chaostoolkit"](folder) as fault:
+        fault.write(folder)
+        cell = Cell("chaostoolkit", "both", "running")
+        async with engine(folder, wait=False, program=trap(cell, told), cwd=ROOT) as one:
+            await one.until_it_answers(PATIENCE)
+            await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
+            await begin(one.session, "breaks")
+            await one.ended(PATIENCE)
+        [record] = (places(folder).state / "drills" / "DRILL-1").glob("chaos-*.run")
+        experiment = json.loads(record.read_bytes())["pid"]
+        os.kill(experiment, signal.SIGKILL)
+        await eventually(lambda: not identity_of(experiment), within=PATIENCE)
+        async with engine(folder, wait=False) as two:
+            await two.until_it_answers(PATIENCE)
+            await eventually_asked(lambda: was_tried(folder), within=PATIENCE, hint=lambda: two.said)
+            [left] = (await two.session.drills())["faults"]
+            assert await fault.is_broken()
+            assert (left["run"], left["component"]) == ("DRILL-1", "shop")
+            (folder / "broken").unlink()
+            await eventually_asked(lambda: is_over(two.session), within=PATIENCE, hint=lambda: two.said)
+
+
+async def was_tried(folder: Path) -> bool:
+    """Whether an undo has come to its end, as the guard's log says."""
+    log = places(folder).state / "drills" / "DRILL-1" / "guard.jsonl"
+    return '"undone"' in await asyncio.to_thread(log.read_text)
 
 
 async def works(one: EngineProcess) -> bool:
