@@ -78,9 +78,8 @@ bench: venv ## what the quality bars say, measured here
 bench-peers: venv ## the same load on other monitoring systems, those that are installed
 	$(PY) -m benchmarks peers $(ARGS)
 
-crash-matrix: venv ## kill engines in the middle of switches, thirty pairs for every mechanism (long)
+crash-matrix: venv ## kill engines, guards and clients at every point of switches and drills (long; ARGS=drills)
 	$(PY) -m tools.crash_matrix $(ARGS)
-	OPSDASH_DRILL_KILLS=all $(PY) -m pytest -q tests/lifecycle/test_drill_crash.py
 
 kill-test: venv ## kill engines 200 times while people work, runbooks run and alarms are sent (long)
 	$(PY) -m tools.kill_test $(ARGS)

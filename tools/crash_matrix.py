@@ -1,8 +1,9 @@
 """The crash matrix in its long form: `make crash-matrix` writes docs/crash-matrix.md.
 
 For every mechanism that has a server on this machine: each boundary of a switch by journal prefix, with and without the
-effect of its action, and thirty pairs of `kill -9`. ARGS="pointer haproxy" does some of them; their rows are replaced.
-What was found is kept in tests/mechanisms/crash-matrix.json, from which the page is made.
+effect of its action, and thirty pairs of `kill -9`. For every kind of injection: each point of a drill, and guards at
+random moments (`tools.drill_matrix`). ARGS="pointer drill:haproxy" does some of it, ARGS=drills all of the second; the
+rows of these are replaced. What was found is kept in tests/mechanisms/crash-matrix*.json, from which the page is made.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ import pytest
 from opsdash.engine.clock import system_clock
 from tests.mechanisms.matrix import End, by_kill, by_prefix
 from tests.mechanisms.mechanisms import MECHANISMS
+from tools import drill_matrix
 from tools.commit import commit
+from tools.drill_matrix import DrillRow
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "crash-matrix.md"
@@ -35,6 +38,8 @@ PAIRS = 30
 INTRODUCTION = """# Crash matrix
 
 <!-- Made by `make crash-matrix`; not to be edited. -->
+
+## Switches
 
 An engine dies in the middle of a switch, and the next one has to find out what became of it: without firing anything
 again, and without calling a side the serving one that is not.
@@ -104,7 +109,8 @@ def page(rows: list[Row]) -> str:
     ran = [row for row in rows if not row.skipped]
     total = sum(row.prefix + sum(row.ends.values()) for row in ran)
     about = f"{total} cases, **wrong ends: {sum(len(row.wrong) for row in rows)}**."
-    return "\n".join([INTRODUCTION, "", about, "", *table, *(row.line() for row in rows), ""])
+    switches = [INTRODUCTION, "", about, "", *table, *(row.line() for row in rows), ""]
+    return "\n".join([*switches, drill_matrix.section(drill_matrix.kept())])
 
 
 def kept() -> dict[str, Row]:
@@ -115,7 +121,7 @@ def kept() -> dict[str, Row]:
 
 
 def keep(rows: list[Row]) -> None:
-    """Write what was found, and the page."""
+    """Write what was found of switches, and the page."""
     found = kept() | {row.kind: row for row in rows}
     ordered = [found[kind] for kind in MECHANISMS if kind in found]
     RESULTS.write_text(json.dumps([asdict(row) for row in ordered], indent=1) + "\n", encoding="utf-8")
@@ -125,18 +131,28 @@ def keep(rows: list[Row]) -> None:
 def main() -> int:
     """Try them, and write the page."""
     parser = argparse.ArgumentParser(prog="make crash-matrix", description=__doc__)
-    parser.add_argument("kinds", nargs="*", choices=[*MECHANISMS, []], help="all by default")
-    parser.add_argument("--pairs", type=int, default=PAIRS)
+    names = (*MECHANISMS, *drill_matrix.NAMES)
+    parser.add_argument("kinds", nargs="*", choices=[*names, "drills", []], metavar="KIND", help=", ".join(names))
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="of kills of a switch")
+    parser.add_argument("--kills", type=int, default=drill_matrix.RANDOM_KILLS, help="at random moments of a guard")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2, help="mechanisms at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="mechanisms, or cases of drills, at a time")
     arguments = parser.parse_args()
+    wanted = set(arguments.kinds or names)
+    wanted |= set(drill_matrix.NAMES) if "drills" in wanted else set()
     date = f"{datetime.fromtimestamp(system_clock().wall, UTC):%Y-%m-%d}"
-    wanted = [Row(kind, date, commit()) for kind in arguments.kinds or MECHANISMS]
+    switches = [Row(kind, date, commit()) for kind in MECHANISMS if kind in wanted]
+    drills = [DrillRow(name.partition(":")[2], date, commit()) for name in drill_matrix.NAMES if name in wanted]
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        rows = list(pool.map(alone, wanted, repeat(arguments.pairs), repeat(arguments.seed)))
+        rows = list(pool.map(alone, switches, repeat(arguments.pairs), repeat(arguments.seed)))
     keep(rows)
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
+        for drill in drills:
+            drill_matrix.try_row(drill, pool, arguments.kills)
+            drill_matrix.keep(drill)
+            keep([])
     print(f"written: {PAGE}")
-    return 1 if any(row.wrong for row in rows) else 0
+    return 1 if any(row.wrong for row in rows) or any(row.wrong for row in drills) else 0
 
 
 if __name__ == "__main__":

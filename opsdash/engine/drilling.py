@@ -78,6 +78,7 @@ class Drilling:
         self._undoing: dict[str, asyncio.Task[None]] = {}
         self._asked: set[str] = set()
         self._left: Mapping[str, tuple[tuple[str, ...], bool]] = {}
+        self._at_start: tuple[Leftover, ...] = ()
         self._changed = asyncio.Event()
         self._lever_lock = asyncio.Lock()
         self._lever_pending = 0
@@ -109,18 +110,26 @@ class Drilling:
 
     # --- life ------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """See what an earlier engine has left behind: faults, which are taken back, and the lever."""
-        await self._compare_lever(starting=True)
-        for left in await self._look_for_leftovers():
+    async def look_back(self) -> None:
+        """See what an earlier engine has left behind, before anything is begun: so no news of it is older than that."""
+        self._at_start = await self._look_for_leftovers()
+
+    def tell_what_is_left(self) -> None:
+        """Have it shown in red from the first answer on, also where its run is known and about to be undone."""
+        for left in self._at_start:
             known: FaultLeft | None = self._world.get("drill_faults", left.run)
             if known is None or not known.detail:
                 self._runner.put(i.FaultFound(left.run, left.drill, self._component_of(left), _found(left)))
+
+    async def start(self) -> None:
+        """Take back what was left behind, and compare the lever."""
+        await self._compare_lever(starting=True)
+        for left in self._at_start:
             self._undo(left.run, "it was found at the engine's start")
 
     def _component_of(self, left: Leftover) -> str:
         run: DrillRun | None = self._world.get("drills", left.run)
-        drill = self._world.operation.drills.get(left.drill)
+        drill = self._loaded().operation.drills.get(left.drill)
         return run.component if run is not None else "" if drill is None else drill.component
 
     async def close(self, within: float) -> None:

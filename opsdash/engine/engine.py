@@ -260,6 +260,7 @@ class Engine:
         await self._learn_practice(replay.checkpoint)
         self.runner.world.operation = replace(self._known_before.operation, sha256="")
         await self.runs.start()
+        await self.drilling.look_back()
         await self._checkpoint_if_due()
         self._background = [
             tasks.spawn(self.runner.run(), "runner"),
@@ -268,6 +269,7 @@ class Engine:
         ]
         self.runner.put(i.Started(__version__, os.getpid()))
         self._configure(self.loaded, self._known_before)
+        self.drilling.tell_what_is_left()
         self._known_before = self.loaded
         await self.runner.settled()
         if self.runner.journal_error:

@@ -4,6 +4,7 @@
     guard.jsonl    what the guard did, one line each, flushed to the disk before the next thing happens
     lock           locked by whoever undoes; the guard holds it for its life
     guard.log      what Python says when a guard breaks
+    program-N.run  a program by which a fault is made, written down before it begins (`kinds.making`)
 
 The lines: `armed` (from here on the engine may say that it injects), `injecting` (from here on something may be
 broken), `undoing`, `tried`, `undone` (verified true, false or null for "cannot be told"), `given_up`, and `settled` (a

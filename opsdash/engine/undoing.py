@@ -13,6 +13,7 @@ from opsdash.engine.unusable import unusable
 from opsdash.errors import OpsdashError
 from opsdash.kinds.base import ActionResult, Applied, Preflight
 from opsdash.kinds.injecting import InjectionContext
+from opsdash.kinds.making import end_all
 from opsdash.kinds.registry import injection_kind
 from opsdash.model.text import clean, clean_lines
 from opsdash.model.units import format_duration
@@ -113,7 +114,13 @@ async def inject(ready: Ready, context: InjectionContext) -> ActionResult:
 
 
 async def take_back(ready: Ready, context: InjectionContext) -> Tried:
-    """One try: undo, then look whether it is gone. Never raises."""
+    """One try: end what is still making it, undo, then look whether it is gone. Never raises."""
+    ended = ""
+    if context.folder is not None:
+        try:
+            ended = await end_all(context.folder)
+        except Exception as error:  # noqa: BLE001 - as above
+            ended = f"whether a program is still making it is not known: {type(error).__name__}: {error}"
     done = await _answered(ready.kind.undo(ready.undo, context), context, lambda: True)
     try:
         async with asyncio.timeout(context.deadline):
@@ -122,7 +129,7 @@ async def take_back(ready: Ready, context: InjectionContext) -> Tried:
         gone, words = None, f"no answer to whether it is gone within {format_duration(context.deadline)}"
     except Exception as error:  # noqa: BLE001 - as above
         gone, words = None, f"{type(error).__name__}: {error}"
-    return Tried(done.applied, gone, "; ".join(part for part in (done.detail, words) if part))
+    return Tried(done.applied, gone, "; ".join(part for part in (ended, done.detail, words) if part))
 
 
 async def flaws(ready: Ready, context: InjectionContext) -> str:

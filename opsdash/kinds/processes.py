@@ -55,6 +55,9 @@ GRACE: Final = 0.5
 ENDING_TIME: Final = 1.0
 """Seconds of a deadline that are kept for ending the process group and reading what it said."""
 
+GATE: Final = 'IFS= read -r _ || exit 127; exec "$@" </dev/null'
+"""A program behind it begins once its number was written down; if whoever started it dies before, it never does."""
+
 _LOOK_EVERY: Final = 0.2
 _WATCH_EVERY: Final = 0.05
 _REAP_WITHIN: Final = 2.0
@@ -147,6 +150,12 @@ def minimal_environment(extras: Mapping[str, str] = NOTHING) -> dict[str, str]:
     }
 
 
+class Record(Protocol):
+    """Writes down the number of a program that is about to begin. Called in the thread of the run."""
+
+    def __call__(self, pid: int, /) -> None: ...
+
+
 class Watch(Protocol):
     """Looks at a program while it runs. Its methods are called in the thread of the run, `look` once more at the end.
 
@@ -171,13 +180,17 @@ async def run_program(
     timeout: float | None = None,  # the program's, not ours: afterwards its group is killed
     limit: int = OUTPUT_LIMIT,
     watch: Watch | None = None,
+    record: Record | None = None,
 ) -> Finished:
     """Run `argv` and say how it ended. When cancelled, it kills the process group before it goes along.
 
     limit: bytes of its output, and of its error output, that are kept.  watch: takes them instead; none are kept.
+    record: is told its number before it begins; where that raises OSError, or we are killed before, it never does.
     """
     began = time.monotonic()
-    program = _Run(argv, cwd, minimal_environment(env), limit, watch)
+    if record is not None and (missing := await why_missing(argv[0], cwd, env)):
+        return Finished(started=False, problem=missing)
+    program = _Run(argv, cwd, minimal_environment(env), limit=limit, watch=watch, record=record)
     try:
         program.start()
         ended = await program.wait(timeout)
@@ -225,6 +238,7 @@ class Tool:
 
     def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], deadline: float) -> None:
         self.argv = tuple(argv)
+        self.record: Record | None = None
         self._cwd = cwd
         self._env = env
         self._until = time.monotonic() + time_to_run(deadline)
@@ -244,7 +258,9 @@ class Tool:
         """Call it with these arguments."""
         if not self.left:
             return Finished(started=False, problem="no time was left for it")
-        return await run_program([*self.argv, *words], cwd=self._cwd, env=self._env, timeout=self.left, limit=limit)
+        return await run_program(
+            [*self.argv, *words], cwd=self._cwd, env=self._env, timeout=self.left, limit=limit, record=self.record
+        )
 
     async def why_missing(self) -> str:
         """Why it could not be started; empty when it is there."""
@@ -261,8 +277,18 @@ class _Ended:
 class _Run:
     """One program. Its thread starts it and waits for its end; the event loop decides, kills and reaps."""
 
-    def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], limit: int, watch: Watch | None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        *,
+        limit: int,
+        watch: Watch | None,
+        record: Record | None,
+    ) -> None:
         self._watch = watch
+        self._record = record
         self._argv = argv
         self._cwd = cwd
         self._env = env
@@ -388,15 +414,13 @@ class _Run:
         return _Ended(b"", b"", truncated=False)
 
     def _launch(self, stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            list(self._argv),
-            cwd=self._cwd,
-            env=dict(self._env),
-            stdin=subprocess.DEVNULL if self._watch is None else self._watch.stdin,
-            stdout=stdout,
-            stderr=subprocess.STDOUT if self._watch is not None and self._watch.merged else stderr,
-            start_new_session=True,
-        )
+        if self._record is None:
+            stdin = subprocess.DEVNULL if self._watch is None else self._watch.stdin
+            merged = self._watch is not None and self._watch.merged
+            process = self._popen(self._argv, stdin, stdout, subprocess.STDOUT if merged else stderr)
+        else:
+            process = self._popen(["/bin/sh", "-c", GATE, "gate", *self._argv], subprocess.PIPE, stdout, stderr)
+            _open_gate(process, self._record)
         with self._lock:
             self._process = process
             if self._let_go:
@@ -404,9 +428,34 @@ class _Run:
         self._post(self._launched, None)
         return process
 
+    def _popen(
+        self, argv: Sequence[str], stdin: int, stdout: IO[bytes], stderr: IO[bytes] | int
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            list(argv),
+            cwd=self._cwd,
+            env=dict(self._env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
     def _post(self, future: asyncio.Future[Any], value: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_finish, future, value)
+
+
+def _open_gate(process: subprocess.Popen[bytes], record: Record) -> None:
+    """Let a program that waits behind its gate begin, once its number is written down. Raises OSError."""
+    assert process.stdin is not None  # noqa: S101 - it was asked for
+    try:
+        with process.stdin as gate:
+            record(process.pid)
+            gate.write(b"\n")
+    except OSError:
+        process.wait()  # the gate is closed, so it ends at once
+        raise
 
 
 def _finish(future: asyncio.Future[Any], value: object) -> None:

@@ -202,6 +202,11 @@ class Terminal:
         for number in numbers:
             self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """`kill -9`: the command is gone when this returns."""
+        self._process.kill()
+        self._process.wait()
+
     def code(self) -> int:
         """The exit code, once it has ended."""
         while more := self._read():

@@ -23,7 +23,7 @@ SCRIPT = """#!/bin/sh
 cd "$(dirname "$0")" || exit 9
 echo "$1" >>calls
 case $1 in
-break) : >broken;;
+break) [ -e slow ] && sleep 0.5; : >broken;;
 mend)
   if [ -s failures ]; then tail -n +2 failures >rest; mv rest failures; printf '%0300d' 0; exit 1; fi
   if [ -e hang ]; then rm hang; exec sleep 60; fi
@@ -65,7 +65,9 @@ class Thing:
             return []
 
     def misbehave(self, how: str, text: str = "") -> None:
-        """`failures` (a line for each), `hang` (once), `stuck` (always), `wrecked`, `deaf`, `unclear`."""
+        """`failures` (a line for each), `hang` (once), `stuck` (always), `wrecked`, `deaf`, `unclear`, or `slow` (to
+        break).
+        """
         (self.folder / how).write_text(text)
 
     def injection(self, **more: Any) -> Injection:

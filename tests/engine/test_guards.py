@@ -17,10 +17,12 @@ from opsdash.kinds.base import Applied
 from opsdash.model.drill import Injection
 from opsdash.model.now import Now
 from tests.engine.faults import Desk, Thing, ended
-from tests.engine.support import eventually, eventually_asked
+from tests.engine.support import eventually, eventually_asked, http, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.engine.support import Request
 
 
 @pytest.fixture
@@ -200,7 +202,9 @@ async def test_an_engine_that_ends_leaves_the_undo_to_the_guard(desk: Desk, thin
     assert next(entry["why"] for entry in desk.log() if entry["event"] == "undoing") == "the engine is gone"
 
 
-async def test_what_came_while_it_was_being_undone_is_undone_again(desk: Desk, thing: Thing) -> None:
+async def test_a_program_that_is_about_to_break_something_is_ended_before_it_is_undone(
+    desk: Desk, thing: Thing
+) -> None:
     held = ": >thing/waits; while [ ! -e thing/go ]; do sleep 0.05; done; thing/fault break"
     slow = Injection("command", {"argv": ["/bin/sh", "-c", held]}, thing.injection().undo)
     guard = await desk.arm(slow, try_deadline=30.0)
@@ -208,9 +212,40 @@ async def test_what_came_while_it_was_being_undone_is_undone_again(desk: Desk, t
     await eventually((thing.folder / "waits").exists, within=30)
     assert (await guard.undo("stopped")).verified is True
     (thing.folder / "go").touch()
-    await injecting
-    assert thing.calls()[-3:] == ["break", "mend", "gone"]
+    [done] = await injecting
+    assert done.applied is Applied.UNKNOWN
+    assert "was ended by SIGTERM" in done.detail
+    first = next(entry for entry in desk.log() if entry["event"] == "tried")
+    assert "what was still making the fault was ended" in first["detail"]
+    assert "break" not in thing.calls()
     assert not thing.is_broken
+
+
+async def test_what_came_while_it_was_being_undone_is_undone_again(desk: Desk) -> None:
+    arrived, may_go, broken = asyncio.Event(), asyncio.Event(), False
+
+    async def told(request: Request) -> bytes:
+        nonlocal broken
+        if request.method == "PUT":
+            wanted = json.loads(request.body)["broken"]
+            if wanted:
+                arrived.set()
+                await may_go.wait()
+            broken = wanted
+        return http(status=409 if broken else 200)
+
+    async with serving(fault=told) as server:
+        url = f"{server.url}/fault"
+        raw = {"method": "PUT", "url": url, "ok": [200, 409]}
+        undo = {**raw, "json": {"broken": False}, "gone_url": url}
+        guard = await desk.arm(Injection("http", {**raw, "json": {"broken": True}}, undo), try_deadline=30.0)
+        injecting = asyncio.ensure_future(guard.inject())
+        await asyncio.wait_for(arrived.wait(), 30)
+        assert (await guard.undo("stopped")).verified is True
+        may_go.set()
+        [done] = await injecting
+        assert done.applied is Applied.APPLIED
+        assert not broken
 
 
 @pytest.mark.parametrize(("wall", "mono"), [(3600.0, 0.5), (-3600.0, 61.0), (0.0, 61.0)])

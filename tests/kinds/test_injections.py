@@ -19,6 +19,7 @@ from opsdash.kinds.faultproxy import Address, FaultProxy, tell
 from opsdash.kinds.injecting import InjectionContext
 from opsdash.kinds.registry import injection_kind, injection_kind_names
 from opsdash.kinds.resolver import Resolver
+from tests.mechanisms.chaos_stand_in import CHAOS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -186,23 +187,6 @@ async def test_a_fault_of_the_proxy_ends_there_by_itself_and_when_it_is_undone(c
 
 
 # --- chaostoolkit ------------------------------------------------------------------------------------------------
-
-CHAOS = """
-import json, pathlib, signal, sys
-experiment = json.loads(pathlib.Path(sys.argv[-1]).read_text())
-journal = next(word.partition("=")[2] for word in sys.argv if word.startswith("--journal-path="))
-assert "--rollback-strategy=always" in sys.argv
-told = {signal.SIGUSR1, signal.SIGTERM}
-signal.pthread_sigmask(signal.SIG_BLOCK, told)
-print("begun", flush=True)
-if experiment.get("hold"):
-    while signal.sigwait(told) in [getattr(signal, name) for name in experiment.get("deaf_to", [])]:
-        pass
-if not experiment.get("dies"):
-    keys = ("run", "rollbacks")
-    pathlib.Path(journal).write_text(json.dumps({key: experiment.get(key, []) for key in keys}))
-sys.exit(experiment.get("exit", 0))
-"""
 
 
 def action(name: str, *, status: str = "succeeded", exit_code: int = 0) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from opsdash.storage.segments import read_entries
 from tests.engine.support import eventually_asked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from opsdash.service.places import Places
@@ -80,20 +80,28 @@ class EngineProcess:
         await self.ended()
 
 
-def command(folder: Path, *more: str) -> list[str]:
+OPSDASH = (sys.executable, "-P", "-m", "opsdash")
+
+
+def command(folder: Path, *more: str, program: Sequence[str] = OPSDASH) -> list[str]:
     """The engine's command line."""
-    return [sys.executable, "-P", "-m", "opsdash", "engine", "-w", str(folder), *more]
+    return [*program, "engine", "-w", str(folder), *more]
 
 
 @asynccontextmanager
 async def engine(
-    folder: Path, *more: str, wait: bool = True, environment: dict[str, str] | None = None, **settings: Any
+    folder: Path,
+    *more: str,
+    wait: bool = True,
+    environment: dict[str, str] | None = None,
+    program: Sequence[str] = OPSDASH,
+    **settings: Any,
 ) -> AsyncIterator[EngineProcess]:
     """An engine in the foreground of a session of its own. It is killed at the end if it still runs."""
     log = folder.parent / f"{folder.name}-{os.urandom(3).hex()}.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *command(folder, *more),
+            *command(folder, *more, program=program),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
@@ -122,3 +130,23 @@ def journal(folder: Path) -> list[Entry]:
 def of(folder: Path, kind: str) -> list[dict[str, Any]]:
     """The data of all entries of a type."""
     return [dict(entry.data) for entry in journal(folder) if entry.type == kind]
+
+
+# --- the drills of tests.engine.drills ---------------------------------------------------------------------------
+
+
+async def works(one: EngineProcess) -> bool:
+    """Whether what is drilled is well."""
+    return await one.status("shop") == "ok"
+
+
+async def begin(session: EngineSession, drill: str) -> None:
+    """Begin a drill."""
+    verdict = await session.submit("start_drill", {"drill": drill})
+    assert verdict["accepted"], verdict["refused"]
+
+
+async def is_over(session: EngineSession) -> bool:
+    """Whether no drill runs, and no fault of one may still be in place."""
+    found = await session.drills()
+    return not found["running"] and not found["faults"]

@@ -1,11 +1,8 @@
-"""Engines that are killed at each record of a drill that has broken something: what is left broken is nothing.
-
-A real engine, a real guard, a real server behind the built-in fault proxy. OPSDASH_DRILL_KILLS=all kills at every state
-of a run, once the engine alone and once the guard together with it (default: the engine, where something is broken).
-"""
+"""The short form of the crash matrix of drills; the long one is `make crash-matrix`. And a target that really fails."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,83 +10,88 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from opsdash.kinds.identity import identity_of
 from opsdash.service.places import places
 from tests.engine.drills import PATIENCE, shop
 from tests.engine.support import eventually, eventually_asked
-from tests.lifecycle.support import engine, journal
+from tests.lifecycle.drill_faults import FAULTS
+from tests.lifecycle.drill_matrix import ROOT, Cell, trap, tried
+from tests.lifecycle.support import begin, engine, is_over, works
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from opsdash.service.client import EngineSession
-    from tests.lifecycle.support import EngineProcess
-
-ALL = os.environ.get("OPSDASH_DRILL_KILLS") == "all"
-BROKEN = ("injecting", "running", "undoing")
-STATES = ("arming", *BROKEN, "restoring", "ended") if ALL else BROKEN
-WHOM = ("engine", "both") if ALL else ("engine",)
-
-
-def has_come_to(folder: Path, state: str) -> bool:
-    """Whether the journal on disk says that the run has come to a state."""
-    wanted = {"arming": "drill_started", "ended": "drill_ended"}.get(state, "drill_advanced")
-    return any(
-        entry.type == wanted and (wanted != "drill_advanced" or entry.data["state"] == state)
-        for entry in journal(folder)
-    )
+CELLS = [
+    Cell("pretend", "engine", "running"),
+    Cell("fault_proxy", "client", "running"),
+    Cell("haproxy", "engine", "running"),
+    Cell("toxiproxy", "guard", "running"),
+    Cell("command", "engine", "making"),
+    Cell("http", "both", "running"),
+    Cell("systemd", "both", "guard: injecting"),
+    Cell("chaostoolkit", "engine", "injecting"),
+]
+"""Each kind once, each of those who can be killed, where something is broken or about to be."""
 
 
-def kill_the_guard(folder: Path) -> None:
-    """`kill -9` for the guard of the run, if it has been armed."""
-    log = places(folder).state / "drills" / "DRILL-1" / "guard.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
-    for line in lines:
-        entry = json.loads(line)
-        if entry["event"] == "armed":
-            os.kill(entry["pid"], signal.SIGKILL)
-
-
-async def works(one: EngineProcess) -> bool:
-    return await one.status("shop") == "ok"
-
-
-async def begin(session: EngineSession) -> None:
-    verdict = await session.submit("start_drill", {"drill": "refuses"})
-    assert verdict["accepted"], verdict["refused"]
-
-
-async def is_over(session: EngineSession) -> bool:
-    found = await session.drills()
-    return not found["running"] and not found["faults"]
-
-
-@pytest.mark.parametrize("whom", WHOM)
-@pytest.mark.parametrize("state", STATES)
-async def test_an_engine_that_is_killed_during_a_drill_leaves_nothing_broken(
-    tmp_path: Path, state: str, whom: str
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+async def test_whoever_is_killed_during_a_drill_nothing_stays_broken_and_nothing_is_called_passed(
+    tmp_path: Path, cell: Cell
 ) -> None:
-    folder = tmp_path / "w"
-    lasts = "1h" if state in ("injecting", "running") else "0s"
-    async with shop(folder, hold=lasts, limit="2h") as made:
-        async with engine(folder, wait=False) as one:
+    end = await tried(tmp_path / "w", cell)
+    assert end.wrong == ""
+    assert end.killed.split() == {"both": ["guard", "engine"]}.get(cell.whom, [cell.whom])
+
+
+async def test_a_fault_that_cannot_be_taken_back_is_shown_in_red_by_the_next_engine_until_it_is(tmp_path: Path) -> None:
+    folder, told = tmp_path / "w", tmp_path / "killed"
+    async with FAULTS["command"](folder) as fault:
+        fault.write(folder)
+        deaf = folder / "thing" / "deaf"
+        deaf.touch()
+        async with engine(folder, wait=False, program=trap(Cell("command", "both", "running"), told), cwd=ROOT) as one:
             await one.until_it_answers(PATIENCE)
             await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
-            await begin(one.session)
-            await eventually(lambda: has_come_to(folder, state), within=PATIENCE, hint=lambda: one.said)
-            await one.kill()
-            if whom == "both":
-                kill_the_guard(folder)
-        if whom == "engine":
-            await made.until_passing()
+            await begin(one.session, "breaks")
+            await one.ended(PATIENCE)
         async with engine(folder, wait=False) as two:
             await two.until_it_answers(PATIENCE)
+            [left] = (await two.session.drills())["faults"]
+            assert await fault.is_broken()
+            assert (left["run"], left["component"], left["by_hand"]) == ("DRILL-1", "shop", ["thing/fault mend"])
+            deaf.unlink()
             await eventually_asked(lambda: is_over(two.session), within=PATIENCE, hint=lambda: two.said)
-            found = await two.session.drill("DRILL-1")
-            assert found is not None
-            assert found["run"] is not None
-            if state != "ended":
-                assert found["run"]["verdict"] in ("aborted", "passed", "failed")
-        assert await made.mode() == "pass"
+            assert not await fault.is_broken()
+
+
+async def test_an_experiment_that_was_lost_with_the_machine_stays_red_until_its_fault_is_gone(tmp_path: Path) -> None:
+    folder, told = tmp_path / "w", tmp_path / "killed"
+    async with FAULTS["chaostoolkit"](folder) as fault:
+        fault.write(folder)
+        cell = Cell("chaostoolkit", "both", "running")
+        async with engine(folder, wait=False, program=trap(cell, told), cwd=ROOT) as one:
+            await one.until_it_answers(PATIENCE)
+            await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
+            await begin(one.session, "breaks")
+            await one.ended(PATIENCE)
+        [record] = (places(folder).state / "drills" / "DRILL-1").glob("chaos-*.run")
+        experiment = json.loads(record.read_bytes())["pid"]
+        os.kill(experiment, signal.SIGKILL)
+        await eventually(lambda: not identity_of(experiment), within=PATIENCE)
+        async with engine(folder, wait=False) as two:
+            await two.until_it_answers(PATIENCE)
+            await eventually_asked(lambda: was_tried(folder), within=PATIENCE, hint=lambda: two.said)
+            [left] = (await two.session.drills())["faults"]
+            assert await fault.is_broken()
+            assert (left["run"], left["component"]) == ("DRILL-1", "shop")
+            (folder / "broken").unlink()
+            await eventually_asked(lambda: is_over(two.session), within=PATIENCE, hint=lambda: two.said)
+
+
+async def was_tried(folder: Path) -> bool:
+    """Whether an undo has come to its end, as the guard's log says."""
+    log = places(folder).state / "drills" / "DRILL-1" / "guard.jsonl"
+    return '"undone"' in await asyncio.to_thread(log.read_text)
 
 
 async def test_a_target_that_really_fails_interrupts_the_drill(tmp_path: Path) -> None:
@@ -103,8 +105,7 @@ async def test_a_target_that_really_fails_interrupts_the_drill(tmp_path: Path) -
         async with engine(folder, wait=False) as one:
             await one.until_it_answers(PATIENCE)
             await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
-            verdict = await one.session.submit("start_drill", {"drill": "pretends"})
-            assert verdict["accepted"], verdict["refused"]
+            await begin(one.session, "pretends")
 
             async def noticed() -> bool:
                 return await one.status("shop") == "down"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.engine.drills import PATIENCE, shop
 from tests.engine.support import eventually, eventually_asked
-from tests.lifecycle.support import engine, of
-from tests.lifecycle.test_drill_crash import begin, has_come_to, works
+from tests.lifecycle.support import begin, engine, of, works
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +20,8 @@ async def test_what_is_broken_is_undone_when_the_disk_gets_full_and_the_verdict_
     async with shop(folder, hold="1h", limit="2h") as made, engine(folder, wait=False) as one:
         await one.until_it_answers(PATIENCE)
         await eventually_asked(lambda: works(one), within=PATIENCE, hint=lambda: one.said)
-        await begin(one.session)
-        await eventually(lambda: has_come_to(folder, "running"), within=PATIENCE, hint=lambda: one.said)
+        await begin(one.session, "refuses")
+        await eventually(lambda: is_running(folder), within=PATIENCE, hint=lambda: one.said)
         assert await made.mode() == "refuse"
         segment = next((one.where.state / "journal").glob("*.jsonl"))
         limit_files(one.process.pid, segment.stat().st_size)
@@ -43,3 +42,7 @@ async def test_what_is_broken_is_undone_when_the_disk_gets_full_and_the_verdict_
 
 def limit_files(pid: int, size: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def is_running(folder: Path) -> bool:
+    return any(each["state"] == "running" for each in of(folder, "drill_advanced"))

@@ -1,35 +1,31 @@
 """Whoever is killed at whatever moment of a drill, the fault is taken back, by the guard, the engine, or the next one.
 
-OPSDASH_GUARD_KILLS=200 kills at so many random moments, too (default: 2).
+`make crash-matrix ARGS=guard` kills at many more random moments.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 import resource
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from opsdash.engine import guards
 from opsdash.kinds.base import Applied
-from tests.engine.faults import Desk, Thing, ended
+from tests.engine.faults import Desk, Thing
 from tests.engine.support import eventually_asked
+from tests.lifecycle import guard_kills
 from tests.lifecycle.drill_driver import STEPS
+from tests.lifecycle.guard_kills import BEFORE_ANYTHING_IS_BROKEN, all_is_well, drive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from opsdash.engine.guards import GuardEvent
 
-ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
-RANDOM_KILLS = int(os.environ.get("OPSDASH_GUARD_KILLS", "2"))
-BEFORE_ANYTHING_IS_BROKEN = ("written", "started", "armed", "refused")
+RANDOM_KILLS = 2
 
 
 @pytest.fixture
@@ -41,39 +37,6 @@ def desk(tmp_path: Path) -> Desk:
 @pytest.fixture
 def thing(tmp_path: Path) -> Thing:
     return Thing(tmp_path)
-
-
-async def drive(desk: Desk, step: str, whom: str = "engine", *more: str, kill_after: float | None = None) -> list[str]:
-    """The steps to which an engine came that was killed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.lifecycle.drill_driver", str(desk.workspace), step, whom, *more,
-        stdout=subprocess.PIPE, cwd=ROOT,
-    )  # fmt: skip
-    if kill_after is not None:
-        await asyncio.sleep(kill_after)
-        if process.returncode is None:
-            process.kill()
-    said, _ = await process.communicate()
-    return said.decode().splitlines()
-
-
-async def all_is_well(desk: Desk, thing: Thing, *, by_the_guard: bool) -> None:
-    """What the next engine finds and does; afterwards nothing is broken and nothing is left.
-
-    by_the_guard: whether the guard has seen to it, so that nothing is to be found.
-    """
-
-    async def alone() -> bool:
-        return not any(left.guarded for left in await desk.leftovers())
-
-    await eventually_asked(alone, within=PATIENCE)
-    if by_the_guard:
-        assert await desk.leftovers() == ()
-    for left in await desk.leftovers():
-        guard = await guards.take_back(left, desk.hands(), desk.told.append)
-        assert (await ended(guard)).verified is True
-    assert not thing.is_broken
-    assert await desk.leftovers() == ()
 
 
 @pytest.mark.parametrize("whom", ["engine", "both"])
@@ -89,11 +52,8 @@ async def test_killed_at_any_step_the_fault_is_taken_back(desk: Desk, thing: Thi
 
 
 @pytest.mark.parametrize("seed", range(RANDOM_KILLS))
-async def test_killed_at_a_random_moment_the_fault_is_taken_back(desk: Desk, thing: Thing, seed: int) -> None:
-    steps = await drive(desk, "never", kill_after=random.Random(seed).uniform(0.2, 2.0))  # noqa: S311 - a kill, no key
-    await all_is_well(desk, thing, by_the_guard=True)
-    if not steps or steps[-1] in BEFORE_ANYTHING_IS_BROKEN:
-        assert "break" not in thing.calls()
+async def test_killed_at_a_random_moment_the_fault_is_taken_back(tmp_path: Path, seed: int) -> None:
+    assert (await guard_kills.at_random(tmp_path, seed)).wrong == ""
 
 
 @pytest.mark.parametrize("line", ["armed", "injecting", "undoing", "tried", "undone"])
@@ -115,6 +75,25 @@ async def test_a_guard_killed_at_any_of_its_lines_is_replaced_by_the_engine(
     if line == "armed":
         assert results[0].applied is Applied.NOT_STARTED
         assert thing.calls() == []
+
+
+async def test_what_a_guard_has_given_up_is_found_by_the_next_engine_and_taken_back_when_that_works_again(
+    desk: Desk, thing: Thing
+) -> None:
+    thing.misbehave("deaf")
+    guard = await desk.arm(thing.injection())
+    await guard.inject()
+    guard.let_go()
+    await eventually_asked(lambda: has_written(desk, "given_up"), within=guard_kills.PATIENCE)
+    [left] = await desk.leftovers()
+    assert left.by_hand == ("thing/fault mend",)
+    assert thing.is_broken
+    (thing.folder / "deaf").unlink()
+    await all_is_well(desk, thing, by_the_guard=False)
+
+
+async def has_written(desk: Desk, event: str) -> bool:
+    return event in desk.events()
 
 
 # --- a disk that is full -----------------------------------------------------------------------------------------

@@ -99,10 +99,17 @@ kill) unit=$(full "$1"); found "$unit"; active=failed sub=failed; tick; keep "$u
 esac
 """
 
+SYSTEMD_RUN: Final = """#!/bin/sh
+cd "$(dirname "$0")" || exit 9
+[ -e no-timers ] && { echo "Failed to start transient timer unit: Access denied" >&2; exit 1; }
+echo "$*" >>timers
+"""
+"""Writes down what it was to do later, and does not do it."""
+
 
 @dataclass(frozen=True)
 class Systemd:
-    """A folder with `systemctl` in it."""
+    """A folder with `systemctl` and `systemd-run` in it."""
 
     folder: Path
 
@@ -144,8 +151,9 @@ def systemd(folder: Path) -> Iterator[Systemd]:
     """`mailer-a` is active, `mailer-b` is not."""
     (folder / "units").mkdir()
     (folder / "clock").write_text("0\n")
-    (folder / "systemctl").write_text(SYSTEMCTL)
-    (folder / "systemctl").chmod(0o755)
+    for name, script in (("systemctl", SYSTEMCTL), ("systemd-run", SYSTEMD_RUN)):
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
     made = Systemd(folder)
     made.write("mailer-a", active="active", sub="running", run="1")
     made.write("mailer-b")

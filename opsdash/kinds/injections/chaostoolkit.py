@@ -34,7 +34,7 @@ from opsdash.kinds.fields import Duration
 from opsdash.kinds.identity import identity_of, still_runs
 from opsdash.kinds.injecting import Gone, InjectionContext, InjectionKind
 from opsdash.kinds.offload import in_thread
-from opsdash.kinds.processes import Argv, minimal_environment, why_missing
+from opsdash.kinds.processes import GATE, Argv, minimal_environment, why_missing
 from opsdash.kinds.shellwords import shell_command
 from opsdash.model.text import clean
 
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a journal that are read."""
-
-_GATE: Final = 'IFS= read -r _ || exit 127; exec "$@"'
-"""It begins once its number is on disk; when whoever starts it dies before, it never does."""
 
 _LOOK_EVERY: Final = 0.05
 _HINT: Final = "install it with: pip install chaostoolkit"
@@ -148,7 +145,7 @@ class _Run:
         ]
         with open(self.log, "ab", opener=_private) as log:
             process = subprocess.Popen(
-                ["/bin/sh", "-c", _GATE, "gate", *argv],
+                ["/bin/sh", "-c", GATE, "gate", *argv],
                 cwd=self._workspace,
                 env=minimal_environment(self._options.env),
                 stdin=subprocess.PIPE,

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from opsdash.kinds.base import ActionResult, Applied, Preflight, StrictOptions
 from opsdash.kinds.injecting import Gone, InjectionContext, InjectionKind
-from opsdash.kinds.processes import Argv, Finished, run_program, time_to_run, why_missing
+from opsdash.kinds.making import Recorded
+from opsdash.kinds.processes import Argv, Finished, Record, run_program, time_to_run, why_missing
 from opsdash.kinds.shellwords import shell_command
 
 
@@ -51,7 +52,8 @@ async def preflight(options: Options, context: InjectionContext) -> Preflight:
 
 
 async def inject(options: Options, context: InjectionContext) -> ActionResult:
-    return await _done(options, context)
+    record = None if context.folder is None else Recorded(context.folder)
+    return await _done(options, context, record)
 
 
 async def undo(options: Options, context: InjectionContext) -> ActionResult:
@@ -69,10 +71,10 @@ async def verify_undone(options: Options, context: InjectionContext) -> Gone:
     return {0: True, 1: False}.get(-1 if finished.exit_code is None else finished.exit_code), words
 
 
-async def _done(options: Options, context: InjectionContext) -> ActionResult:
+async def _done(options: Options, context: InjectionContext, record: Record | None = None) -> ActionResult:
     context.stage = "run"
     context.on_sent()
-    finished = await _run(options.argv, options, context)
+    finished = await _run(options.argv, options, context, record)
     return ActionResult(_applied(finished), finished.evidence(options.argv[0]))
 
 
@@ -82,12 +84,13 @@ def _applied(finished: Finished) -> Applied:
     return Applied.APPLIED if finished.exit_code == 0 and not finished.timed_out else Applied.UNKNOWN
 
 
-async def _run(argv: Argv, options: Options, context: InjectionContext) -> Finished:
+async def _run(argv: Argv, options: Options, context: InjectionContext, record: Record | None = None) -> Finished:
     return await run_program(
         argv,
         cwd=context.workspace / options.cwd,
         env={**options.env, "OPSDASH_DRILL": context.action_id},
         timeout=time_to_run(context.deadline),
+        record=record,
     )
 
 

@@ -24,6 +24,7 @@ from pydantic import model_validator
 
 from opsdash.kinds.base import ActionContext, ActionResult, Applied, Preflight
 from opsdash.kinds.injecting import Gone, InjectionContext, InjectionKind
+from opsdash.kinds.making import Recorded
 from opsdash.kinds.processes import Argv, Tool, ToolError
 from opsdash.kinds.shellwords import shell_command
 from opsdash.kinds.systemd import ENDED, NO_JOB, SERVING, Unit, UnitPlace, full_name, show_units
@@ -99,7 +100,8 @@ async def preflight(options: Options, context: InjectionContext) -> Preflight:
 
 async def inject(options: Options, context: InjectionContext) -> ActionResult:
     """Lay the undo down on the target, then break it."""
-    clock = options.alarm_clock(context)
+    clock, jobs = options.alarm_clock(context), options.jobs(context)
+    jobs.record = None if context.folder is None else Recorded(context.folder)
     words = ""
     if clock is not None:
         context.stage = "timer"
@@ -108,14 +110,14 @@ async def inject(options: Options, context: InjectionContext) -> ActionResult:
             return ActionResult(Applied.NOT_STARTED, f"the undo could not be laid down on the target: {wrong}")
         words = f"; the target undoes it by itself after {math.ceil(context.limit)} s ({options.timer_unit})"
     context.on_sent()
-    result = await _do(options, context, options.do)
+    result = await _do(options, context, options.do, jobs)
     return ActionResult(result.applied, f"{result.detail}{words}")
 
 
 async def undo(options: Options, context: InjectionContext) -> ActionResult:
     """Do the opposite; the timer on the target goes once that has worked."""
     context.on_sent()
-    result = await _do(options, context, _BACK[options.do])
+    result = await _do(options, context, _BACK[options.do], options.jobs(context))
     if result.applied is Applied.APPLIED and options.timer is not None:
         context.stage = "timer"
         await options.jobs(context).run("stop", f"{options.timer_unit}.timer")
@@ -145,9 +147,8 @@ async def _arm_timer(options: Options, clock: Tool, context: InjectionContext) -
     return "" if finished.exit_code == 0 else finished.evidence(clock.argv[0])
 
 
-async def _do(options: Options, context: InjectionContext, job: str) -> ActionResult:
+async def _do(options: Options, context: InjectionContext, job: str, jobs: Tool) -> ActionResult:
     context.stage = job
-    jobs = options.jobs(context)
     finished = await jobs.run(job, options.unit)
     evidence = f"{job} {options.unit}: {finished.evidence(jobs.argv[0])}"
     if finished.exit_code == 0:
