@@ -303,3 +303,16 @@ def test_a_fault_that_was_left_is_taken_back_by_whatever_command_starts_an_engin
     eventually(lambda: not is_away(shelf))
     eventually(lambda: not running(shelf)["faults"])
     assert "FAULT" not in process("status", "-w", shelf).out
+
+
+def test_a_terminal_that_is_gone_takes_no_drill_with_it(shelf: Path) -> None:
+    for number in (signal.SIGHUP, signal.SIGKILL):
+        with Terminal("drill", "run", "long", "--yes", "-w", shelf) as terminal:
+            terminal.sees("detected: the incident is open")
+            terminal.signal(number)
+        assert is_away(shelf)
+        run = running(shelf)["running"]
+        assert drill(shelf, "finish").code == exits.OK
+        eventually(lambda: not running(shelf)["running"])
+        assert json.loads(drill(shelf, "show", run, "--json").out)["status"] == "passed"
+        assert not is_away(shelf)
