@@ -114,7 +114,7 @@ def _entries(entries: list[Any]) -> tuple[list[tuple[Entry, Record]], list[str]]
         except BadLineError as bad:
             said = f"expected {bad.expected}, found {bad.found}"
             problems.append(f"{_place(number, each)}: {clean(said, 300)}")
-        except (JournalTooNew, ValueError) as error:
+        except (JournalTooNew, ValueError, RecursionError) as error:
             problems.append(f"{_place(number, each)}: {clean(str(error), 300)}")
     return intact, problems
 
@@ -129,8 +129,8 @@ def _broken_links(entries: list[Any]) -> Iterator[str]:
     """Where one of two entries that follow each other does not name the hash of the other; a moved one."""
     read = [(number, each) for number, each in enumerate(entries) if isinstance(each, dict)]
     for (_, before), (number, after) in pairwise(read):
-        first, second = before.get("seq"), after.get("seq")
-        if not isinstance(first, int) or not isinstance(second, int):
+        first, second = _number(before), _number(after)
+        if first is None or second is None:
             continue
         if second <= first:
             yield f"{_place(number, after)}: it stands behind entry {first}"
@@ -167,13 +167,18 @@ def _shown(value: Any) -> str:
 def _not_in_the_journal(name: str, entries: list[Any], here: list[tuple[Entry, Record]]) -> Iterator[str]:
     """What is in the file and not in the journal, and the other way round."""
     known: dict[Any, str] = {entry.seq: entry.hash for entry, record in here if drill_evidence.is_about(record, name)}
-    told = {each.get("seq"): each.get("hash") for each in entries if isinstance(each, dict)}
+    told = {_number(each) for each in entries}
     for number, each in enumerate(entries):
-        seq, sha256 = (each.get("seq"), each.get("hash")) if isinstance(each, dict) else (None, None)
+        seq, sha256 = _number(each), each.get("hash") if isinstance(each, dict) else None
         if known.get(seq) != sha256:
             yield f"{_place(number, each)}: the journal has {known.get(seq, 'no such entry of this run')}"
-    for seq in known.keys() - told.keys():
+    for seq in sorted(known.keys() - told):
         yield f"journal: entry {seq} of this run was left out"
+
+
+def _number(entry: Any) -> int | None:
+    found = entry.get("seq") if isinstance(entry, dict) else None
+    return found if isinstance(found, int) else None
 
 
 # --- Markdown ------------------------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ def shelf(tmp_path: Path) -> Iterator[Path]:
         "served.txt": "bread\n",
         "paper.txt": "paper\n",
     }
+    files["drills/for-two.yaml"] = DRILL.replace("LEVEL", "contained").replace("HOLD", "0s") + "approvals: 2\n"
     for name, (level, hold) in drills.items():
         files[f"drills/{name}.yaml"] = DRILL.replace("LEVEL", level).replace("HOLD", hold)
     for name, text in files.items():
@@ -234,6 +235,11 @@ def test_without_a_terminal_nobody_is_asked_and_a_real_drill_wants_its_component
         terminal.sees("Nothing was done.")
         assert terminal.code() == exits.NOT_DONE
     assert running(shelf)["running"] == ""
+    for_two = drill(shelf, "run", "for-two", "--yes", "--as", "ana")
+    assert (for_two.code, "this takes two people" in for_two.err) == (exits.REFUSED, True)
+    assert drill(shelf, "run", "for-two", "--yes", "--as", "ana").code == exits.REFUSED, "the same one is no second one"
+    together = drill(shelf, "run", "for-two", "--yes", "--as", "ben", "--json")
+    assert (together.code, together.json["run"]["approved_by"][:3]) == (exits.OK, "ben")
     with Terminal(*line) as terminal:
         terminal.sees("Type shelf to begin:")
         terminal.types("shelf")
@@ -303,3 +309,16 @@ def test_a_fault_that_was_left_is_taken_back_by_whatever_command_starts_an_engin
     eventually(lambda: not is_away(shelf))
     eventually(lambda: not running(shelf)["faults"])
     assert "FAULT" not in process("status", "-w", shelf).out
+
+
+def test_a_terminal_that_is_gone_takes_no_drill_with_it(shelf: Path) -> None:
+    for number in (signal.SIGHUP, signal.SIGKILL):
+        with Terminal("drill", "run", "long", "--yes", "-w", shelf) as terminal:
+            terminal.sees("detected: the incident is open")
+            terminal.signal(number)
+        assert is_away(shelf)
+        run = running(shelf)["running"]
+        assert drill(shelf, "finish").code == exits.OK
+        eventually(lambda: not running(shelf)["running"])
+        assert json.loads(drill(shelf, "show", run, "--json").out)["status"] == "passed"
+        assert not is_away(shelf)

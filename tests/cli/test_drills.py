@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from opsdash.cli import exits, main
+from opsdash.cli.drill import show_faults
 from opsdash.engine.guards import halted_by
 from tests.engine.support import write_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from opsdash.model.views import FaultView
 
 SHOP = """
 tier: essential
@@ -78,6 +81,44 @@ def test_history_and_evidence_say_that_nothing_has_ended(folder: Path, capsys: p
     assert "no drill has ended" in capsys.readouterr().err
     assert drill(folder, "evidence", "DRILL-1") == exits.USAGE
     assert "no run 'DRILL-1' has ended" in capsys.readouterr().err
+
+
+HOSTILE = [
+    ("", exits.USAGE),
+    ("{", exits.USAGE),
+    ("{}", exits.USAGE),
+    ('{"journal": 7, "run": "DRILL-1"}', exits.USAGE),
+    ('{"journal": [], "run": "DRILL-1"}', exits.FAILED),
+    ('{"journal": [7, {"seq": []}, {"seq": {}, "hash": 1}, {"seq": true}], "run": "DRILL-1"}', exits.FAILED),
+    ('{"journal": [{"seq": 1, "data": NaN}], "run": "\\u001b]52;c;aGk=\\u0007"}', exits.FAILED),
+    ('{"journal": [' + '{"data":' * 900 + "1" + "}" * 900 + '], "run": "DRILL-1"}', exits.FAILED),
+    ("[" * 100_000, exits.USAGE),
+    ("# Drill of shop: `DRILL-1`\n", exits.USAGE),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), HOSTILE)
+def test_a_file_that_is_no_evidence_is_said_to_be_none_and_harms_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str, code: int
+) -> None:
+    file = folder.parent / "evidence.json"
+    file.write_text(text)
+    assert drill(folder, "verify", str(file)) == code
+    said = capsys.readouterr()
+    assert said.err
+    assert "\x1b" not in said.out + said.err
+    assert drill(folder, "verify", str(folder / "nowhere.json")) == exits.USAGE
+
+
+def test_a_fault_whose_guard_is_at_work_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    left: FaultView = {
+        "run": "DRILL-1", "drill": "talk", "component": "shop", "since": 0.0, "detail": "it was found",
+        "by_hand": ["mend it"], "guarded": True,
+    }  # fmt: skip
+    show_faults([left])
+    told = capsys.readouterr().out
+    assert "it was found; its guard is at work on it" in told
+    assert "undo by hand:  mend it" in told
 
 
 def test_the_calendar_is_a_file_for_other_programs(folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -346,6 +347,20 @@ def test_who_has_switched_can_run_it_and_nobody_else_can_when_away(opsdash: Call
     assert "greeting: nobody else owns it; nobody else can run it" in away.out
     assert "away from 2998-12-24" in away.out
     assert opsdash("people", "away", "me", "--from", "2999-02-01", "--until", "2999-01-10").code == exits.REFUSED
+
+
+def test_an_absence_to_come_is_said_at_once_and_warned_of_before_it_begins(opsdash: Callable[..., Ended]) -> None:
+    def days(count: int) -> str:
+        return str(datetime.now(UTC).date() + timedelta(days=count))
+
+    away = opsdash("people", "away", "me", "--from", days(9), "--until", days(12))
+    assert away.code == exits.OK
+    assert "greeting: nobody else owns it" in away.out
+    assert "#cover" not in opsdash("alarms").out
+    assert opsdash("people", "away", "me", "--from", days(2), "--until", days(12)).code == exits.OK
+    eventually(lambda: "greeting#cover" in opsdash("alarms").out)
+    assert opsdash("people", "back", "me").code == exits.OK
+    eventually(lambda: "greeting#cover" not in opsdash("alarms").out)
 
 
 def test_a_rota_is_read_while_the_engine_runs_and_goes_on_when_its_file_breaks(

@@ -56,7 +56,7 @@ def test_however_many_components_there_are_a_badge_looks_at_its_own() -> None:
     """Each row of the wall has one, so a badge that looked at all others would cost their square."""
 
     def looks(others: int) -> int:
-        more = [component(f"other-{number}") for number in range(others)]
+        more = [component(f"other-{number}", checks=["front"]) for number in range(others)]
         timeline = Timeline(operation(email(switch=mail_switch()), *more), outside=mail_outside())
         draft = timeline.draft()
         with patch.object(Draft, "live", autospec=True, side_effect=Draft.live) as live:

@@ -40,6 +40,7 @@ failures: {broken: {title: The shop is broken, detected_by: [front], response: r
 runbook: shop-down
 """
 TILL = """
+tier: droppable
 defaults: {every: 200ms, timeout: 5s, down_after: 1}
 checks: {drawer: {kind: file, path: thing/DRAWER, exists: false}}
 """
@@ -138,6 +139,15 @@ async def test_a_component_that_was_to_stay_as_it_was_and_changes_fails_the_dril
         found = await until_state(engine, "ended")
         assert (found.verdict, found.why) == (Verdict.FAILED, ("till was to stay as it was, and changed",))
         assert (found.affected, thing.is_broken) == (("till",), False)
+
+
+async def test_a_stop_condition_has_it_undone(tmp_path: Path) -> None:
+    keys = ("expect: {detect: 2m}", "limit: 2h", "hold: 1h", "stop_if: [till is down]")
+    async with shop(tmp_path, *keys, drawer="broken") as (engine, thing):
+        assert await begin(engine) == ""
+        found = await until_state(engine, "ended")
+        assert (found.verdict, found.why) == (Verdict.ABORTED, ("stop condition: till is down",))
+        assert not thing.is_broken
 
 
 async def test_whoever_is_to_be_absent_cannot_begin_it_and_somebody_else_can(tmp_path: Path) -> None:
