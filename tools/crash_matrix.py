@@ -100,8 +100,9 @@ def alone(row: Row, pairs: int, seed: int) -> Row:
     return asyncio.run(tried(row, pairs, seed))
 
 
-def page(rows: list[Row]) -> str:
-    """The whole page."""
+def page() -> str:
+    """The whole page, of all that is kept."""
+    rows = list(kept().values())
     table = [
         "| mechanism | boundaries by prefix | pairs of kill -9, and how they ended | wrong ends | tried | commit |"
     ]
@@ -114,18 +115,17 @@ def page(rows: list[Row]) -> str:
 
 
 def kept() -> dict[str, Row]:
-    """What was found before, by mechanism."""
+    """What was found before of switches, by mechanism."""
     if not RESULTS.exists():
         return {}
     return {row["kind"]: Row(**row) for row in json.loads(RESULTS.read_text(encoding="utf-8"))}
 
 
 def keep(rows: list[Row]) -> None:
-    """Write what was found of switches, and the page."""
+    """Write what was found of switches; what was known of the same mechanisms is replaced."""
     found = kept() | {row.kind: row for row in rows}
     ordered = [found[kind] for kind in MECHANISMS if kind in found]
     RESULTS.write_text(json.dumps([asdict(row) for row in ordered], indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(ordered), encoding="utf-8")
 
 
 def main() -> int:
@@ -150,7 +150,8 @@ def main() -> int:
         for drill in drills:
             drill_matrix.try_row(drill, pool, arguments.kills)
             drill_matrix.keep(drill)
-            keep([])
+            PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
     print(f"written: {PAGE}")
     return 1 if any(row.wrong for row in rows) or any(row.wrong for row in drills) else 0
 

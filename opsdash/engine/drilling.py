@@ -50,6 +50,7 @@ ENDING = "the engine is ending"
 GOES_ON = frozenset({DrillState.ARMING, DrillState.INJECTING, DrillState.RUNNING})
 """States in which an engine that ends has a drill stopped first."""
 
+CHECKED = "the drill's own checks pass"
 NO_JOURNAL = "the journal cannot be written"
 
 
@@ -111,7 +112,14 @@ class Drilling:
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def look_back(self) -> None:
-        """See what an earlier engine has left behind, before anything is begun: so no news of it is older than that."""
+        """See what an earlier engine has left behind, before anything is begun: so no news of it is older than that.
+
+        What the drill's own checks have shown to be gone is so, also where that engine did not come to write it down.
+        """
+        for left in await self._look_for_leftovers():
+            run: DrillRun | None = self._world.get("drills", left.run)
+            if run is not None and run.undone is True:
+                await self._settle_now(left.run, run.undo_by, CHECKED)
         self._at_start = await self._look_for_leftovers()
 
     def tell_what_is_left(self) -> None:
@@ -287,7 +295,7 @@ class Drilling:
                 case r.DrillAdvanced():
                     pass
                 case r.DrillUndone(verified=True):
-                    self._settle(record.run, record.by, record.detail or "the drill's own checks pass")
+                    self._settle(record.run, record.by, record.detail or CHECKED)
                 case r.DrillFaultGone():
                     self._settle(record.run, record.who, record.reason)
                 case r.DrillsHalted() | r.DrillsAllowed():

@@ -120,7 +120,7 @@ async def tried(folder: Path, cell: Cell) -> End:
         case = _Case(folder, cell, fault)
         try:
             await case.play()
-        except _WrongError as error:
+        except (_WrongError, AssertionError, SessionError) as error:
             case.wrong = str(error)
         return End(cell, case.killed, case.broken, case.verdict, case.wrong)
 

@@ -29,9 +29,11 @@ CELLS = [
     Cell("command", "engine", "making"),
     Cell("http", "both", "running"),
     Cell("systemd", "both", "guard: injecting"),
-    Cell("chaostoolkit", "engine", "injecting"),
+    Cell("chaostoolkit", "engine", "taken back"),
 ]
-"""Each kind once, each of those who can be killed, where something is broken or about to be."""
+"""Each kind once, each of those who can be killed, where something is broken or about to be; and where it was recorded
+that a fault is gone, and the guard's log does not know of that.
+"""
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
