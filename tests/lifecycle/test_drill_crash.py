@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from opsdash.service.client import EngineSession
     from tests.lifecycle.support import EngineProcess
 
+pytestmark = pytest.mark.timeout(300)  # two engines and a guard each, on a machine that has other things to do
+
 CELLS = [
     Cell("pretend", "engine", "running"),
     Cell("fault_proxy", "client", "running"),
