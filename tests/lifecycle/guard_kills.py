@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
-LATEST = 0.3
+LATEST = 0.05
 """Seconds after one of its steps, each as likely as the others, within which an engine is killed at random."""
 
 BEFORE_ANYTHING_IS_BROKEN = ("written", "started", "armed", "refused")
