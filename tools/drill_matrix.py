@@ -18,7 +18,7 @@ import pytest
 
 from tests.lifecycle.drill_faults import FAULTS
 from tests.lifecycle.drill_matrix import End, cells, tried
-from tests.lifecycle.guard_kills import LATEST, SOONEST, RandomEnd, at_random
+from tests.lifecycle.guard_kills import LATEST, RandomEnd, at_random
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,8 +48,9 @@ A wrong end is: the fault is in place when all is over; it is in place, and opsd
 cut short is called `passed`; the death of a client changes anything at all; or a run never ends. HAProxy is a real one;
 Toxiproxy, systemd and Chaos Toolkit are stand-ins that answer as the real ones do.
 
-*Guards*: a small engine makes a fault with a real guard, and is killed at a random moment, {SOONEST * 1000:.0f} ms to
-{LATEST:.0f} s after its start. The guard alone takes the fault back; what the next engine would find is nothing."""
+*Guards*: a small engine makes a fault with a real guard, and is killed at a random moment, up to {LATEST * 1000:.0f} ms
+after one of its steps, each as likely as the others. The guard alone takes the fault back; what the next engine would
+find is nothing."""
 
 
 @dataclass

@@ -51,6 +51,7 @@ GOES_ON = frozenset({DrillState.ARMING, DrillState.INJECTING, DrillState.RUNNING
 """States in which an engine that ends has a drill stopped first."""
 
 CHECKED = "the drill's own checks pass"
+RECORDED = "the journal says that it was verified to be gone"
 NO_JOURNAL = "the journal cannot be written"
 
 
@@ -119,7 +120,7 @@ class Drilling:
         for left in await self._look_for_leftovers():
             run: DrillRun | None = self._world.get("drills", left.run)
             if run is not None and run.undone is True:
-                await self._settle_now(left.run, run.undo_by, CHECKED)
+                await self._settle_now(left.run, run.undo_by, RECORDED)
         self._at_start = await self._look_for_leftovers()
 
     def tell_what_is_left(self) -> None:

@@ -37,6 +37,9 @@ DRILLS: Final = "drills"
 LARGEST: Final = 4 * 1024 * 1024
 VERSION: Final = 1
 
+SETTLED: Final = "it was said to be gone"
+"""What a guard notes that need not try any more."""
+
 TRY_DEADLINE: Final = 30.0
 """Seconds that one try to undo a fault may take, and again to verify that."""
 
@@ -215,6 +218,12 @@ def may_be_broken(log: list[dict[str, Any]]) -> bool:
         elif entry["event"] == "settled" or (entry["event"] == "undone" and entry.get("verified") is True):
             broken = False
     return broken
+
+
+def is_settled(log: list[dict[str, Any]]) -> bool:
+    """Whether a person, or the drill's own checks, said last that the fault is gone."""
+    said = [entry["event"] for entry in log if entry["event"] in {"injecting", "settled"}]
+    return said[-1:] == ["settled"]
 
 
 # --- lock and lever ------------------------------------------------------------------------------------------------

@@ -238,7 +238,9 @@ class Guardian:
             return 0
         account = Account(tuple(each.kind for each in self._arming.injections))
         for number, pause in enumerate(self._arming.pauses, start=1):
-            self._wait(pause)
+            if not self._is_worth_a_try_after(pause):
+                self._note("undone", verified=True, detail=files.SETTLED, by="guard")
+                return 0
             for index in account.to_try():
                 tried = self._try(index)
                 account.took(index, tried)
@@ -256,10 +258,15 @@ class Guardian:
         self._note("given_up", detail=account.detail, by_hand=[self._arming.manual[index] for index in account.left])
         return 1
 
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+    def _is_worth_a_try_after(self, pause: float) -> bool:
+        """Wait before the next try. Whoever has said meanwhile that the fault is gone may have begun something else."""
+        until = time.monotonic() + pause
+        while not files.is_settled(files.read_log(self._folder)):
+            left = until - time.monotonic()
+            if left <= 0:
+                return True
             time.sleep(min(left, LOOK_EVERY))  # noqa: TID251 - as above
+        return False
 
     def _try(self, index: int) -> Tried:
         async def attempt() -> dict[str, Any]:

@@ -90,7 +90,7 @@ ANSWER_WITHIN: Final = 10.0
 LOCK_WITHIN: Final = 10.0
 """Seconds beyond a try for which the engine waits for somebody else who is undoing; then it undoes, too."""
 
-LOCK_EVERY: Final = 0.1
+LOOK_EVERY: Final = 0.1
 NOTHING_INJECTED: Final = "nothing had been injected"
 REASON_LIMIT: Final = 300
 
@@ -449,13 +449,17 @@ class Guard:
                 await self._note(lines, "undone", NOTHING_INJECTED, verified=True)
                 return Outcome(True, "engine", NOTHING_INJECTED)
             log_says = await in_thread(("guard", self.folder), lambda: files.read_log(self.folder))
-            if not again and not files.may_be_broken(log_says):
+            if not again and log_says and not files.may_be_broken(log_says):  # one that cannot be read says nothing
                 return Outcome(True, "guard", "it was undone before the guard died")
             async with self._at_the_target:  # what is just being injected must not come after its undo
                 pass
             account = Account(tuple(each.kind for each in self.arming.injections))
             for pause in self.arming.pauses:
-                await asyncio.sleep(pause)
+                if again:
+                    await asyncio.sleep(pause)
+                elif not await self._is_worth_a_try_after(pause):
+                    await self._note(lines, "undone", files.SETTLED, verified=True)
+                    return Outcome(True, "engine", files.SETTLED)
                 for index in account.to_try():
                     context = context_for(self.arming, self.folder, self._hands.resolver, self._hands.clock().wall)
                     tried = await take_one_back(self._injections[index], context)
@@ -476,6 +480,16 @@ class Guard:
             if lock is not None:
                 os.close(lock)
 
+    async def _is_worth_a_try_after(self, pause: float) -> bool:
+        """As the guard does: wait before the next try, unless somebody says meanwhile that the fault is gone."""
+        until = self._hands.clock().mono + pause
+        while not files.is_settled(await in_thread(("guard", self.folder), lambda: files.read_log(self.folder))):
+            left = until - self._hands.clock().mono
+            if left <= 0:
+                return True
+            await asyncio.sleep(min(left, LOOK_EVERY))  # what somebody writes into a file tells nobody
+        return False
+
     async def _open_log(self) -> files.GuardLog | None:
         try:
             return await in_thread(("guard", self.folder), lambda: files.GuardLog(self.folder))
@@ -493,7 +507,7 @@ class Guard:
             if self._hands.clock().mono > until:
                 os.close(lock)
                 return None
-            await asyncio.sleep(LOCK_EVERY)  # nothing tells that a lock is free
+            await asyncio.sleep(LOOK_EVERY)  # nothing tells that a lock is free
         return lock
 
     async def _note(self, lines: files.GuardLog | None, event: str, detail: str, **more: Any) -> None:

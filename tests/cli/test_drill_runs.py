@@ -68,9 +68,9 @@ def shelf(tmp_path: Path) -> Iterator[Path]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     yield folder
-    if runs(places(folder)):
-        process("engine", "stop", "-w", folder)
+    stopped = process("engine", "stop", "-w", folder) if runs(places(folder)) else None
     kill(folder, guards(folder))
+    assert stopped is None or stopped.code == exits.OK, stopped.err
 
 
 def drill(folder: Path, *words: str) -> Ended:

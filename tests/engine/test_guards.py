@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from opsdash.engine import guardian, guards
+from opsdash.engine.guards import Outcome
 from opsdash.kinds.base import Applied
 from opsdash.model.drill import Injection
 from opsdash.model.now import Now
@@ -92,6 +93,20 @@ async def test_an_undo_without_effect_is_given_up_and_a_person_is_told_what_to_d
     assert desk.log()[-1]["by_hand"] == ["thing/fault mend"]
     [left] = await desk.leftovers()
     assert left.by_hand == ("thing/fault mend",)
+
+
+@pytest.mark.parametrize("by", ["guard", "engine"])
+async def test_what_a_person_says_to_be_gone_is_not_undone_any_more(desk: Desk, thing: Thing, by: str) -> None:
+    thing.misbehave("deaf")
+    guard = await desk.arm(thing.injection(), pauses=(0.0, 3600.0))
+    await guard.inject()
+    if by == "engine":
+        os.kill(guard.pid, signal.SIGKILL)
+    undoing = asyncio.create_task(guard.undo("over"))
+    await eventually(lambda: "tried" in desk.events())
+    await asyncio.to_thread(guards.settle, desk.state, "run-1", "maria", "the shop answers again")
+    assert await undoing == Outcome(True, by, "it was said to be gone")
+    assert thing.calls().count("mend") == 1
 
 
 async def test_an_undo_that_cannot_be_verified_is_not_called_verified(desk: Desk, thing: Thing) -> None:

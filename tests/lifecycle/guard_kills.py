@@ -13,30 +13,37 @@ from typing import TYPE_CHECKING
 from opsdash.engine import guards
 from tests.engine.faults import Desk, Thing, ended
 from tests.engine.support import eventually_asked
+from tests.lifecycle.drill_driver import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
-SOONEST, LATEST = 0.2, 2.0
-"""Seconds after its start within which an engine is killed at random: before the guard is armed, and after it all."""
+LATEST = 0.05
+"""Seconds after one of its steps, each as likely as the others, within which an engine is killed at random."""
 
 BEFORE_ANYTHING_IS_BROKEN = ("written", "started", "armed", "refused")
 
 
-async def drive(desk: Desk, step: str, whom: str = "engine", *more: str, kill_after: float | None = None) -> list[str]:
-    """The steps to which an engine came that was killed."""
+async def drive(
+    desk: Desk, step: str, whom: str = "engine", *more: str, killed_after: tuple[str, float] | None = None
+) -> list[str]:
+    """The steps to which an engine came that was killed. killed_after: from outside, so long after a step."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.lifecycle.drill_driver", str(desk.workspace), step, whom, *more,
         stdout=subprocess.PIPE, cwd=ROOT,
     )  # fmt: skip
-    if kill_after is not None:
-        await asyncio.sleep(kill_after)
-        if process.returncode is None:
-            process.kill()
-    said, _ = await process.communicate()
-    return said.decode().splitlines()
+    assert process.stdout is not None
+    steps = []
+    while line := await process.stdout.readline():
+        steps.append(line.decode().strip())
+        if killed_after is not None and steps[-1] == killed_after[0]:
+            await asyncio.sleep(killed_after[1])
+            if process.returncode is None:
+                process.kill()
+    await process.wait()
+    return steps
 
 
 async def all_is_well(desk: Desk, thing: Thing, *, by_the_guard: bool) -> None:
@@ -70,13 +77,13 @@ async def at_random(folder: Path, seed: int) -> RandomEnd:
     """Kill an engine at a random moment. folder: an empty one."""
     (folder / ".opsdash").mkdir()
     desk, thing = Desk(folder), Thing(folder)
-    moment = random.Random(seed).uniform(SOONEST, LATEST)  # noqa: S311 - a kill, no key
-    steps = await drive(desk, "never", kill_after=moment)
-    step = steps[-1] if steps else "started up"
+    chance = random.Random(seed)  # noqa: S311 - a kill, no key
+    after = chance.choice(STEPS), chance.uniform(0.0, LATEST)
+    step = (await drive(desk, "never", killed_after=after))[-1]
     wrong = await _why_wrong(lambda: all_is_well(desk, thing, by_the_guard=True))
-    if step in ("started up", *BEFORE_ANYTHING_IS_BROKEN) and "break" in thing.calls():
+    if step in BEFORE_ANYTHING_IS_BROKEN and "break" in thing.calls():
         wrong = f"it was broken before that was written; {wrong}".removesuffix("; ")
-    return RandomEnd(step, wrong and f"killed after {moment:.3f} s at {step}: {wrong}")
+    return RandomEnd(step, wrong and f"killed {after[1]:.3f} s after {after[0]}, at {step}: {wrong}")
 
 
 async def _why_wrong(check: Callable[[], Awaitable[None]]) -> str:

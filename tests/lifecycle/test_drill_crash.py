@@ -21,6 +21,8 @@ from tests.lifecycle.support import begin, engine, is_over, works
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(300)  # two engines and a guard each, on a machine that has other things to do
+
 CELLS = [
     Cell("pretend", "engine", "running"),
     Cell("fault_proxy", "client", "running"),

@@ -7,6 +7,8 @@ The undo is run again until it works, and perhaps although nothing was broken, s
 to the undo: it exits with 0 when the fault is gone, with 1 when it is still there, and with anything else when it
 cannot tell. Without it nobody knows whether the fault is gone but the drill's own checks.
 
+A program that is still at it when the fault is to be taken back is ended first, with its process group.
+
 Both are given the id of the drill's run as OPSDASH_DRILL. Exit code 0 is done; a program that cannot be started
 changed nothing; any other code leaves open what it did. The undo lives in the guard process: when this host loses its
 power, the fault stays.
