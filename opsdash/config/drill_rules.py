@@ -102,7 +102,7 @@ class DrillReader:
             absent=model.absent,
             surprise=model.surprise,
             expect=self._expect(component, runbook),
-            steady=self._steady(component),
+            steady=self._several(component, "steady"),
             injections=injections,
             verify_undone=self._witnesses(component),
             limit=model.limit or DEFAULT_LIMIT,
@@ -316,13 +316,6 @@ class DrillReader:
             return ()
         written = getattr(self._model, key)
         return self._checks.several(self._ground.built[component.id], self._spot.at(key), written) or ()
-
-    def _steady(self, component: Component | None) -> tuple[str, ...]:
-        """What is sampled; where nothing is named, the checks of the component itself: no drill passes unseen."""
-        untold = not self._model.steady and not self._is_told("steady")
-        if untold and component is not None and self._model.inject:
-            return component.checks
-        return self._several(component, "steady")
 
     def _witnesses(self, component: Component | None) -> tuple[str, ...]:
         found = self._several(component, "verify_undone")

@@ -170,8 +170,8 @@ class DrillModel(Strict):
     expect: ExpectModel = ExpectModel()
     """What has to come true."""
     steady: References = ()
-    """Checks that must be ok before it begins, and are sampled while it lasts. Where something is injected and none is
-    named: the checks of the component itself, those of its providers aside.
+    """Checks that must be ok before it begins, and are sampled while it lasts. Name those of which the fault leaves a
+    result, ok or not: where one is missing, the drill shows nothing.
     """
     inject: Faults = ()
     """What is broken, or pretended: `{KIND: {…}}`, or a list of these. `opsdash kinds` lists them."""

@@ -195,14 +195,6 @@ def test_what_is_only_pretended_is_what_detects_the_failure_mode_where_nothing_i
     assert "inject.pretend: nothing says what fails; name it: target: " in told
 
 
-def test_what_is_sampled_is_what_the_component_itself_checks_where_nothing_is_named(desk: Desk) -> None:
-    assert desk.drill(SOUND) == []
-    named = desk["quarterly"].steady
-    assert desk.drill(changed("steady: [delivery, postmark/api, crm/port]\n", "")) == []
-    found = desk["quarterly"].steady
-    assert (named[1:], found[1:]) == (("email/postmark/api", "crm/port"), ("email/newsletters",))
-
-
 @pytest.mark.parametrize(
     ("written", "target"),
     [
