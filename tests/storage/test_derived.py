@@ -44,7 +44,7 @@ def test_a_rebuilt_collection_holds_what_followed_from_each_record(tmp_path: Pat
 
 def test_what_is_written_into_an_incident_that_is_over_is_in_its_document(tmp_path: Path) -> None:
     story = a_failover_and_a_resolved_incident()
-    story.advance(40 * 86400)
+    story.clock.advance(40 * 86400)
     story.want(NoteIntent("INC-1", "the provider has written a post-mortem"))
     journal = Journal.open(tmp_path)
     journal.append([encode(record) for record in story.records], datetime(2026, 11, 23, tzinfo=UTC))
