@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opsdash.core import routing
+from opsdash.core import cover, routing
 from opsdash.core.index import index
 from opsdash.core.whatif_account import Absences, Account, Seen, answer_all, look
 from opsdash.core.whatif_pairs import Pairs
@@ -112,7 +112,7 @@ class WhatIf:
 
     def _fates_of(self, group: Group, part: Loss) -> dict[str, Fate]:
         plain = self.reach.plain(part)
-        if not any(self._minds_absence(each) for each in group):
+        if plain.people and not any(self._minds_absence(each, plain.people) for each in group):
             plain = replace(plain, people=frozenset())
         key = (group, plain.key(self.operation))
         accounts = self._accounts.get(key)
@@ -120,13 +120,16 @@ class WhatIf:
             accounts = self._accounts[key] = self._tried(group, plain)
         return {each: account.fate(part, self._absences(part.people)) for each, account in accounts.items()}
 
-    def _minds_absence(self, component: str) -> bool:
-        """Whether people who are away make a failure mode of a component active."""
-        failures = self.operation.components[component].failures.values()
-        return any(failure.detected_by is not None and failure.detected_by.away for failure in failures)
+    def _minds_absence(self, component_id: str, people: frozenset[str]) -> bool:
+        """Whether people who are away make a failure mode of a component active, or leave nobody for it."""
+        component = self.operation.components[component_id]
+        if any(each.detected_by is not None and each.detected_by.away for each in component.failures.values()):
+            return True
+        before, after = (self._absences(away) for away in (frozenset[str](), people))
+        return cover.warning(before, component, self._wall) != cover.warning(after, component, self._wall)
 
     def _absences(self, away: frozenset[str]) -> Absences:
-        return Absences(self.operation, self._tables.get("absences", {}), away)
+        return Absences(self.operation, self._tables, away)
 
     def _tried(self, group: Group, loss: Loss) -> dict[str, Account]:
         start, normal = self._start(group)

@@ -36,16 +36,20 @@ EVERY_STEP = 1_000
 
 @dataclass(slots=True)
 class Absences:
-    """A reader for questions about people: who is away by the files, by what is recorded, and by the loss."""
+    """A reader for questions about people: who is away by the files, by what is recorded (tables), and by the loss."""
 
     operation: Operation
-    recorded: Mapping[str, Absence]
+    tables: Mapping[str, Mapping[str, Any]]
     away: frozenset[str]
 
     def get(self, table: str, key: str) -> Any:
         if table == "absences" and key in self.away:
             return ALWAYS
-        return self.recorded.get(key) if table == "absences" else None
+        return self.tables.get(table, {}).get(key)
+
+    def keys(self, table: str) -> list[str]:
+        found = set(self.tables.get(table, {}))
+        return sorted(found | self.away if table == "absences" else found)
 
 
 @dataclass(slots=True)

@@ -103,6 +103,19 @@ def _toll(result: Result) -> tuple[set[str], set[str], set[str]]:
     return set(result.lost()), set(result.stays_down()), set(result.unanswered)
 
 
+def test_a_component_that_goes_together_with_its_only_owner_has_nobody_and_says_so() -> None:
+    made = operation(
+        component("a", checks=["door"], owners=("maria",)),
+        component("b", checks=["door"]),
+        people=[Person("maria", "Maria", alarms=("phone",))],
+        alarms=alarming("phone"),
+    )
+    whatif = WhatIf(made, NEW_YEAR)
+    found = whatif.without(_both(whatif, "a", "person:maria"))
+    assert found == whatif.at_once(_both(whatif, "a", "person:maria"))
+    assert "a: none of its owners is there (Maria)" in [told.title for told in found.fates[0].alarms]
+
+
 @settings(deadline=None, max_examples=60)
 @given(operations(), st.data())
 def test_what_is_computed_in_pieces_is_what_the_whole_operation_in_one_trial_comes_to(
