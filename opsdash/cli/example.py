@@ -205,8 +205,12 @@ def services_of(workspace: Path | None) -> Path:
 
 def running_demo() -> Path | None:
     """The workspace of the demo of this account that runs, the newest one of several; None where none does."""
-    mine = [folder for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{SERVICES}") if _is_mine(folder)]
-    for folder in sorted(mine, key=lambda folder: folder.stat().st_mtime, reverse=True):
+    mine = {}
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{SERVICES}"):
+        with contextlib.suppress(FileNotFoundError):  # a demo that is just ending
+            if _is_mine(folder):
+                mine[folder] = folder.stat().st_mtime
+    for folder in sorted(mine, key=lambda folder: mine[folder], reverse=True):
         with contextlib.suppress(DemoError):
             ports_of(folder)
             return folder.resolve().parent / WORKSPACE

@@ -18,7 +18,7 @@ from tests.engine.faults import Thing
 from tests.engine.support import ShiftedClock, eventually, running, serving, status, write_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     import pytest
@@ -104,9 +104,9 @@ async def test_of_a_load_over_http_each_request_arrives_once_and_a_refused_one_f
         assert target.hits["POST /orders"] == 5
 
 
-async def _next(answers: object) -> bytes:
+async def _next(answers: Iterator[bytes]) -> bytes:
     default = b"HTTP/1.1 200 Fine\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    return next(answers, default)  # type: ignore[call-overload, no-any-return]
+    return next(answers, default)
 
 
 async def test_a_load_that_hangs_is_ended_at_the_limit_and_nothing_of_it_is_left_behind(tmp_path: Path) -> None:
