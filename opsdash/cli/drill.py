@@ -437,7 +437,7 @@ def _halt(arguments: argparse.Namespace) -> int:
 def _halt_without(where: Places, arguments: argparse.Namespace, reason: str) -> None:
     import os
 
-    from opsdash.engine.guards import halt
+    from opsdash.engine.lever import halt
     from opsdash.errors import EngineError
     from opsdash.service.places import account
 

@@ -20,6 +20,7 @@ from opsdash.core.reader import OPSDASH
 from opsdash.engine import guardfiles, guards
 from opsdash.engine.drilldates import DrillClock
 from opsdash.engine.guards import ArmingError, GuardEvent, Leftover, Outcome
+from opsdash.engine.lever import allow, halt, halted_by
 from opsdash.engine.loads import Loads
 from opsdash.engine.tasks import spawn
 from opsdash.engine.undoing import manual_undo
@@ -330,9 +331,9 @@ class Drilling:
             lever: Lever | None = self._world.get("lever", "lever")
             try:
                 if lever is None:
-                    await in_thread(("lever", self._state), lambda: guards.allow(self._state))
+                    await in_thread(("lever", self._state), lambda: allow(self._state))
                 else:
-                    await in_thread(("lever", self._state), lambda: guards.halt(self._state, lever.who, lever.reason))
+                    await in_thread(("lever", self._state), lambda: halt(self._state, lever.who, lever.reason))
             except OSError as error:
                 log.error("the lever of drills could not be moved: %s", error.strerror or error)  # noqa: TRY400
             finally:
@@ -341,7 +342,7 @@ class Drilling:
     async def _compare_lever(self, *, starting: bool = False) -> None:
         """Whoever halts drills without the engine leaves a file; the record follows here."""
         moves = self._lever_moves
-        found = await in_thread(("lever", self._state), lambda: guards.halted_by(self._state))
+        found = await in_thread(("lever", self._state), lambda: halted_by(self._state))
         await self._runner.written()
         if self._lever_pending or moves != self._lever_moves:
             return

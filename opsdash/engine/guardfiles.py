@@ -37,6 +37,9 @@ DRILLS: Final = "drills"
 LARGEST: Final = 4 * 1024 * 1024
 VERSION: Final = 1
 
+REASON_LIMIT: Final = 300
+"""Characters of a reason, and of a name, that are kept."""
+
 SETTLED: Final = "it was said to be gone"
 """What a guard notes that need not try any more."""
 
@@ -100,7 +103,7 @@ def write_arming(folder: Path, arming: Arming) -> None:
         indent=1,
     )
     beside = folder / f"{ARMED}.new"
-    with open(beside, "xb", opener=_private) as file:
+    with open(beside, "xb", opener=owner_only) as file:
         file.write(text.encode("utf-8", "surrogatepass"))
         file.flush()
         os.fsync(file.fileno())
@@ -264,5 +267,6 @@ def flush_folder(folder: Path) -> None:
         os.close(opened)
 
 
-def _private(path: str, flags: int) -> int:
+def owner_only(path: str, flags: int) -> int:
+    """An opener for `open`: a new file is its owner's alone."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -11,14 +11,14 @@ nobody can get it wrong: `armed.json` is on the disk, the guard runs and has sai
 only then `inject` touches anything. `inject` stops at the first injection that did not come about; whether to go on is
 the drill's business, and so is calling `undo` then.
 
-The guard undoes by itself when the limit has come, when the engine is gone, and when drills are halted (`halt`). When
+The guard undoes by itself when the limit has come, when the engine is gone, and when drills are halted (`lever`). When
 the guard dies the engine undoes at once in its place, and says so (`by` is `engine`). Both at once do no harm: undoing
 is idempotent, and one lock keeps them apart.
 
 After a start: `leftovers(state)` are the runs whose faults may still be there, each with what undoes it by hand;
 `await take_back(leftover, hands, told)` sets a new guard on one, which undoes it. `settle` writes down that a person or
-the drill's own checks found it gone. `leftovers`, `settle` and the lever's `halt`, `allow`, `halted` read and write
-files: from an event loop they are called in a thread.
+the drill's own checks found it gone. `leftovers` and `settle` read and write files: from an event loop they
+are called in a thread, as is the lever.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opsdash.engine import guardfiles as files
+from opsdash.engine import lever
 from opsdash.engine.guardfiles import Arming, ArmingError
 from opsdash.engine.tasks import cancel, spawn
 from opsdash.engine.undoing import (
@@ -69,11 +70,7 @@ __all__ = [
     "Hands",
     "Leftover",
     "Outcome",
-    "allow",
     "arm",
-    "halt",
-    "halted",
-    "halted_by",
     "leftovers",
     "settle",
     "take_back",
@@ -92,7 +89,6 @@ LOCK_WITHIN: Final = 10.0
 
 LOOK_EVERY: Final = 0.1
 NOTHING_INJECTED: Final = "nothing had been injected"
-REASON_LIMIT: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +188,7 @@ async def take_back(leftover: Leftover, hands: Hands, told: Told) -> Guard:
 
 def _written(arming: Arming, state: Path, folder: Path, hands: Hands) -> tuple[Arming, list[Ready]]:
     """Have `armed.json` on the disk, if everything is there that it takes."""
-    why = halted(state)
+    why = lever.halted(state)
     if why is not None:
         raise ArmingError(f"drills are halted: {why}")
     ready = _all_ready(arming, hands)
@@ -240,7 +236,7 @@ class Guard:
         self._say({"variables": dict(self._hands.variables)})
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        with open(self.folder / "guard.log", "ab", opener=_private) as broken:
+        with open(self.folder / "guard.log", "ab", opener=files.owner_only) as broken:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "opsdash.engine.guardian", str(self.folder)],
                 stdin=subprocess.PIPE,
@@ -529,10 +525,6 @@ def _ending(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 # --- after a start -------------------------------------------------------------------------------------------------
 
 
@@ -567,49 +559,6 @@ def settle(state: Path, run: str, who: str, reason: str) -> None:
     """Write down that the faults of a run are gone, as a person or the drill's own checks found. Raises OSError."""
     lines = files.GuardLog(state / files.DRILLS / run)
     try:
-        lines.write("settled", who=clean(who, REASON_LIMIT), detail=clean(reason, REASON_LIMIT))
+        lines.write("settled", who=clean(who, files.REASON_LIMIT), detail=clean(reason, files.REASON_LIMIT))
     finally:
         lines.close()
-
-
-# --- the lever -----------------------------------------------------------------------------------------------------
-
-
-def halt(state: Path, who: str, reason: str) -> None:
-    """Have every guard undo at once, and none armed until `allow`; works without an engine. Raises OSError."""
-    folder = state / files.DRILLS
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    text = json.dumps({"who": clean(who, REASON_LIMIT), "reason": clean(reason, REASON_LIMIT)}, ensure_ascii=False)
-    beside = folder / f"{files.HALT}.new"
-    with open(beside, "wb", opener=_private) as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(folder / files.HALT)
-    files.flush_folder(folder)
-
-
-def allow(state: Path) -> None:
-    """Take the lever back. Raises OSError."""
-    (state / files.DRILLS / files.HALT).unlink(missing_ok=True)
-
-
-def halted(state: Path) -> str | None:
-    """Why drills are halted, and by whom; None: they are not. A lever that cannot be read counts."""
-    found = halted_by(state)
-    return None if found is None else f"{found[1]} ({found[0]})" if found[0] else found[1]
-
-
-def halted_by(state: Path) -> tuple[str, str] | None:
-    """Who has halted drills, "" where that is not known, and why; None: they are not halted."""
-    try:
-        text = (state / files.DRILLS / files.HALT).read_bytes()[: 8 * 1024]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        return "", f"the lever cannot be read: {error.strerror or error}"
-    try:
-        told = json.loads(text)
-        return clean(str(told["who"]), REASON_LIMIT), clean(str(told["reason"]), REASON_LIMIT)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "", f"{files.HALT} is there"

@@ -9,7 +9,7 @@ import pytest
 
 from opsdash.cli import exits, main
 from opsdash.cli.drill import show_faults
-from opsdash.engine.guards import halted_by
+from opsdash.engine.lever import halted_by
 from tests.engine.support import write_workspace
 
 if TYPE_CHECKING:

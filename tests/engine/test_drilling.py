@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from opsdash.engine import guards
 from opsdash.engine.drilldates import DrillCalendar
+from opsdash.engine.lever import halt
 from opsdash.model import inputs as i
 from opsdash.model.drill import Verdict
 from opsdash.model.window import WindowKind, WindowSpec
@@ -53,7 +54,7 @@ async def test_a_lever_that_is_moved_without_the_engine_undoes_and_is_recorded(t
     async with shop(tmp_path, hold="1h", limit="2h") as made, running(tmp_path) as engine:
         await begin(engine)
         await until_state(engine, "running")
-        await asyncio.to_thread(guards.halt, tmp_path / ".opsdash", "ken", "customers call")
+        await asyncio.to_thread(halt, tmp_path / ".opsdash", "ken", "customers call")
         found = await until_state(engine, "ended")
         assert found.verdict is Verdict.ABORTED
         assert await made.mode() == "pass"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from opsdash.engine import guardian, guards
+from opsdash.engine import guardian, guards, lever
 from opsdash.engine.guards import Outcome
 from opsdash.kinds.base import Applied
 from opsdash.model.drill import Injection
@@ -165,12 +165,12 @@ async def test_a_guard_that_is_told_to_end_undoes_first(desk: Desk, thing: Thing
 async def test_when_drills_are_halted_every_guard_undoes_and_none_is_armed(desk: Desk, thing: Thing) -> None:
     guard = await desk.arm(thing.injection())
     await guard.inject()
-    await asyncio.to_thread(guards.halt, desk.state, "maria", "the shop is really down")
+    await asyncio.to_thread(lever.halt, desk.state, "maria", "the shop is really down")
     assert (await ended(guard)).verified is True
     assert not thing.is_broken
     with pytest.raises(guards.ArmingError, match=r"halted: the shop is really down \(maria\)"):
         await desk.arm(thing.injection(), run="run-2")
-    await asyncio.to_thread(guards.allow, desk.state)
+    await asyncio.to_thread(lever.allow, desk.state)
     await (await desk.arm(thing.injection(), run="run-3")).undo("over")
 
 
@@ -409,4 +409,4 @@ async def test_a_torn_line_of_the_log_counts_for_nothing(desk: Desk, thing: Thin
 
 def test_without_drills_nothing_is_left(tmp_path: Path) -> None:
     assert guards.leftovers(tmp_path) == ()
-    assert guards.halted(tmp_path) is None
+    assert lever.halted(tmp_path) is None
