@@ -54,7 +54,7 @@ NOBODY_ANY_MORE: Final = frozenset({"taken back", "restoring", "ended", "guard: 
 """Points at which the guard has done its work, and ended or is about to."""
 
 CLIENT_DIES_AT: Final = ("arming", "injecting", "running", "undoing", "restoring")
-"""Its death matters to nobody, so that the states are enough."""
+"""Its death matters to nobody, so that the states are enough; so does the board's."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def cells(kind: str) -> list[Cell]:
         *(Cell(kind, "engine", point) for point in points),
         *(Cell(kind, whom, point) for whom in ("both", "guard") for point in guarded),
         *(Cell(kind, "client", state) for state in CLIENT_DIES_AT),
-        Cell(kind, "board", "running"),
+        *(Cell(kind, "board", state) for state in CLIENT_DIES_AT),
     ]
 
 
